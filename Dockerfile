@@ -1,0 +1,39 @@
+# A virtual environment with what the autoscaler needs, made before its code is copied, so that a
+# change to the code reuses these layers. It has no pip of its own: the image's pip fills it.
+FROM python:3.13-slim AS dependencies
+LABEL org.opencontainers.image.title="temporal-docker-autoscaler"
+WORKDIR /src
+ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv --without-pip /opt/venv
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > requirements.txt \
+    && pip --python /opt/venv/bin/python install --constraint constraints.txt --requirement requirements.txt
+
+
+FROM dependencies AS builder
+RUN pip install --constraint constraints.txt hatchling
+COPY README.md ./
+COPY autoscaler autoscaler
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && pip --python /opt/venv/bin/python install --no-deps dist/*.whl
+
+
+# The unit tests on this image's Python: docker run --rm IMAGE pytest tests/unit
+FROM dependencies AS test
+RUN pip --python /opt/venv/bin/python install --constraint constraints.txt --group test
+ENV PATH=/opt/venv/bin:$PATH
+COPY --from=builder /src/dist dist
+RUN pip --python /opt/venv/bin/python install --no-deps dist/*.whl
+COPY tests tests
+
+
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="temporal-docker-autoscaler" \
+      org.opencontainers.image.description="Scales Docker Compose and Swarm services by the backlog of their Temporal task queues."
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin autoscaler
+COPY --from=builder /opt/venv /opt/venv
+COPY image/entrypoint.sh /usr/local/bin/entrypoint.sh
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+ENTRYPOINT ["entrypoint.sh"]
+CMD ["run"]

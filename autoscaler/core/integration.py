@@ -1,0 +1,127 @@
+"""A named Temporal connection: where it leads and what it proves itself with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+
+DEFAULT_ENDPOINT = "localhost:7233"
+DEFAULT_NAMESPACE = "default"
+LAST_PORT = 65535
+
+_ENDPOINT = re.compile(r"[^\s/]+:(?P<port>\d{1,5})", re.ASCII)
+
+
+class TlsMode(StrEnum):
+    """Whether the connection is encrypted."""
+
+    AUTO = "auto"
+    """On where an API key or any TLS option is given, as Temporal's own clients do."""
+    ON = "on"
+    OFF = "off"
+
+
+def canonical(name: str) -> str:
+    """Return the one spelling of an integration's name: case and `-` or `_` do not matter."""
+    return name.strip().lower().replace("-", "_")
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _host_and_port(value: str) -> str:
+    match = _ENDPOINT.fullmatch(value)
+    if match is None or not 0 < int(match["port"]) <= LAST_PORT:
+        raise ValueError(f"host and port are needed, such as {DEFAULT_ENDPOINT}")
+    return value
+
+
+class Integration(BaseModel):
+    """Endpoint, namespace and credentials of one Temporal connection. Secrets stay masked."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, str_strip_whitespace=True
+    )
+
+    endpoint: Annotated[str, AfterValidator(_host_and_port)] = DEFAULT_ENDPOINT
+    """Host and port, such as `localhost:7233` or `my-ns.a1b2c.tmprl.cloud:7233`."""
+    namespace: Annotated[str, Field(min_length=1)] = DEFAULT_NAMESPACE
+    """Namespace of the services that name none themselves."""
+    api_key: SecretStr | None = None
+    """API key, as itself."""
+    api_key_file: Path | None = None
+    """File that holds the API key, a Docker secret for example."""
+    tls: Annotated[TlsMode, BeforeValidator(_lower)] = TlsMode.AUTO
+    """auto, on or off."""
+    tls_ca_file: Path | None = None
+    """PEM file with the authority that signed the server's certificate."""
+    tls_cert_file: Path | None = None
+    """PEM file with the client certificate (mTLS)."""
+    tls_key_file: Path | None = None
+    """PEM file with the client certificate's private key (mTLS)."""
+    tls_ca: SecretStr | None = None
+    """The authority's certificate, as PEM text."""
+    tls_cert: SecretStr | None = None
+    """The client certificate, as PEM text."""
+    tls_key: SecretStr | None = None
+    """The client certificate's private key, as PEM text."""
+    tls_server_name: str | None = None
+    """Name to expect in the server's certificate, where it is not the endpoint's host."""
+    metadata: Mapping[str, SecretStr] = Field(default_factory=dict)
+    """Further gRPC headers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, values: object) -> object:
+        # Compose turns a variable that is not set into an empty one.
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value != ""}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("API_KEY and API_KEY_FILE are both set: keep one of them")
+        certificate = self.tls_cert_file or self.tls_cert
+        key = self.tls_key_file or self.tls_key
+        if (certificate is None) != (key is None):
+            raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE belong together: one is missing")
+        if self.tls is TlsMode.OFF and self.has_tls_options:
+            raise ValueError("TLS is off, but a TLS_* file or server name is set: remove one")
+        return self
+
+    @property
+    def has_tls_options(self) -> bool:
+        """Whether anything but the mode speaks of TLS."""
+        return any(
+            (
+                self.tls_ca_file,
+                self.tls_cert_file,
+                self.tls_key_file,
+                self.tls_ca,
+                self.tls_cert,
+                self.tls_key,
+                self.tls_server_name,
+            )
+        )
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the connection is to be encrypted."""
+        if self.tls is not TlsMode.AUTO:
+            return self.tls is TlsMode.ON
+        return self.has_tls_options or bool(self.api_key or self.api_key_file)

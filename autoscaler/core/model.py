@@ -1,0 +1,323 @@
+"""What passes through the rooms of one tick: services, backlogs, situations, decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from autoscaler.core.spec import QueueType, ScalingSpec
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ServiceId:
+    """A service as its orchestrator names it."""
+
+    orchestrator: str
+    """`compose` or `swarm`."""
+    name: str
+    """`project/service` on Compose, the service's own name on Swarm."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """A number of replicas that the service cannot grow beyond, whatever its labels say."""
+
+    replicas: int
+    because: str
+    """Why, and what the user can do about it; one sentence without a full stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A labelled service as it stands now."""
+
+    id: ServiceId
+    labels: Mapping[str, str]
+    """All labels of the service, the autoscaler's among them."""
+    replicas: int
+    """Replicas that count: running or starting. What drains does not."""
+    ceiling: Ceiling | None = None
+    refusal: str | None = None
+    """Why the service cannot be scaled at present at all; one sentence without a full stop."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know, each with what to do."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TaskQueue:
+    """One kind of task of one task queue: what DescribeTaskQueue answers for."""
+
+    integration: str
+    """In its canonical spelling."""
+    namespace: str | None
+    """None: the integration's own namespace."""
+    name: str
+    type: QueueType
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class QueueName:
+    """A task queue with all its types: what a label names and workers poll."""
+
+    integration: str
+    namespace: str
+    """Empty: the integration's own."""
+    name: str
+
+    @classmethod
+    def of(cls, queue: TaskQueue) -> QueueName:
+        """Leave out the type."""
+        return cls(queue.integration, queue.namespace or "", queue.name)
+
+
+NO_RATE = 0.001
+"""Tasks a second: the server's averages fade, and never quite reach zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """What Temporal says of one task queue and type."""
+
+    waiting: int
+    """Tasks in the backlog (approximate_backlog_count)."""
+    age: timedelta
+    """How long the oldest of them has waited (approximate_backlog_age)."""
+    add_rate: float
+    """Tasks added a second, averaged over 30 s by the server."""
+    dispatch_rate: float
+    """Tasks handed to workers a second, averaged over 30 s by the server."""
+    rate_limited: bool = False
+    """The server holds tasks back on purpose (rate_limiting_active)."""
+    pollers: int = 0
+    """Workers that polled of late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The backlogs of all task queues and types of one service, each read just now."""
+
+    parts: Mapping[TaskQueue, QueueStats]
+
+    @property
+    def waiting(self) -> int:
+        """Waiting tasks in all queues and types together."""
+        return sum(stats.waiting for stats in self.parts.values())
+
+    @property
+    def age(self) -> timedelta:
+        """How long the oldest task of all has waited."""
+        return max((stats.age for stats in self.parts.values()), default=timedelta())
+
+    @property
+    def adding(self) -> bool:
+        """Whether tasks have been added in the last half minute."""
+        return any(stats.add_rate > NO_RATE for stats in self.parts.values())
+
+    @property
+    def dispatching(self) -> bool:
+        """Whether tasks have been handed to workers in the last half minute."""
+        return any(stats.dispatch_rate > NO_RATE for stats in self.parts.values())
+
+    @property
+    def rate_limited(self) -> bool:
+        """Whether the server holds back tasks of any queue on purpose."""
+        return any(stats.rate_limited for stats in self.parts.values())
+
+    @property
+    def queues(self) -> frozenset[QueueName]:
+        """All task queues, without their types."""
+        return frozenset(QueueName.of(queue) for queue in self.parts)
+
+    @property
+    def lively_queues(self) -> frozenset[QueueName]:
+        """The task queues that show any sign of life, of whatever type."""
+        return frozenset(
+            QueueName.of(queue)
+            for queue, stats in self.parts.items()
+            if stats.waiting or stats.pollers or stats.add_rate > NO_RATE
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownBacklog:
+    """A backlog that could not be read. It is never taken for an empty one."""
+
+    why: tuple[str, ...]
+    """What kept it from being read, each with what to do; empty where nobody asked."""
+
+
+class ReasonCode(StrEnum):
+    """What moved a decision: the one vocabulary of logs, metrics, page and `plan`."""
+
+    BACKLOG = "backlog"
+    BACKLOG_UNKNOWN = "backlog-unknown"
+    MAX_WAIT = "max-wait"
+    FALLBACK = "fallback"
+    ACTIVATION = "activation"
+    COOLDOWN = "cooldown"
+    SCALE_OUT_LIMIT = "scale-out-limit"
+    SCALE_IN_LIMIT = "scale-in-limit"
+    RATE_LIMITED = "rate-limited"
+    PHANTOM = "phantom"
+    OFF = "off"
+    STOPPED_BY_HAND = "stopped-by-hand"
+    REFUSED = "refused"
+    SCALE_OUT_WINDOW = "scale-out-window"
+    SCALE_IN_WINDOW = "scale-in-window"
+    PAUSED = "paused"
+    MIN = "min"
+    MAX = "max"
+    CEILING = "ceiling"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One step of a decision, in words."""
+
+    code: ReasonCode
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A number of replicas and when it was noted."""
+
+    at: datetime
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a decision may know of the past of one service. It does not depend on the labels."""
+
+    replicas: int
+    """Replicas at the latest look."""
+    known_at: datetime
+    """When the backlog was last known, or nobody asked for it."""
+    active_at: datetime
+    """When there last was a backlog, or anything added or dispatched, or it was unknown."""
+    recommendations: tuple[Sample, ...] = ()
+    """What the stabilization windows look back on, oldest first."""
+    changes: tuple[Sample, ...] = ()
+    """Replicas added (or, below zero, removed), whoever did it, oldest first."""
+    rate_limited_since: datetime | None = None
+    stalled_since: datetime | None = None
+    """Since when tasks wait and none is added or dispatched."""
+    stalled_with: int = 0
+    """Replicas when it began."""
+    grown_in_stall_at: datetime | None = None
+    """Since when there are more than those."""
+    lively: frozenset[QueueName] = frozenset()
+    """The task queues that ever showed a sign of life."""
+    silent_since: Mapping[QueueName, datetime] = field(default_factory=dict)
+    """Since when replicas run for task queues that never have."""
+
+    @classmethod
+    def seed(cls, replicas: int, now: datetime) -> History:
+        """Start with the present count, so that a restart never scales in at once."""
+        return cls(replicas, now, now, (Sample(now, replicas),))
+
+    def observe(
+        self, replicas: int, backlog: Backlog | UnknownBacklog, now: datetime, keep: timedelta
+    ) -> History:
+        """Take note of what is seen now; forget changes older than `keep`."""
+        changes = tuple(change for change in self.changes if now - change.at <= keep)
+        if replicas != self.replicas:
+            changes = (*changes, Sample(now, replicas - self.replicas))
+        noted = replace(self, replicas=replicas, changes=changes)
+        if isinstance(backlog, UnknownBacklog):
+            return replace(
+                noted,
+                known_at=self.known_at if backlog.why else now,
+                active_at=now,
+                rate_limited_since=None,
+                stalled_since=None,
+                grown_in_stall_at=None,
+            )
+        moving = backlog.adding or backlog.dispatching
+        stalled_since = _since(backlog.waiting > 0 and not moving, self.stalled_since, now)
+        stalled_with = self.replicas if self.stalled_since is None else self.stalled_with
+        grown = stalled_since is not None and replicas > stalled_with
+        lively = self.lively | backlog.lively_queues
+        silent = backlog.queues - lively if replicas else ()
+        return replace(
+            noted,
+            known_at=now,
+            active_at=now if backlog.waiting or moving else self.active_at,
+            rate_limited_since=_since(backlog.rate_limited, self.rate_limited_since, now),
+            stalled_since=stalled_since,
+            stalled_with=stalled_with,
+            grown_in_stall_at=_since(grown, self.grown_in_stall_at, now),
+            lively=lively,
+            silent_since={queue: self.silent_since.get(queue, now) for queue in silent},
+        )
+
+    def record(self, replicas: int, now: datetime, keep: timedelta) -> History:
+        """Add a recommendation and forget those older than `keep`."""
+        kept = tuple(sample for sample in self.recommendations if now - sample.at <= keep)
+        return replace(self, recommendations=(*kept, Sample(now, replicas)))
+
+    def since(self, start: datetime) -> tuple[int, ...]:
+        """Return the recommendations made at or after `start`, in replicas."""
+        return tuple(sample.replicas for sample in self.recommendations if sample.at >= start)
+
+    def changed_by(self, start: datetime) -> int:
+        """Return the replicas that were added since `start`, less those removed."""
+        return sum(change.replicas for change in self.changes if change.at > start)
+
+
+def _since(holds: bool, before: datetime | None, now: datetime) -> datetime | None:  # noqa: FBT001
+    """Return since when something holds; None where it does not."""
+    return (before or now) if holds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything a decision may depend on. If it is not here, it does not count."""
+
+    spec: ScalingSpec
+    replicas: int
+    """Replicas that count now, or that an action still under way will have made."""
+    backlog: Backlog | UnknownBacklog
+    history: History
+    now: datetime
+    ceiling: Ceiling | None = None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How many replicas the service should have, and why."""
+
+    desired: int
+    recommendation: Reason
+    """What the signals alone call for, before any limit."""
+    limits: tuple[Reason, ...]
+    """Each step that changed the recommended number, in the order they applied."""
+    history: History
+    """The history that the next situation of this service begins with."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know, each with what to do."""
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """The recommendation and every limit that changed it."""
+        return (self.recommendation, *self.limits)
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingAction:
+    """A change of replicas that an orchestrator is asked to make."""
+
+    service: ServiceId
+    current: int
+    desired: int
+    reasons: tuple[Reason, ...] = ()

@@ -1,0 +1,393 @@
+"""The labels of a service: one table for parsing, validation and the reference."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+
+from autoscaler.core.durations import Duration, format_duration, parse_duration
+from autoscaler.core.errors import LabelError
+
+DEFAULT_PREFIX = "temporal"
+DEFAULT_INTEGRATION = "default"
+
+LONGEST_PAUSE = timedelta(days=1)
+LONGEST_WINDOW = timedelta(hours=1)
+"""As in the HPA: a longer memory would only hide what the present needs."""
+MOST_TASKS = 10**9
+MOST_REPLICAS = 10_000
+"""No service of one engine or Swarm comes near; a larger number is a typing error."""
+
+
+class QueueType(StrEnum):
+    """The kinds of task a Temporal task queue holds; each has a backlog of its own."""
+
+    WORKFLOW = "workflow"
+    ACTIVITY = "activity"
+    NEXUS = "nexus"
+
+
+class Mode(StrEnum):
+    """What the daemon may do with a service."""
+
+    ON = "on"
+    DRY_RUN = "dry-run"
+    OFF = "off"
+    PAUSE_IN = "pause-in"
+    PAUSE_OUT = "pause-out"
+
+
+@dataclass(frozen=True, slots=True)
+class StepLimit:
+    """At most so many replicas, or such a share of them, in a period: `4/15s`, `100%/15s`."""
+
+    amount: int
+    """Replicas, or percent."""
+    percent: bool
+    period: timedelta
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `4/15s` or `100%/15s`. Raises ValueError."""
+        amount, slash, period = (part.strip() for part in text.partition("/"))
+        number = amount.removesuffix("%")
+        length = parse_duration(period)
+        if not slash or not (number.isascii() and number.isdecimal()) or int(number) < 1:
+            raise ValueError("not a step limit")
+        if not timedelta() < length <= LONGEST_WINDOW or int(number) > MOST_REPLICAS:
+            raise ValueError("out of range")
+        return cls(int(number), amount.endswith("%"), length)
+
+    def __str__(self) -> str:
+        return f"{self.amount}{'%' * self.percent}/{format_duration(self.period)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What to do once a backlog has been unknown for a while."""
+
+    replicas: int | None = None
+    """None: hold the present number."""
+    at_least: bool = False
+    """The number is a floor: more replicas stay."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `hold`, a number of replicas, or `at-least N`. Raises ValueError."""
+        words = text.lower().split()
+        if words == ["hold"]:
+            return cls()
+        at_least = words[:1] == ["at-least"]
+        (number,) = words[1:] if at_least else words
+        if not (number.isascii() and number.isdecimal()) or int(number) > MOST_REPLICAS:
+            raise ValueError("not a number of replicas")
+        return cls(int(number), at_least)
+
+    def __str__(self) -> str:
+        if self.replicas is None:
+            return "hold"
+        return f"at-least {self.replicas}" if self.at_least else str(self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """How a field of ScalingSpec is written on a service."""
+
+    name: str
+    """Without the prefix: `scale-in.window`."""
+    allowed: str
+    """What a value may be, in words that complete "must be"."""
+    unset: str = "none"
+    """What stands in the reference where the default is that the label is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDoc:
+    """One row of the reference."""
+
+    name: str
+    default: str
+    allowed: str
+    meaning: str
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+
+
+def _none_empty(parts: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(parts):
+        raise ValueError("empty part")
+    return parts
+
+
+def _strip(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _mode(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    # `docker stack deploy` reads YAML 1.1, where an unquoted on or off is a boolean.
+    return {"true": "on", "false": "off"}.get(text, text)
+
+
+def _step_limits(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if _or_none(value) is None:
+        return ()
+    return tuple(StepLimit.parse(part) for part in value.split(","))
+
+
+def _or_none(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
+def _fallback(value: object) -> object:
+    return Fallback.parse(value) if isinstance(value, str) else value
+
+
+def _share(value: object) -> object:
+    """Read `10%` as 0.1; a bare 0 needs no sign."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text != "0" and not text.endswith("%"):
+        raise ValueError("not a share")
+    return float(text.removesuffix("%")) / 100
+
+
+def _window(value: timedelta) -> timedelta:
+    if value > LONGEST_WINDOW:
+        raise ValueError("too long")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_strip), Field(min_length=1)]
+Window = Annotated[Duration, AfterValidator(_window)]
+Pause = Annotated[Duration, Field(le=LONGEST_PAUSE)]
+StepLimits = Annotated[tuple[StepLimit, ...], BeforeValidator(_step_limits)]
+
+_PAUSE_FORM = f"a duration from 0s to {format_duration(LONGEST_PAUSE)} such as 30s or 5m"
+_LIMIT_FORM = "replicas or a share of them in a period, such as 4/15s, 100%/15s or 4/15s,100%/15s"
+_WINDOW_FORM = f"a duration from 0s to {format_duration(LONGEST_WINDOW)} such as 30s or 5m"
+
+
+class ScalingSpec(BaseModel):
+    """What the labels of one service ask for. The docstring of a field is its documentation."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
+    )
+
+    queues: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_split),
+        AfterValidator(_none_empty),
+        Label("queue", "the name of a task queue, or several separated by commas"),
+    ]
+    """Task queue the workers poll; several, separated by commas: their backlogs add up."""
+
+    target: Annotated[
+        int, Field(ge=1, le=MOST_TASKS), Label("target", f"a whole number from 1 to {MOST_TASKS}")
+    ] = 10
+    """Waiting tasks for each replica (target queue size)."""
+
+    min: Annotated[
+        int,
+        Field(ge=0, le=MOST_REPLICAS),
+        Label("min", f"a whole number from 0 to {MOST_REPLICAS}"),
+    ] = 1
+    """Fewest replicas; 0 allows scale to zero."""
+
+    max: Annotated[
+        int,
+        Field(ge=1, le=MOST_REPLICAS),
+        Label("max", f"a whole number from 1 to {MOST_REPLICAS}, not below min"),
+    ] = 10
+    """Most replicas."""
+
+    integration: Annotated[Text, Label("integration", "the name of an integration")] = (
+        DEFAULT_INTEGRATION
+    )
+    """Which Temporal connection to use."""
+
+    namespace: Annotated[
+        Text | None, Label("namespace", "the name of a namespace", unset="the integration's")
+    ] = None
+    """Another namespace of the same connection; without it, the integration's own."""
+
+    queue_types: Annotated[
+        tuple[QueueType, ...],
+        BeforeValidator(_split),
+        Label("queue-types", "one or more of workflow, activity, nexus, separated by commas"),
+    ] = (QueueType.WORKFLOW, QueueType.ACTIVITY)
+    """Kinds of task whose backlogs count."""
+
+    mode: Annotated[
+        Mode,
+        BeforeValidator(_mode),
+        Label("mode", "one of on, dry-run, off, pause-in, pause-out"),
+    ] = Mode.ON
+    """on; dry-run: decide and report, change nothing; off: leave the service alone;
+    pause-in: no scale-in but down to max; pause-out: no scale-out but up to min."""
+
+    activation: Annotated[
+        int,
+        Field(ge=0, le=MOST_TASKS),
+        Label("activation", f"a whole number from 0 to {MOST_TASKS}"),
+    ] = 0
+    """Waiting tasks above which a service at zero wakes."""
+
+    cooldown: Annotated[Pause, Label("cooldown", _PAUSE_FORM)] = timedelta(minutes=5)
+    """How long everything must be quiet before the last replica goes: no backlog, nothing added,
+    nothing dispatched. Below 1m, work that Temporal shows late can be missed."""
+
+    scale_out_window: Annotated[Window, Label("scale-out.window", _WINDOW_FORM)] = timedelta()
+    """Stabilization window on the way out: the smallest recommendation in it counts."""
+
+    scale_in_window: Annotated[Window, Label("scale-in.window", _WINDOW_FORM)] = timedelta(
+        minutes=1
+    )
+    """Stabilization window on the way in: the largest recommendation in it counts."""
+
+    scale_out_limit: Annotated[StepLimits, Label("scale-out.limit", _LIMIT_FORM)] = ()
+    """Most growth in a period; of several, the one that allows more counts."""
+
+    scale_in_limit: Annotated[StepLimits, Label("scale-in.limit", _LIMIT_FORM)] = ()
+    """Most shrinking in a period; of several, the one that allows more counts."""
+
+    tolerance: Annotated[
+        float,
+        BeforeValidator(_share),
+        Field(ge=0, le=1),
+        Label("tolerance", "a share from 0% to 100% such as 10%"),
+    ] = 0.0
+    """Ignore a change within this share of the target."""
+
+    max_wait: Annotated[
+        Annotated[Pause, Field(gt=timedelta())] | None,
+        BeforeValidator(_or_none),
+        Label(
+            "max-wait",
+            f"a duration above 0s and up to {format_duration(LONGEST_PAUSE)} such as 30s or 5m",
+        ),
+    ] = None
+    """The oldest waiting task should be younger than this: grow while it is not."""
+
+    fallback: Annotated[
+        Fallback,
+        BeforeValidator(_fallback),
+        Label("fallback", "hold, a number of replicas, or at-least and a number of replicas"),
+    ] = Fallback()
+    """When the backlog could not be read for temporal.fallback.after: hold, or a number of
+    replicas, or at-least N."""
+
+    fallback_after: Annotated[Pause, Label("fallback.after", _PAUSE_FORM)] = timedelta(minutes=3)
+    """How long the backlog must have been unknown before the fallback counts."""
+
+    @field_validator("max")
+    @classmethod
+    def _max_not_below_min(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("min", 0):
+            raise ValueError("below min")
+        return value
+
+    @classmethod
+    def from_labels(cls, labels: Mapping[str, str], prefix: str = DEFAULT_PREFIX) -> Self:
+        """Read the labels that begin with `prefix` and a dot; others are ignored.
+
+        Raises LabelError naming every unknown label and every wrong value at once.
+        """
+        fields = {f"{prefix}.{label.name}": name for name, label, _ in _fields()}
+        given = scaling_labels(labels, prefix)
+        problems = [
+            f"{key} is not a label{_nearest(key, fields, prefix)}"
+            for key in given
+            if key not in fields
+        ]
+        try:
+            spec = cls.model_validate(
+                {fields[key]: value for key, value in given.items() if key in fields}
+            )
+        except ValidationError as error:
+            wrong = dict.fromkeys(str(entry["loc"][0]) for entry in error.errors())
+            problems += [_problem(name, given, prefix) for name in wrong]
+            raise LabelError(problems) from error
+        if problems:
+            raise LabelError(problems)
+        return spec
+
+    @classmethod
+    def reference(cls, prefix: str = DEFAULT_PREFIX) -> Iterator[LabelDoc]:
+        """Yield the documentation of every label, in the order of the table."""
+        for _, label, info in _fields():
+            yield LabelDoc(
+                f"{prefix}.{label.name}",
+                "required" if info.is_required() else _written(label, info.default),
+                label.allowed,
+                " ".join((info.description or "").split()),
+            )
+
+
+def format_share(share: float) -> str:
+    """Write a share the way a label has it: `10%`, `12.5%`."""
+    return f"{share * 100:g}%"
+
+
+def scaling_labels(labels: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return the labels that belong to the autoscaler: those below `prefix` and a dot."""
+    return {key: value for key, value in labels.items() if key.startswith(f"{prefix}.")}
+
+
+def _fields() -> Iterator[tuple[str, Label, FieldInfo]]:
+    for name, info in ScalingSpec.model_fields.items():
+        label = next(item for item in info.metadata if isinstance(item, Label))
+        yield name, label, info
+
+
+def _problem(field: str, given: Mapping[str, str], prefix: str) -> str:
+    label = next(label for name, label, _ in _fields() if name == field)
+    key = f"{prefix}.{label.name}"
+    info = ScalingSpec.model_fields[field]
+    if key in given:
+        return f"{key}={given[key]!r} must be {label.allowed}"
+    if info.is_required():
+        return f"{key} is missing: it must be {label.allowed}"
+    return f"{key} (default {_written(label, info.default)}) must be {label.allowed}"
+
+
+def _nearest(key: str, known: Mapping[str, str], prefix: str) -> str:
+    ends = [name.removeprefix(f"{prefix}.") for name in known]
+    near = difflib.get_close_matches(key.removeprefix(f"{prefix}.").lower(), ends, n=1)
+    return f", the nearest is {prefix}.{near[0]}" if near else f" (known: {', '.join(known)})"
+
+
+def _written(label: Label, value: Any) -> str:
+    if value is None:
+        return label.unset
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or label.unset
+    return format_share(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Where the named Temporal connections come from."""

@@ -1,0 +1,1 @@
+"""Docker Compose and Docker Swarm. The only importers of docker."""

@@ -1,0 +1,358 @@
+"""Docker Compose: services are sets of containers; replicas are made as Compose makes them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from docker import APIClient
+from docker.errors import DockerException, ImageNotFound
+from requests.exceptions import RequestException
+
+from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.model import ScalingAction, Service, ServiceId
+from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
+from autoscaler.orchestrators import replica
+from autoscaler.orchestrators.containers import NAME, Container, Replicas, service_id
+from autoscaler.orchestrators.copied import archive_of, copied_files
+from autoscaler.orchestrators.engine import Engine, EngineError, Lane, api_url, api_version
+from autoscaler.orchestrators.exits import Exits
+from autoscaler.orchestrators.others import QUIET, OtherHands
+
+_OTHERS = "somebody else is changing its containers; it is scaled again afterwards"
+_GONE = (404, 409)
+"""No such container, or its removal is under way already."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What new replicas are made from."""
+
+    template: replica.Json
+    image_is_current: bool
+    copied: bytes | None
+    """The files that Compose would copy in before the start, as a tar."""
+
+
+class ComposeOrchestrator:
+    """Scales Compose services over the Engine API, without the docker compose command."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime],
+        prefix: str = DEFAULT_PREFIX,
+        projects: Collection[str] = (),
+    ) -> None:
+        """Look after `projects` only, or all where none is named."""
+        self._engine = engine
+        self._clock = clock
+        self._prefix = prefix
+        self._projects = frozenset(projects)
+        self._inspects: dict[tuple[str, str], replica.Json] = {}
+        self._graces: dict[ServiceId, timedelta] = {}
+        self._draining: dict[str, asyncio.Task[None]] = {}
+        self._trouble: dict[ServiceId, str] = {}
+        self._others = OtherHands()
+        self._exits = Exits()
+        self._ours: Counter[str] = Counter()
+        """Names of the containers that are being created, started or removed from here."""
+
+    def notice(self, event: replica.Json) -> timedelta | None:
+        """Take note of an engine event, so that nobody is interfered with.
+
+        Returns how long it takes until the service may be looked at again where somebody else
+        caused the event, and None where it changes nothing.
+        """
+        actor = event["Actor"]
+        service = service_id(actor["Attributes"])
+        if event["Type"] != "container" or service not in self._graces:
+            return None
+        if self._ours[actor["Attributes"].get("name")] or actor["ID"] in self._draining:
+            return None
+        if event["Action"] == "kill":
+            self._exits.let_go(service, actor["ID"])
+        self._others.notice(service, event, self._clock(), self._graces[service])
+        return QUIET
+
+    async def discover(self) -> Sequence[Service]:
+        """Return the Compose services with a label of the autoscaler. Raises EngineError."""
+        groups = await self._containers()
+        labelled = [
+            replicas
+            for replicas in map(self._sort, groups.values())
+            if scaling_labels(replicas.template.labels, self._prefix)
+        ]
+        self._forget_all_but(labelled)
+        found = await asyncio.gather(
+            *(self._service(groups[replicas.service]) for replicas in labelled)
+        )
+        return [service for service in found if service is not None]
+
+    async def apply(self, action: ScalingAction) -> None:
+        """Scale to exactly `action.desired` replicas. Raises OrchestratorError.
+
+        On the way out, returns when the new replicas have been started. On the way in, returns
+        when those to go have been chosen: they stop side by side in the background, each with
+        its own signal and grace, and are removed when they have ended.
+        """
+        containers = (await self._containers()).get(action.service)
+        if containers is None:
+            raise OrchestratorError(f"{action.service} has no containers any more")
+        replicas = self._sort(containers)
+        refusal = self._refusal(replicas)
+        if refusal is not None:
+            raise OrchestratorError(f"{action.service}: {refusal}")
+        if action.desired > len(replicas.running):
+            await self._scale_out(replicas, action.desired)
+        elif action.desired < len(replicas.running):
+            await self._scale_in(replicas, action.desired)
+
+    async def close(self, patience: timedelta) -> None:
+        """Wait at most `patience` for replicas that drain; the engine stops the others alone."""
+        if self._draining:
+            await asyncio.wait(self._draining.values(), timeout=patience.total_seconds())
+
+    def _forget_all_but(self, labelled: Collection[Replicas]) -> None:
+        services = {replicas.service for replicas in labelled}
+        templates = {(replicas.template.id, replicas.template.name) for replicas in labelled}
+        self._inspects = {key: seen for key, seen in self._inspects.items() if key in templates}
+        self._graces = {id_: grace for id_, grace in self._graces.items() if id_ in services}
+        self._others.forget_all_but(services)
+        self._exits.forget_all_but(services)
+
+    async def _containers(self) -> Mapping[ServiceId, list[Container]]:
+        rows = await self._engine.call(
+            "listing containers",
+            lambda client: client.containers(
+                all=True, filters={"label": [replica.CONFIG_HASH, f"{replica.ONEOFF}=False"]}
+            ),
+        )
+        groups: dict[ServiceId, list[Container]] = defaultdict(list)
+        for row in rows:
+            container = Container.from_row(row)
+            if container is not None and self._is_ours(container):
+                groups[container.service].append(container)
+        return groups
+
+    def _is_ours(self, container: Container) -> bool:
+        return not self._projects or container.labels[replica.PROJECT] in self._projects
+
+    def _sort(self, containers: Sequence[Container]) -> Replicas:
+        return Replicas.of(containers, self._draining)
+
+    async def _service(self, containers: Sequence[Container]) -> Service | None:
+        replicas = self._sort(containers)
+        try:
+            template = await self._inspect(replicas.template)
+        except EngineError as error:
+            if error.status not in _GONE:
+                raise
+            # It went since the list was made: the next newest tells as much.
+            rest = [each for each in containers if each is not replicas.template]
+            return await self._service(rest) if rest else None
+        self._graces[replicas.service] = timedelta(seconds=max(0, replica.grace(template)))
+        trouble = self._trouble.get(replicas.service)
+        present = (*replicas.running, *replicas.stopped)
+        ceilings = (
+            replica.ceiling(template),
+            self._exits.ceiling(replicas.service, present, self._clock()),
+        )
+        return Service(
+            id=replicas.service,
+            labels=replicas.template.labels,
+            replicas=len(replicas.running),
+            ceiling=min(
+                (each for each in ceilings if each is not None),
+                key=lambda each: each.replicas,
+                default=None,
+            ),
+            refusal=self._refusal(replicas),
+            warnings=() if trouble is None else (trouble,),
+        )
+
+    def _refusal(self, replicas: Replicas) -> str | None:
+        if replicas.refusal is None and self._others.at_work(replicas.service, self._clock()):
+            return _OTHERS
+        return replicas.refusal
+
+    async def _inspect(self, container: Container) -> replica.Json:
+        """Look at a container once for each name it has: nothing else read here changes.
+
+        Compose gives a container its final name only when its forerunner is gone.
+        """
+        key = container.id, container.name
+        if key not in self._inspects:
+            self._inspects[key] = await self._engine.call(
+                f"inspecting {container.name}",
+                lambda client: client.inspect_container(container.id),
+            )
+        return self._inspects[key]
+
+    async def _scale_out(self, replicas: Replicas, desired: int) -> None:
+        template = await self._engine.call(
+            f"inspecting {replicas.template.name}",
+            lambda client: client.inspect_container(replicas.template.id),
+        )
+        stopped = replicas.to_start(desired)
+        missing = desired - len(replicas.running) - len(stopped)
+        model = _Model(
+            template, await self._image_is_current(template), await self._copied(template)
+        )
+        works = [self._start(replicas.service, container) for container in stopped]
+        works += [
+            self._create(replicas.service, model, replicas.highest + offset)
+            for offset in range(1, missing + 1)
+        ]
+        if replica.starts_one_by_one(template):
+            outcomes = [await _outcome(work) for work in works]
+        else:
+            outcomes = await asyncio.gather(*(_outcome(work) for work in works))
+        failures = [error for error in outcomes if error is not None]
+        if failures:
+            raise OrchestratorError(
+                f"{replicas.service}: {len(failures)} of {len(works)} replicas could not be"
+                f" started: {failures[0]}"
+            )
+
+    async def _image_is_current(self, template: replica.Json) -> bool:
+        """Whether the name the template was made from still leads to the image it runs."""
+
+        def work(client: APIClient) -> bool:
+            try:
+                image: dict[str, Any] = client.inspect_image(template["Config"]["Image"])
+            except ImageNotFound:
+                return False
+            return bool(image["Id"] == template["Image"])
+
+        return await self._engine.call(f"looking up {template['Config']['Image']}", work)
+
+    async def _copied(self, template: replica.Json) -> bytes | None:
+        """Return the files that Compose copied into the template, as a tar; None without any."""
+
+        def work(client: APIClient) -> bytes | None:
+            paths = copied_files(client, template)
+            return archive_of(client, template["Id"], paths) if paths else None
+
+        return await self._engine.call("reading the secrets and configs of a replica", work)
+
+    async def _create(self, service: ServiceId, model: _Model, number: int) -> None:
+        """Create and start one replica; what cannot be started is not left behind."""
+
+        def create(client: APIClient) -> str:
+            if self._others.at_work(service, self._clock()):
+                # `docker compose down` would not know of a container made from now on.
+                raise OrchestratorError(f"not created: {_OTHERS}")
+            made = replica.recipe(
+                model.template,
+                number,
+                api=api_version(client),
+                image_is_current=model.image_is_current,
+            )
+            created = client.create_container_from_config(made.body, name=made.name)
+            container: str = created["Id"]
+            try:
+                for network, endpoint in made.connect.items():
+                    _connect(client, network, container, endpoint)
+                if model.copied is not None:
+                    client.put_archive(container, "/", model.copied)
+                client.start(container)
+            except (DockerException, RequestException):
+                client.remove_container(container, v=True, force=True)
+                raise
+            return container
+
+        name = replica.replica_name(model.template, number)
+        with self._at_work_on(name):
+            container = await self._engine.call(f"creating {name}", create, Lane.CHANGE)
+        self._exits.started(service, container, self._clock())
+
+    async def _start(self, service: ServiceId, container: Container) -> None:
+        with self._at_work_on(container.name):
+            await self._engine.call(
+                f"starting {container.name}",
+                lambda client: client.start(container.id),
+                Lane.CHANGE,
+            )
+        self._exits.started(service, container.id, self._clock())
+
+    @contextlib.contextmanager
+    def _at_work_on(self, name: str) -> Iterator[None]:
+        """Tell our own events from those of others for a while: they arrive a little later."""
+        self._ours[name] += 1
+
+        def leave() -> None:
+            self._ours[name] -= 1
+            self._ours += Counter()  # Drops what is down to zero.
+
+        try:
+            yield
+        finally:
+            asyncio.get_running_loop().call_later(QUIET.total_seconds(), leave)
+
+    async def _scale_in(self, replicas: Replicas, desired: int) -> None:
+        kept = None if desired else replicas.keeper()
+        self._trouble.pop(replicas.service, None)
+        for container in replicas.to_stop(desired):
+            self._exits.let_go(replicas.service, container.id)
+            self._draining[container.id] = asyncio.create_task(
+                self._drain(container, remove=container is not kept),
+                name=f"drain {container.name}",
+            )
+        # As with `up --scale`: on the way in, replicas that do not even run go as well.
+        for container in replicas.stopped:
+            if container is not kept:
+                await self._remove(container)
+
+    async def _drain(self, container: Container, *, remove: bool) -> None:
+        """Stop one replica behind its own grace, then remove it."""
+        try:
+            template = await self._inspect(container)
+            with self._at_work_on(container.name):
+                await self._engine.stop(container.id, replica.grace(template))
+            if remove:
+                await self._remove(container)
+        except EngineError as error:
+            self._trouble[container.service] = f"{container.name} could not be removed: {error}"
+        finally:
+            self._inspects.pop((container.id, container.name), None)
+            del self._draining[container.id]
+
+    async def _remove(self, container: Container) -> None:
+        try:
+            with self._at_work_on(container.name):
+                await self._engine.call(
+                    f"removing {container.name}",
+                    lambda client: client.remove_container(container.id, v=True),
+                    Lane.CHANGE,
+                )
+        except EngineError as error:
+            if error.status not in _GONE:
+                raise
+
+
+def _connect(client: APIClient, network: str, container: str, endpoint: replica.Json) -> None:
+    # docker-py's own method does not pass on every endpoint setting.
+    client.post(
+        api_url(client, f"/networks/{quote(network, safe='')}/connect"),
+        json={"Container": container, "EndpointConfig": endpoint},
+        timeout=client.timeout,
+    ).raise_for_status()
+
+
+async def _outcome(work: Awaitable[None]) -> OrchestratorError | None:
+    """Wait for one replica; the failure of one does not hold up the others."""
+    try:
+        await work
+    except OrchestratorError as error:
+        return error
+    return None

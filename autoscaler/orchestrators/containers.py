@@ -1,0 +1,121 @@
+"""The containers of a Compose service, and which of them to start and to stop. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from autoscaler.core.model import ServiceId
+from autoscaler.orchestrators import replica
+
+NAME = "compose"
+"""The orchestrator part of every ServiceId made here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container of a Compose service, as the engine lists it."""
+
+    id: str
+    name: str
+    service: ServiceId
+    number: int
+    config_hash: str
+    created: float
+    state: str
+    """created, running, paused, restarting, removing, exited or dead."""
+    status: str
+    """The engine's words for it: `Exited (1) 3 seconds ago`."""
+    labels: Mapping[str, str]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self | None:
+        """Read a row of the engine's list; None where it is no replica that Compose made."""
+        labels: dict[str, str] = row.get("Labels") or {}
+        service = service_id(labels)
+        number = labels.get(replica.NUMBER, "")
+        if service is None or not labels.get(replica.CONFIG_HASH) or not number.isdecimal():
+            return None
+        return cls(
+            id=row["Id"],
+            name=(row.get("Names") or ["/"])[0].removeprefix("/"),
+            service=service,
+            number=int(number),
+            config_hash=labels[replica.CONFIG_HASH],
+            created=row["Created"],
+            state=row["State"],
+            status=row.get("Status") or row["State"],
+            labels=labels,
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether it counts as a replica."""
+        return self.state in ("running", "restarting", "paused")
+
+    @property
+    def can_start(self) -> bool:
+        """Whether it is stopped and not on its way out."""
+        return self.state in ("created", "exited")
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """The containers of one service, sorted by what can be done with them."""
+
+    service: ServiceId
+    template: Container
+    """The newest: what the service should look like now."""
+    running: tuple[Container, ...]
+    stopped: tuple[Container, ...]
+    highest: int
+    """The highest number in use, by replicas that drain as well."""
+    refusal: str | None
+
+    @classmethod
+    def of(cls, containers: Sequence[Container], draining: Collection[str]) -> Self:
+        """Sort the containers of one service; what drains is no replica any more."""
+        recreated = next(
+            (c.name for c in containers if replica.being_recreated(c.name, c.labels)), None
+        )
+        staying = [c for c in containers if c.id not in draining]
+        return cls(
+            service=containers[0].service,
+            template=max(staying or containers, key=lambda c: (c.created, c.number)),
+            running=tuple(c for c in staying if c.running),
+            stopped=tuple(c for c in staying if not c.running),
+            highest=max(c.number for c in containers),
+            refusal=None
+            if recreated is None
+            else f"docker compose is recreating {recreated}; it is scaled again afterwards",
+        )
+
+    def outdated(self, container: Container) -> bool:
+        """Whether a container was made from an older version of the Compose file."""
+        return container.config_hash != self.template.config_hash
+
+    def to_start(self, wanted: int) -> tuple[Container, ...]:
+        """Choose stopped replicas to run again before new ones are made, lowest number first."""
+        fit = sorted(
+            (c for c in self.stopped if c.can_start and not self.outdated(c)),
+            key=lambda c: c.number,
+        )
+        return tuple(fit[: max(0, wanted - len(self.running))])
+
+    def to_stop(self, wanted: int) -> tuple[Container, ...]:
+        """Choose the replicas to stop as Compose does: outdated ones, then the highest number."""
+        order = sorted(self.running, key=lambda c: (not self.outdated(c), -c.number))
+        return tuple(order[: max(0, len(self.running) - wanted)])
+
+    def keeper(self) -> Container:
+        """Choose the replica that stays, stopped, at zero: the one to copy and start later."""
+        able = [*self.running, *(c for c in self.stopped if c.can_start)]
+        # Where all drain already, the newest of those is the last to copy.
+        return min(able or [self.template], key=lambda c: (self.outdated(c), c.number))
+
+
+def service_id(labels: Mapping[str, str]) -> ServiceId | None:
+    """Name the Compose service that a container's labels speak of; None where they do not."""
+    project, service = labels.get(replica.PROJECT), labels.get(replica.SERVICE)
+    return ServiceId(NAME, f"{project}/{service}") if project and service else None

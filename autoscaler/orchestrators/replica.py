@@ -1,0 +1,208 @@
+"""The recipe: from the inspect of one replica to the create body of the next. Pure.
+
+A Compose service has no object on the server; it is the set of containers with the same
+project and service labels. A container with the body made here is one that
+`docker compose up --scale` would have made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autoscaler.core.model import Ceiling
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+NUMBER = "com.docker.compose.container-number"
+CONFIG_HASH = "com.docker.compose.config-hash"
+ONEOFF = "com.docker.compose.oneoff"
+REPLACE = "com.docker.compose.replace"
+
+DEFAULT_GRACE = 10
+"""Seconds that Docker waits after the stop signal where the container sets nothing."""
+ALL_NETWORKS_IN_CREATE = (1, 44)
+"""From this API version on, create takes more than one network."""
+
+_SHORT_ID = 12
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+_RECREATED = re.compile(r"[0-9a-f]{12}_")
+_SEPARATORS = ("-", "_")  # The second is what `docker compose --compatibility` names with.
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to send to the engine, in this order: create, connect, start."""
+
+    name: str
+    body: Json
+    """For POST /containers/create."""
+    connect: Mapping[str, Json]
+    """Networks to connect before the start, each with its endpoint configuration."""
+
+
+def recipe(template: Json, number: int, *, api: tuple[int, int], image_is_current: bool) -> Recipe:
+    """Describe replica `number` of the service that `template` (an inspect) belongs to.
+
+    `api` is the version of the API that both the inspect and the create use.
+    `image_is_current` says whether the image's name still leads to the image that the template
+    runs; where it does not, the new replica gets the image by its id.
+    """
+    config: Json = dict(template["Config"])
+    host: Json = dict(template["HostConfig"])
+    name = replica_name(template, number)
+    config["Labels"] = _labels(config["Labels"], number)
+    if not image_is_current:
+        config["Image"] = template["Image"]
+    if _hostname_is_made_up(template):
+        config.pop("Hostname", None)
+    # On API 1.45 a verbatim copy gave two containers the same address.
+    config.pop("MacAddress", None)
+    _detach_anonymous_volumes(host)
+    endpoints = dict(_endpoints(template, name))
+    at_create = (
+        endpoints
+        if api >= ALL_NETWORKS_IN_CREATE
+        else {net: end for net, end in endpoints.items() if net == host["NetworkMode"]}
+    )
+    return Recipe(
+        name,
+        {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": at_create}},
+        {net: end for net, end in endpoints.items() if net not in at_create},
+    )
+
+
+def replica_name(template: Json, number: int) -> str:
+    """Return the name Compose would give to replica `number`."""
+    labels = template["Config"]["Labels"]
+    separator = _separator(_name(template), labels) or _SEPARATORS[0]
+    return separator.join((labels[PROJECT], labels[SERVICE], str(number)))
+
+
+def ceiling(template: Json) -> Ceiling | None:
+    """Say why there can only be one container like this; None where there can be more."""
+    labels = template["Config"]["Labels"]
+    name = _name(template)
+    if _separator(name, labels) is None:
+        return Ceiling(
+            1,
+            f"container_name is set to {name}, and names are unique;"
+            " remove container_name to let the service scale",
+        )
+    for port, bindings in (template["HostConfig"].get("PortBindings") or {}).items():
+        for binding in bindings or ():
+            fixed = binding.get("HostPort") or ""
+            if fixed.isdigit() and int(fixed) > 0:
+                return Ceiling(
+                    1,
+                    f"host port {fixed} is published for {port}, and only one container can"
+                    " have it; publish a range of ports or none",
+                )
+    for network, endpoint in (template["NetworkSettings"].get("Networks") or {}).items():
+        ipam = endpoint.get("IPAMConfig") or {}
+        address = ipam.get("IPv4Address") or ipam.get("IPv6Address")
+        if address:
+            return Ceiling(
+                1,
+                f"it has the fixed address {address} in network {network};"
+                " remove it to let the service scale",
+            )
+    return None
+
+
+def starts_one_by_one(template: Json) -> bool:
+    """Whether replicas must be started in turn: they pick host ports from a common range."""
+    return any(
+        "-" in (binding.get("HostPort") or "")
+        for bindings in (template["HostConfig"].get("PortBindings") or {}).values()
+        for binding in bindings or ()
+    )
+
+
+def grace(template: Json) -> int:
+    """Return the seconds between the stop signal and the kill; -1 means no kill."""
+    seconds = template["Config"].get("StopTimeout")
+    return DEFAULT_GRACE if seconds is None else int(seconds)
+
+
+def being_recreated(name: str, labels: Mapping[str, str]) -> bool:
+    """Whether Compose has made this container to take the place of another one.
+
+    Until then its name is the other one's short id, an underscore, and the name it will have.
+    """
+    if _separator(name, labels) is not None or _RECREATED.match(name) is None:
+        return False
+    return _separator(name[_SHORT_ID + 1 :], labels) is not None
+
+
+def _name(template: Json) -> str:
+    return str(template["Name"]).removeprefix("/")
+
+
+def _separator(name: str, labels: Mapping[str, str]) -> str | None:
+    """Return what stands between project, service and number; None for a name of its own."""
+    parts = (labels[PROJECT], labels[SERVICE], labels[NUMBER])
+    return next((mark for mark in _SEPARATORS if mark.join(parts) == name), None)
+
+
+def _labels(labels: Mapping[str, str], number: int) -> Json:
+    kept = {key: value for key, value in labels.items() if key != REPLACE}
+    return {**kept, NUMBER: str(number)}
+
+
+def _hostname_is_made_up(template: Json) -> bool:
+    """Whether the engine chose the host name, or would not let it be set again."""
+    host: Json = template["HostConfig"]
+    made_up: bool = template["Config"].get("Hostname") == template["Id"][:_SHORT_ID]
+    network: str = host["NetworkMode"]
+    return made_up or network.startswith("container:") or host.get("UTSMode") == "host"
+
+
+def _detach_anonymous_volumes(host: Json) -> None:
+    """Let anonymous volumes be made anew: under their old names replicas would share the data."""
+    if host.get("Mounts"):
+        host["Mounts"] = [
+            {key: value for key, value in mount.items() if key != "Source"}
+            if mount.get("Type") == "volume" and _ANONYMOUS.fullmatch(mount.get("Source") or "")
+            else mount
+            for mount in host["Mounts"]
+        ]
+    if host.get("Binds"):
+        host["Binds"] = [
+            bind for bind in host["Binds"] if not _ANONYMOUS.fullmatch(bind.partition(":")[0])
+        ]
+
+
+def _endpoints(template: Json, name: str) -> Iterator[tuple[str, Json]]:
+    """Yield each network with what was configured; the rest is the engine's own finding."""
+    mode = template["HostConfig"]["NetworkMode"]
+    if mode in ("bridge", "default", "host", "none") or mode.startswith("container:"):
+        return
+    old, short_id = _name(template), template["Id"][:_SHORT_ID]
+    for network, endpoint in (template["NetworkSettings"].get("Networks") or {}).items():
+        others = [
+            alias for alias in endpoint.get("Aliases") or () if alias not in (old, short_id, name)
+        ]
+        kept = {
+            key: endpoint[key]
+            for key in ("IPAMConfig", "DriverOpts", "GwPriority")
+            if endpoint.get(key) or endpoint.get(key) == {}
+        }
+        if endpoint.get("Links"):
+            kept["Links"] = [_renumbered(link, template, name) for link in endpoint["Links"]]
+        yield network, {**kept, "Aliases": [name, *others]}
+
+
+def _renumbered(link: str, template: Json, name: str) -> str:
+    """Give a link the number of the new replica, as Compose does: `base-1:base-7`."""
+    linked, _, alias = link.partition(":")
+    number, new = template["Config"]["Labels"][NUMBER], name[len(name.rstrip("0123456789")) :]
+    parts = linked.removeprefix("/")
+    service, _, _ = parts.rpartition("-")
+    project = template["Config"]["Labels"][PROJECT] + "-"
+    names = {service, service.removeprefix(project)}
+    return next((f"{linked}:{each}-{new}" for each in names if alias == f"{each}-{number}"), link)

@@ -1,0 +1,216 @@
+"""Docker Swarm: services on the manager, scaled by compare-and-set of Replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from docker import APIClient
+
+from autoscaler.core.durations import format_duration
+from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.model import Ceiling, ScalingAction, Service, ServiceId
+from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
+from autoscaler.orchestrators.engine import Engine, EngineError, Lane, api_url, api_version
+
+STACK = "com.docker.stack.namespace"
+
+_NOT_A_MANAGER = ("not a swarm manager", "not part of a swarm")
+"""The engine's words where it is in no Swarm, or a worker node. A locked Swarm is neither."""
+_FORBIDDEN = 403
+"""A socket proxy that does not let services through: there is no Swarm to look after."""
+NO_MANAGER_PAUSE = timedelta(minutes=1)
+"""Before an engine that manages no Swarm is asked again: it logs an error each time."""
+_OUT_OF_SEQUENCE = "update out of sequence"
+RECENT = timedelta(minutes=1)
+"""A failure this young speaks against more tasks: Swarm starts a failing task again and again."""
+_ROLLING_OUT = ("updating", "paused", "rollback_started", "rollback_paused")
+
+Json = dict[str, Any]
+
+
+class SwarmOrchestrator:
+    """Scales the replicated services of the Swarm that this engine manages."""
+
+    name = "swarm"
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime],
+        prefix: str = DEFAULT_PREFIX,
+        projects: Collection[str] = (),
+        required: bool = False,
+    ) -> None:
+        """Look after the stacks `projects` only, or all where none is named.
+
+        With `required`, an engine that is no Swarm manager is an error; otherwise it has no
+        services, until it becomes one.
+        """
+        self._engine = engine
+        self._clock = clock
+        self._prefix = prefix
+        self._projects = frozenset(projects)
+        self._required = required
+        self._ask_again: datetime | None = None
+
+    async def discover(self) -> Sequence[Service]:
+        """Return the Swarm services with a label of the autoscaler. Raises OrchestratorError."""
+        if self._ask_again is not None and self._clock() < self._ask_again:
+            return []
+        try:
+            rows: list[Json] = await self._engine.call("listing Swarm services", _services)
+        except EngineError as error:
+            refused = error.status == _FORBIDDEN
+            if not refused and not any(words in str(error) for words in _NOT_A_MANAGER):
+                raise
+            if not self._required:
+                self._ask_again = self._clock() + NO_MANAGER_PAUSE
+                return []
+            raise OrchestratorError(
+                f"{error}; AUTOSCALER_ORCHESTRATORS names swarm, so run the daemon on a manager"
+                " node, or `docker swarm init` to make this engine one"
+            ) from error
+        ours = [row for row in rows if self._is_ours(row)]
+        tasks = await self._tasks_of([row["ID"] for row in ours if _lags(row)])
+        now = self._clock()
+        return [self._service(row, tasks.get(row["ID"], ()), now) for row in ours]
+
+    async def apply(self, action: ScalingAction) -> None:
+        """Set the number of replicas, if nobody else has changed it since it was decided.
+
+        Returns when the manager has taken it; the tasks follow behind their own grace.
+        Raises OrchestratorError.
+        """
+
+        def compare_and_set(client: APIClient) -> None:
+            # Without insertDefaults: a spec with defaults filled in differs from the stored
+            # one, and writing it back would replace every running task.
+            service = client.inspect_service(action.service.name)
+            obstacle = refusal(service)
+            if obstacle is not None:
+                raise OrchestratorError(f"{action.service}: {obstacle}")
+            spec: Json = service["Spec"]
+            replicated = spec["Mode"]["Replicated"]
+            if _replicas(replicated) == action.current:
+                replicated["Replicas"] = action.desired
+                client.post(
+                    api_url(client, f"/services/{service['ID']}/update"),
+                    params={"version": service["Version"]["Index"]},
+                    json=spec,
+                    timeout=client.timeout,
+                ).raise_for_status()
+
+        what = f"scaling {action.service} to {action.desired}"
+        try:
+            await self._engine.call(what, compare_and_set, Lane.CHANGE)
+        except EngineError as error:
+            if _OUT_OF_SEQUENCE not in str(error):
+                raise
+            # Another writer was faster: look again, and once more only if it left the count.
+            await self._engine.call(what, compare_and_set, Lane.CHANGE)
+
+    async def close(self, patience: timedelta) -> None:
+        """Nothing to wait for: the Swarm drains its tasks itself."""
+
+    def _is_ours(self, row: Json) -> bool:
+        if self._projects and _labels(row).get(STACK) not in self._projects:
+            return False
+        return any(
+            scaling_labels(labels, self._prefix) for labels in (_labels(row), _task_labels(row))
+        )
+
+    async def _tasks_of(self, services: Sequence[str]) -> Mapping[str, Sequence[Json]]:
+        """Return the tasks of services by their ids; asks for those that lag only."""
+        found: dict[str, list[Json]] = {id_: [] for id_ in services}
+        if found:
+            tasks = await self._engine.call(
+                "listing Swarm tasks",
+                lambda client: client.tasks(filters={"service": list(services)}),
+            )
+            for task in tasks:
+                found.setdefault(task["ServiceID"], []).append(task)
+        return found
+
+    def _service(self, row: Json, tasks: Sequence[Json], now: datetime) -> Service:
+        replicated = row["Spec"]["Mode"].get("Replicated")
+        replicas = 0 if replicated is None else _replicas(replicated)
+        trouble = stuck(tasks, now)
+        return Service(
+            id=ServiceId(self.name, row["Spec"]["Name"]),
+            labels=_labels(row),
+            replicas=replicas,
+            ceiling=None if trouble is None else Ceiling(replicas, trouble),
+            refusal=self._refusal(row),
+        )
+
+    def _refusal(self, row: Json) -> str | None:
+        if not scaling_labels(_labels(row), self._prefix):
+            return (
+                f"its {self._prefix}.* labels stand under labels, where they only reach the"
+                " containers; move them under deploy.labels"
+            )
+        return refusal(row)
+
+
+def stuck(tasks: Sequence[Json], now: datetime) -> str | None:
+    """Say why more tasks would not help: some cannot be placed, or have just failed. Pure."""
+    for task in tasks:
+        status = task["Status"]
+        error = status.get("Err") or status.get("Message", "")
+        if task["DesiredState"] == "running" and status["State"] == "pending" and status.get("Err"):
+            return f"a task cannot be placed ({error})"
+        if status["State"] in ("failed", "rejected"):
+            since = now - datetime.fromisoformat(status["Timestamp"])
+            if since < RECENT:
+                return f"a task failed {format_duration(max(since, timedelta()))} ago ({error})"
+    return None
+
+
+def _services(client: APIClient) -> list[Json]:
+    # The counts of running tasks are there from API 1.41 on.
+    counted = api_version(client) >= (1, 41)
+    rows: list[Json] = client.services(status=True if counted else None)
+    return rows
+
+
+def _lags(row: Json) -> bool:
+    """Whether fewer tasks run than are wanted, as far as the engine says."""
+    status = row.get("ServiceStatus") or {}
+    return int(status.get("RunningTasks", 0)) < int(status.get("DesiredTasks", 0))
+
+
+def _labels(row: Json) -> Mapping[str, str]:
+    return row["Spec"].get("Labels") or {}
+
+
+def _task_labels(row: Json) -> Mapping[str, str]:
+    container: Json = row["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
+    return container.get("Labels") or {}
+
+
+def _replicas(replicated: Json) -> int:
+    # The API leaves out what was never set; Swarm then runs one task.
+    return int(replicated.get("Replicas", 1))
+
+
+def refusal(row: Json) -> str | None:
+    """Say why a service cannot be scaled at present; None where it can. Pure."""
+    mode: Json = row["Spec"]["Mode"]
+    if "Replicated" not in mode:
+        return (
+            f"its mode is {_mode_name(mode)}, and only replicated services have a number of"
+            " replicas to change; deploy it with mode replicated"
+        )
+    state = (row.get("UpdateStatus") or {}).get("State")
+    if state in _ROLLING_OUT:
+        # Every write replaces PreviousSpec: an automatic rollback would have nowhere to go.
+        return f"a rollout is under way ({state}); it is scaled again afterwards"
+    return None
+
+
+def _mode_name(mode: Json) -> str:
+    names = {"Global": "global", "ReplicatedJob": "replicated-job", "GlobalJob": "global-job"}
+    return next((name for key, name in names.items() if key in mode), "unknown")

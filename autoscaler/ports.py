@@ -1,0 +1,72 @@
+"""What the reconciler needs from the outside world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from autoscaler.core.errors import BacklogUnavailable
+from autoscaler.core.integration import Integration
+from autoscaler.core.model import QueueStats, ScalingAction, Service, TaskQueue
+from autoscaler.core.report import TickReport
+
+
+class Orchestrator(Protocol):
+    """Finds labelled services and scales them. Raises OrchestratorError."""
+
+    @property
+    def name(self) -> str:
+        """`compose` or `swarm`: the orchestrator part of every ServiceId it makes."""
+        ...
+
+    async def discover(self) -> Sequence[Service]:
+        """Return every service that carries a label of the autoscaler, as it stands now."""
+        ...
+
+    async def apply(self, action: ScalingAction) -> None:
+        """Bring the service from `current` to `desired` replicas.
+
+        Where somebody else has changed the number since, it may be left for the next tick.
+        Returns when new replicas have been started, or when those to go no longer count:
+        what drains afterwards drains in the background and is never cut short.
+        """
+        ...
+
+    async def close(self, patience: timedelta) -> None:
+        """Wait at most `patience` for what drains; the rest goes on draining in the engine."""
+        ...
+
+
+class Watcher(Protocol):
+    """Knows when something has changed, so that it need not be polled for."""
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after every change; go on until cancelled, whatever happens."""
+        ...
+
+
+class BacklogSource(Protocol):
+    """Reads backlogs from Temporal."""
+
+    async def read(
+        self, queues: Collection[TaskQueue]
+    ) -> Mapping[TaskQueue, QueueStats | BacklogUnavailable]:
+        """Read each task queue and type once. What cannot be read comes back as the error."""
+        ...
+
+
+class IntegrationStore(Protocol):
+    """Knows the named Temporal connections."""
+
+    def get(self, name: str) -> Integration:
+        """Return an integration; case and `-` or `_` do not matter. Raises IntegrationError."""
+        ...
+
+
+class Observer(Protocol):
+    """Is shown every tick: logs, metrics, status page."""
+
+    def observe(self, report: TickReport) -> None:
+        """Take note of what one tick saw and did."""
+        ...

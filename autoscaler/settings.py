@@ -1,0 +1,227 @@
+"""AUTOSCALER_*: how the process runs. Labels configure a service, integrations hold credentials."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from autoscaler.core.durations import Duration, format_duration
+from autoscaler.core.errors import ConfigurationError
+from autoscaler.core.integration import Integration, canonical
+from autoscaler.core.spec import DEFAULT_PREFIX
+
+PREFIX = "AUTOSCALER_"
+SECRETS_DIR = Path("/run/secrets")
+"""Where Docker mounts secrets: a file named like a variable sets it."""
+DOTENV = Path(".env")
+
+SHORTEST_POLL = timedelta(seconds=1)
+LONGEST_POLL = timedelta(minutes=10)
+
+
+class OrchestratorChoice(StrEnum):
+    """Which orchestrators to look after."""
+
+    AUTO = "auto"
+    COMPOSE = "compose"
+    SWARM = "swarm"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least important lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _split_lower(value: object) -> object:
+    return _split(value.lower()) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _poll_interval(value: timedelta) -> timedelta:
+    if not SHORTEST_POLL <= value <= LONGEST_POLL:
+        raise ValueError(
+            f"must be from {format_duration(SHORTEST_POLL)} to {format_duration(LONGEST_POLL)}"
+        )
+    return value
+
+
+class Settings(BaseSettings):
+    """The process's configuration. The docstring of a field is its documentation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_file_encoding="utf-8",
+        extra="ignore",  # other programs' variables; unknown ones of ours are found by load()
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    poll_interval: Annotated[Duration, AfterValidator(_poll_interval)] = timedelta(seconds=5)
+    """Time between two ticks, such as 5s. Temporal renews what it answers every 5 s."""
+
+    orchestrators: Annotated[
+        tuple[OrchestratorChoice, ...], NoDecode, BeforeValidator(_split_lower), Field(min_length=1)
+    ] = (OrchestratorChoice.AUTO,)
+    """auto, compose, swarm, or several separated by commas. auto: Compose always, Swarm where
+    the engine is a manager."""
+
+    projects: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Compose projects and Swarm stacks to look after, separated by commas; empty: all."""
+
+    dry_run: bool = False
+    """true: decide and report for every service, change nothing."""
+
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.AUTO
+    """console, json, or auto: console on a terminal, else json."""
+
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = LogLevel.INFO
+    """debug, info, warning or error."""
+
+    label_prefix: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] = (
+        DEFAULT_PREFIX
+    )
+    """First part of every label, without the dot."""
+
+    integrations: Mapping[str, Integration] = Field(default_factory=dict)
+    """Named Temporal connections: AUTOSCALER_INTEGRATIONS__<NAME>__ENDPOINT, __NAMESPACE,
+    __API_KEY or __API_KEY_FILE, __TLS, __TLS_CA_FILE, __TLS_CERT_FILE, __TLS_KEY_FILE,
+    __TLS_SERVER_NAME."""
+
+    @field_validator("integrations")
+    @classmethod
+    def _canonical_names(cls, value: Mapping[str, Integration]) -> Mapping[str, Integration]:
+        if not all(name.strip() for name in value):
+            raise ValueError("an integration needs a name: AUTOSCALER_INTEGRATIONS__<NAME>__...")
+        return {canonical(name): integration for name, integration in value.items()}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the environment before `.env` before the files in the secrets directory."""
+        secrets = _OurSecrets(
+            file_secret_settings, secrets_dir_missing="ok", secrets_nested_delimiter="__"
+        )
+        return init_settings, env_settings, dotenv_settings, secrets
+
+    @classmethod
+    def load(cls, dotenv: Path = DOTENV, secrets: Path = SECRETS_DIR) -> Self:
+        """Read the environment, then `dotenv`, then the files in `secrets`.
+
+        Raises ConfigurationError naming every unknown variable and every wrong value at once.
+        """
+        try:
+            problems = list(_unknown(_given(dotenv)))
+        except UnicodeDecodeError as error:
+            raise ConfigurationError([f"{dotenv} is no text ({error})"]) from error
+        try:
+            settings = cls(_env_file=dotenv, _secrets_dir=secrets)
+        except ValidationError as error:
+            raise ConfigurationError([*problems, *_wrong(error)]) from error
+        except (SettingsError, UnicodeError, OSError) as error:
+            raise ConfigurationError([*problems, str(error)]) from error
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+
+class _OurSecrets(NestedSecretsSettingsSource):
+    """Reads our files in the secrets directory; those of others may be no text at all."""
+
+    @classmethod
+    def load_secrets(cls, path: Path) -> dict[str, str]:
+        """Return the content of each file named like a variable, by its name."""
+        files = path.iterdir() if path.is_dir() else ()
+        return {
+            file.name: file.read_text(encoding="utf-8").strip()
+            for file in files
+            if file.name.upper().startswith(PREFIX) and file.is_file()
+        }
+
+
+def _given(dotenv: Path) -> set[str]:
+    """Return the names of our variables in the environment and `.env`, in upper case.
+
+    A file in the secrets directory may carry any name: a *_FILE setting may lead to it.
+    """
+    names = [*os.environ, *dotenv_values(dotenv)]
+    return {name.upper() for name in names if name.upper().startswith(PREFIX)}
+
+
+def _unknown(names: Iterable[str]) -> Iterator[str]:
+    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    for name in sorted(names):
+        setting, parts, _ = name.partition("__")
+        if parts and setting in known and setting != _WITH_PARTS:
+            yield f"{name} is not a setting (only {_WITH_PARTS} has parts)"
+        elif setting not in known:
+            ends = [field.removeprefix(PREFIX) for field in known]
+            near = difflib.get_close_matches(setting.removeprefix(PREFIX), ends, n=1)
+            hint = f"the nearest is {PREFIX}{near[0]}" if near else f"known: {', '.join(known)}"
+            yield f"{name} is not a setting ({hint})"
+
+
+_WITH_PARTS = f"{PREFIX}INTEGRATIONS"
+_NO_SECRET = {"endpoint", "namespace", "tls", "tls_server_name"}
+"""Parts of an integration whose values may be shown."""
+
+
+def _wrong(error: ValidationError) -> Iterator[str]:
+    """Put pydantic's findings in words; the value of a secret is never among them."""
+    for entry in error.errors(include_url=False):
+        path = [str(part) for part in entry["loc"] if isinstance(part, str)]
+        name = PREFIX + "__".join(path).upper()
+        message = entry["msg"].removeprefix("Value error, ")
+        value = entry["input"]
+        if entry["type"] == "extra_forbidden":
+            known = ", ".join(field.upper() for field in Integration.model_fields)
+            yield f"{name} is not a setting (known: {known})"
+        elif isinstance(value, str) and (
+            path[0] != "integrations" or (len(path) > 1 and path[-1] in _NO_SECRET)
+        ):
+            yield f"{name}={value!r}: {message}"
+        else:
+            yield f"{name}: {message}"

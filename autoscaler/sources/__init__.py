@@ -1,0 +1,1 @@
+"""Where backlogs come from. The only importers of temporalio."""

@@ -1,0 +1,88 @@
+"""What a decision costs: python bench/decide.py
+
+10,000 services in one process, each with an hour of history behind it; every round takes the
+next decision for each of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from autoscaler.core.model import Backlog, History, QueueStats, Situation, TaskQueue
+from autoscaler.core.policy import decide
+from autoscaler.core.spec import QueueType, ScalingSpec
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+POLL = timedelta(seconds=5)
+HOUR = timedelta(hours=1)
+SPECS: dict[str, dict[str, str]] = {
+    "default labels": {},
+    "every rule": {
+        "temporal.scale-out.window": "5m",
+        "temporal.scale-in.window": "5m",
+        "temporal.scale-out.limit": "4/15s,100%/15s",
+        "temporal.scale-in.limit": "50%/1m",
+        "temporal.tolerance": "10%",
+        "temporal.max-wait": "2m",
+    },
+}
+
+
+def situations(services: int, labels: dict[str, str], history: timedelta) -> list[Situation]:
+    """Describe services with backlogs from nothing to more than max."""
+    spec = ScalingSpec.from_labels({"temporal.queue": "orders"} | labels)
+    past = History.seed(1, START - history)
+    for age in range(history // POLL, 0, -1):
+        past = past.record(age % 10, START - age * POLL, HOUR)
+    queue = TaskQueue("default", None, "orders", QueueType.WORKFLOW)
+    return [
+        Situation(
+            spec=spec,
+            replicas=1 + number % 10,
+            backlog=Backlog({queue: _stats(number % 150)}),
+            history=past,
+            now=START,
+        )
+        for number in range(services)
+    ]
+
+
+def _stats(waiting: int) -> QueueStats:
+    return QueueStats(
+        waiting=waiting, age=timedelta(seconds=waiting), add_rate=1.0, dispatch_rate=1.0
+    )
+
+
+def rounds(number: int, known: list[Situation]) -> list[float]:
+    """Return the microseconds per decision of each round."""
+    taken = []
+    for _ in range(number):
+        begin = time.perf_counter()
+        for situation in known:
+            decide(situation)
+        taken.append((time.perf_counter() - begin) / len(known) * 1e6)
+    return taken
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--services", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    asked = parser.parse_args(arguments)
+    print(f"microseconds per decision, {asked.services:,} services, {asked.rounds} rounds")
+    print(f"{'labels':<16}{'history':>10}{'min':>10}{'median':>10}{'max':>10}")
+    for name, labels in SPECS.items():
+        for history in (POLL, HOUR):
+            taken = rounds(asked.rounds, situations(asked.services, labels, history))
+            figures = (min(taken), statistics.median(taken), max(taken))
+            past = f"{history // POLL} looks"
+            print(f"{name:<16}{past:>10}" + "".join(f"{figure:>10.1f}" for figure in figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Fixtures of real parts. Without an engine, the tests that need one are skipped in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.stages import ComposeStage, Stage, SwarmStage, docker
+from tests.real.temporal import TemporalServer
+from tests.real.waiting import until
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs an engine where none can run."""
+    for item in items:
+        if "swarm" in item.keywords:
+            item.add_marker(pytest.mark.engine)
+        if "engine" in item.keywords and os.environ.get("TEST_ENGINE") == "none":
+            item.add_marker(pytest.mark.skip(reason="no Docker Engine can run here"))
+
+
+@pytest.fixture(scope="session")
+def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServer]:
+    """A Temporal server that all tests of a worker share."""
+    server = TemporalServer(tmp_path_factory.mktemp("temporal"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def swarm() -> None:
+    """An engine that is a Swarm manager."""
+    if _swarm_state() == "inactive":
+        # Another worker of the tests may be doing the same.
+        subprocess.run(
+            ["docker", "swarm", "init", "--advertise-addr=127.0.0.1"],
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    until(lambda: _swarm_state() == "active", "a Swarm")
+
+
+def _swarm_state() -> str:
+    return docker("info", "--format={{.Swarm.LocalNodeState}}").strip()
+
+
+_IN_A_SWARM_BEFORE = pytest.StashKey[bool]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember whether the engine, if there is one, was in a Swarm before."""
+    if hasattr(session.config, "workerinput") or shutil.which("docker") is None:
+        return
+    found = subprocess.run(
+        ["docker", "info", "--format={{.Swarm.LocalNodeState}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    session.config.stash[_IN_A_SWARM_BEFORE] = found.stdout.strip() != "inactive"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave the Swarm that the tests made, once all workers are done.
+
+    Not before: `docker swarm leave` takes the names of all running containers out of the
+    engine's DNS (seen on Engine 20.10.24).
+    """
+    if session.config.stash.get(_IN_A_SWARM_BEFORE, True):
+        return
+    if _swarm_state() != "inactive":
+        docker("swarm", "leave", "--force")
+
+
+@pytest.fixture
+def compose_stage(tmp_path: Path) -> Iterator[ComposeStage]:
+    """A Compose project that is removed after the test."""
+    stage = ComposeStage(tmp_path)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def swarm_stage(tmp_path: Path, swarm: None) -> Iterator[SwarmStage]:  # noqa: ARG001
+    """A stack that is removed after the test."""
+    stage = SwarmStage(tmp_path)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("compose_stage", id="compose", marks=pytest.mark.engine),
+        pytest.param("swarm_stage", id="swarm", marks=pytest.mark.swarm),
+    ]
+)
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """Each test that asks for a stage runs on Compose and on Swarm."""
+    chosen: Stage = request.getfixturevalue(request.param)
+    return chosen

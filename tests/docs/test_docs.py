@@ -1,0 +1,115 @@
+"""What the documentation says is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from autoscaler.cli import commands
+from autoscaler.cli.labels import reference_markdown
+from autoscaler.core.integration import Integration
+from autoscaler.core.spec import ScalingSpec, scaling_labels
+from autoscaler.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_FILES = sorted((ROOT / "compose").glob("*/*.yaml"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES += sorted((ROOT / "compose").glob("*/README.md"))
+
+
+def labels_of(service: dict[str, Any]) -> dict[str, str]:
+    """Return the labels of a service as Docker would have them: all values are text."""
+    given = {**service.get("labels", {}), **service.get("deploy", {}).get("labels", {})}
+    return {key: str(value) for key, value in given.items()}
+
+
+def test_the_reference_of_labels_is_the_one_that_the_code_makes() -> None:
+    assert (ROOT / "docs" / "labels.md").read_text() == reference_markdown()
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_label_in_the_examples_is_right(file: Path) -> None:
+    services = yaml.safe_load(file.read_text())["services"].values()
+    labelled = [labels for labels in map(labels_of, services) if scaling_labels(labels, "temporal")]
+
+    assert labelled, "an example without labels shows nothing"
+    for labels in labelled:
+        ScalingSpec.from_labels(labels)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_labels_in_every_page_exist(page: Path) -> None:
+    known = {doc.name for doc in ScalingSpec.reference()}
+    named = re.findall(r"(?m)^\s+(temporal\.[a-z.-]+)[:=]", page.read_text())
+
+    assert set(named) <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_in_a_page_leads_to_a_file(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_ours_in_a_page_exists(page: Path) -> None:
+    verbs = re.findall(r"(?m)(?:^|`)autoscaler ([a-z]+)", page.read_text())
+
+    for verb in set(verbs):
+        done = CliRunner().invoke(commands, [verb, "--help"])
+        assert done.exit_code == 0, f"autoscaler {verb}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_target_in_a_page_exists(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)
+
+    assert [target for target in named if f"\n{target}:" not in makefile] == []
+
+
+def variables(text: str) -> set[str]:
+    return set(re.findall(r"AUTOSCALER_[A-Z_]+", text))
+
+
+def test_the_example_environment_names_every_setting_and_no_other() -> None:
+    named = variables((ROOT / ".env.example").read_text())
+    plain = {name for name in named if "__" not in name}
+    nested = {name.split("__")[2].lower() for name in named - plain}
+    settings = {f"AUTOSCALER_{field.upper()}" for field in Settings.model_fields}
+
+    assert plain == settings - {"AUTOSCALER_INTEGRATIONS"}
+    assert nested <= set(Integration.model_fields)
+
+
+def test_the_example_environment_can_be_used_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in variables((ROOT / ".env.example").read_text()):
+        monkeypatch.delenv(name, raising=False)
+    everything = (ROOT / ".env.example").read_text().replace("\n#AUTOSCALER_", "\nAUTOSCALER_")
+    (tmp_path / ".env").write_text(everything)
+
+    as_it_stands = Settings.load(ROOT / ".env.example", tmp_path / "none")
+    with_everything = Settings.load(tmp_path / ".env", tmp_path / "none")
+
+    assert set(as_it_stands.integrations) == {"default"}
+    assert set(with_everything.integrations) == {"default", "cloud", "mtls"}
+    unchanged = {"integrations"}
+    assert with_everything.model_dump(exclude=unchanged) == Settings.model_construct().model_dump(
+        exclude=unchanged
+    ), "a default in the file is not the default"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_setting_in_a_page_exists(page: Path) -> None:
+    known = {f"AUTOSCALER_{field.upper()}" for field in Settings.model_fields}
+    named = {name.partition("__")[0] for name in variables(page.read_text())}
+
+    assert {name.rstrip("_") for name in named} <= known

@@ -1,0 +1,67 @@
+"""docs/policy.md says what the code does: tables, traces, and where KEDA is better."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from autoscaler.cli.simulate import shipped_traces
+from bench import decide, policy_table, traces
+
+PAGE = policy_table.PAGE.read_text("utf-8")
+MADE = policy_table.tables()
+
+
+def test_the_tables_are_those_that_the_code_makes() -> None:
+    for table in MADE.values():
+        assert table in PAGE, "run: python bench/policy_table.py"
+
+
+def test_the_command_that_makes_them_is_named_and_replaces_nothing_else() -> None:
+    assert "python bench/policy_table.py" in PAGE
+    stale = re.sub(r"(?m)^\| (burst|day|ramp|fan-out) \|.*$", "| stale |", PAGE)
+    assert stale != PAGE
+    assert policy_table.renewed(stale, MADE) == PAGE
+
+
+def test_a_page_without_a_place_for_a_table_is_not_written() -> None:
+    with pytest.raises(SystemExit, match=r"policy\.md needs one <!-- table: defaults -->"):
+        policy_table.renewed("nothing", MADE)
+
+
+def test_every_figure_in_which_ours_is_worse_is_explained_and_no_other() -> None:
+    rows = [row for table in MADE.values() for row in table.splitlines()]
+    worse = {row.split(" | ")[1] for row in rows if policy_table.WORSE in row}
+    section = PAGE.partition("### Where KEDA's figures are better")[2].partition("\n### ")[0]
+    assert set(re.findall(r"(?m)^- \*\*(.+?)\*\*", section)) == worse
+
+
+@pytest.mark.parametrize("name", traces.TRACES)
+def test_a_shipped_trace_is_what_its_formula_gives(name: str) -> None:
+    assert shipped_traces()[name] == traces.text(traces.TRACES[name]())
+    assert f"- **{name}**: " in PAGE
+
+
+def test_no_other_trace_is_shipped() -> None:
+    assert set(shipped_traces()) == set(traces.TRACES)
+
+
+def test_the_benchmark_of_decisions_takes_one_for_each_service(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[object] = []
+    real = decide.decide
+    monkeypatch.setattr(decide, "decide", lambda known: taken.append(real(known)))
+    decide.main(["--services", "5", "--rounds", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(taken) == 5 * 2 * (len(lines) - 2)
+    assert all(len(re.findall(r"\d+\.\d", line)) == 3 for line in lines[2:])
+
+
+def test_the_bench_folder_names_no_other_file() -> None:
+    named = set(re.findall(r"python (bench/\w+\.py)", PAGE))
+    root = Path(__file__).parents[2]
+    assert named
+    assert all((root / file).exists() for file in named)

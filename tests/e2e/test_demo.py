@@ -1,0 +1,103 @@
+"""scripts/demo.py, run as `make demo` runs it. Its summary is the main job, end to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.stages import docker
+
+pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("demo")]
+
+DEMO = Path(__file__).parents[2] / "scripts/demo.py"
+PROJECT = "autoscaler-demo"
+LIMIT = 600
+"""Seconds; the demo's own limits end it before."""
+
+
+@pytest.fixture
+def demo() -> Iterator[subprocess.Popen[str]]:
+    """A demo that has just been started. It cleans up after itself when the test fails."""
+    environment = {key: value for key, value in os.environ.items() if key != "KEEP"}
+    with subprocess.Popen(
+        [sys.executable, str(DEMO)],
+        env=environment | {"PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        yield process
+        process.send_signal(signal.SIGTERM)  # has no effect on one that has ended
+
+
+def read_until(demo: subprocess.Popen[str], text: str) -> None:
+    """Read the demo's output up to the line with this text in it."""
+    assert demo.stdout is not None
+    read = []
+    for line in demo.stdout:
+        read.append(line)
+        if text in line:
+            return
+    pytest.fail(f"the demo ended without {text!r}:\n{''.join(read)}")
+
+
+def nothing_is_left() -> bool:
+    mine = f"--filter=label=com.docker.compose.project={PROJECT}"
+    containers = docker("ps", "--all", "--quiet", mine)
+    return not (
+        containers + docker("network", "ls", "--quiet", mine) + docker("volume", "ls", "-q", mine)
+    )
+
+
+def test_400_documents_take_the_replicas_from_1_to_20_and_back(
+    demo: subprocess.Popen[str],
+) -> None:
+    output, _ = demo.communicate(timeout=LIMIT)
+
+    assert demo.returncode == 0, output
+    rows = dict(
+        [cell.strip() for cell in line.split("│")[1:3]]
+        for line in output.splitlines()
+        if line.startswith("│")
+    )
+    assert rows["documents completed"] == "400 of 400"
+    assert rows["replicas"] == "1 -> 20 -> 1"
+    assert rows["failed attempts"] == "0"
+    assert nothing_is_left()
+
+
+def test_replicas_that_do_not_follow_fail_the_demo_with_the_reason_in_its_last_line(
+    demo: subprocess.Popen[str],
+) -> None:
+    read_until(demo, "Uploading")
+    autoscaler = f"{PROJECT}-autoscaler-1"
+    while "service found" not in docker("logs", autoscaler):
+        assert demo.poll() is None
+    docker("pause", autoscaler)
+    output, _ = demo.communicate(timeout=LIMIT)
+
+    assert demo.returncode == 1, output
+    reason = output.splitlines()[-1]
+    assert reason.startswith("demo: the replicas should have reached 20 within 90 s, but"), output
+    assert "service found" in output, "the autoscaler's last lines are missing"
+    assert nothing_is_left()
+
+
+def test_an_interrupt_in_the_middle_of_scaling_out_leaves_nothing(
+    demo: subprocess.Popen[str],
+) -> None:
+    read_until(demo, "Uploading")
+    while docker("ps", "-q", f"--filter=name={PROJECT}-worker-2") == "":
+        assert demo.poll() is None
+    demo.send_signal(signal.SIGINT)
+    output, _ = demo.communicate(timeout=LIMIT)
+
+    assert demo.returncode == 130, output
+    assert nothing_is_left()

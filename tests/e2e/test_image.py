@@ -1,0 +1,82 @@
+"""The image built from the Dockerfile."""
+
+from __future__ import annotations
+
+import json
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.real.stages import docker
+from tests.real.waiting import until
+
+pytestmark = pytest.mark.engine
+
+IMAGE = "temporal-docker-autoscaler"
+SOCKET = "/var/run/docker.sock"
+
+Start = Callable[..., str]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start containers of the image that are removed after the test."""
+    names: list[str] = []
+
+    def run(*options: str) -> str:
+        names.append(f"tda-{uuid.uuid4().hex[:8]}")
+        # A project that does not exist: this daemon is to look, and to leave all alone.
+        settings = ["AUTOSCALER_PROJECTS=none", "AUTOSCALER_LOG_LEVEL=debug"]
+        environment = [f"--env={setting}" for setting in settings]
+        docker("run", "--detach", f"--name={names[-1]}", *environment, *options, IMAGE)
+        return names[-1]
+
+    yield run
+    for name in names:
+        docker("rm", "--force", name)
+
+
+def events(container: str) -> list[str]:
+    return [json.loads(line)["event"] for line in docker("logs", container).splitlines()]
+
+
+def identity(container: str, field: str) -> list[str]:
+    status = docker("exec", container, "grep", f"^{field}:", "/proc/1/status")
+    return status.split()[1:]
+
+
+def test_looks_through_the_mounted_socket_as_a_user_who_is_not_root(start: Start) -> None:
+    container = start(f"--volume={SOCKET}:{SOCKET}")
+
+    until(lambda: "tick" in events(container), "a tick")
+
+    assert "cannot scale" not in events(container)
+    assert identity(container, "Uid") == ["10001"] * 4
+    assert identity(container, "Groups") == [str(Path(SOCKET).stat().st_gid)]
+    assert identity(container, "NoNewPrivs") == ["1"]
+
+
+def test_stays_root_where_the_group_of_the_socket_may_not_use_it(
+    start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        container = start(f"--volume={path}:{SOCKET}")
+
+        until(lambda: "cannot scale" in events(container), "a first look")
+
+        assert identity(container, "Uid") == ["0"] * 4
+
+
+def test_ends_cleanly_when_docker_stops_it(start: Start) -> None:
+    container = start(f"--volume={SOCKET}:{SOCKET}")
+    until(lambda: "tick" in events(container), "a tick")
+
+    docker("stop", container)
+
+    assert docker("inspect", "--format={{.State.ExitCode}}", container).strip() == "0"

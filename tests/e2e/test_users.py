@@ -1,0 +1,309 @@
+"""What users do with Compose and Swarm meanwhile: seen at once, never worked against.
+
+The daemons here poll once in ten minutes: what happens sooner happens because of an event.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.conftest import RunDaemon, labels
+from tests.real.stages import TINY_IMAGE, ComposeStage, Stage, SwarmStage, docker
+from tests.real.temporal import TemporalServer
+from tests.real.waiting import until_async
+
+FAR_APART = {"AUTOSCALER_POLL_INTERVAL": "10m"}
+CRASHING = ("sh", "-c", "sleep 0.2; exit 3")
+
+
+async def test_a_new_service_is_scaled_at_once(
+    stage: Stage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 30)
+    daemon = run_daemon(stage, **FAR_APART)
+    daemon.wait_for("tick")
+
+    stage.up({"worker": 1}, {"worker": labels(queue)})
+
+    await until_async(lambda: len(stage.running("worker")) == 3, "3 replicas")
+
+
+async def test_a_change_of_labels_takes_effect_at_once(
+    stage: Stage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 30)
+    stage.up({"worker": 1}, {"worker": labels(queue, max="1")})
+    daemon = run_daemon(stage, **FAR_APART)
+    daemon.wait_for("tick")
+
+    stage.up({"worker": 1}, {"worker": labels(queue, max="2")})
+
+    await until_async(lambda: len(stage.running("worker")) == 2, "2 replicas")
+
+
+async def test_replicas_that_a_redeploy_took_away_are_restored_at_once(
+    stage: Stage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 40)
+    stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run_daemon(stage, **FAR_APART)
+    await until_async(lambda: len(stage.running("worker")) == 4, "4 replicas")
+
+    seen = len(daemon.lines)
+    if isinstance(stage, ComposeStage):
+        stage.compose("up", "--detach")
+    else:
+        stage.up({"worker": 1}, {"worker": labels(queue)})
+
+    daemon.wait_for("scaling out", after=seen, desired=4)
+    await until_async(lambda: len(stage.running("worker")) == 4, "4 replicas again")
+
+
+@pytest.mark.engine
+async def test_compose_down_is_not_worked_against(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 40)
+    # The replicas end one after the other, as busy workers do.
+    slow_end = ("sh", "-c", "trap 'sleep $(($$ % 5)); exit' TERM; sleep 600 & wait")
+    compose_stage.up(
+        {"worker": 4}, {"worker": labels(queue)}, command=slow_end, stop_grace_period="30s"
+    )
+    daemon = run_daemon(compose_stage)
+    daemon.wait_for("tick")
+    seen = len(daemon.lines)
+
+    compose_stage.compose("down")
+
+    daemon.wait_for("service gone", after=seen)
+    filter_ = f"--filter=label=com.docker.compose.project={compose_stage.project}"
+    assert docker("ps", "--all", "--quiet", filter_) == ""
+    assert not [line for line in daemon.lines[seen:] if line["event"].startswith("scaling")]
+
+
+@pytest.mark.engine
+async def test_compose_stop_is_respected_and_start_wakes_the_service(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 40)
+    compose_stage.up({"worker": 4}, {"worker": labels(queue)})
+    daemon = run_daemon(compose_stage, AUTOSCALER_POLL_INTERVAL="1s")
+    daemon.wait_for("tick")
+
+    compose_stage.compose("stop")
+    seen = len(daemon.lines)
+    for _ in range(5):
+        daemon.wait_for("tick", after=len(daemon.lines))
+    assert not compose_stage.running("worker")
+    assert not [line for line in daemon.lines[seen:] if line["event"].startswith("scaling")]
+
+    compose_stage.compose("start")
+    await until_async(lambda: len(compose_stage.running("worker")) == 4, "4 replicas")
+
+
+@pytest.mark.engine
+async def test_a_replica_that_somebody_removes_is_replaced(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 30)
+    compose_stage.up({"worker": 3}, {"worker": labels(queue)})
+    daemon = run_daemon(compose_stage, **FAR_APART)
+    daemon.wait_for("tick")
+    victim = compose_stage.running("worker").pop()
+
+    docker("rm", "--force", victim)
+
+    daemon.wait_for("scaling out", desired=3)
+    await until_async(lambda: len(compose_stage.running("worker")) == 3, "3 replicas")
+
+
+@pytest.mark.engine
+async def test_outdated_replicas_go_first_and_the_newest_configuration_is_the_template(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    asked = labels(queue)
+    compose_stage.up({"worker": 3}, {"worker": asked}, environment={"VERSION": "old"})
+    compose_stage.write(["worker"], {"worker": asked}, environment={"VERSION": "new"})
+    # One more replica, of the new configuration; the old ones stay as they are.
+    compose_stage.compose("up", "--detach", "--no-recreate", "--scale=worker=4")
+    assert versions(compose_stage) == ["new", "old", "old", "old"]
+    daemon = run_daemon(compose_stage)
+    daemon.wait_for("scaling in", desired=1)
+    await until_async(lambda: versions(compose_stage) == ["new"], "only the new configuration")
+
+    await temporal.enqueue(queue, 30)
+
+    await until_async(lambda: versions(compose_stage) == ["new"] * 3, "3 of the new configuration")
+
+
+def versions(stage: ComposeStage) -> list[str]:
+    inspects = json.loads(docker("inspect", *stage.running("worker")))
+    variables = [dict(v.split("=", 1) for v in each["Config"]["Env"]) for each in inspects]
+    return sorted(each["VERSION"] for each in variables)
+
+
+@pytest.mark.engine
+async def test_secrets_and_configs_that_compose_copies_come_along(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 20)
+    compose_stage.up(
+        {"worker": 1},
+        {"worker": labels(queue)},
+        secrets=["token"],
+        configs=[{"source": "greeting", "target": "/etc/app/greeting"}],
+        top={
+            "secrets": {"token": {"environment": "HOME"}},
+            "configs": {"greeting": {"content": "good morning"}},
+        },
+    )
+    run_daemon(compose_stage)
+    await until_async(lambda: len(compose_stage.running("worker")) == 2, "2 replicas")
+
+    seen = {
+        docker("exec", container, "cat", "/run/secrets/token", "/etc/app/greeting")
+        for container in compose_stage.running("worker")
+    }
+    assert len(seen) == 1
+    assert seen.pop().endswith("good morning")
+
+
+@pytest.mark.engine
+async def test_replicas_that_end_by_themselves_stop_growth_with_the_reason(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 50)
+    only_the_first_lives = ("sh", "-c", "mkdir /shared/first && exec sleep 600; exit 3")
+    compose_stage.up(
+        {"worker": 1},
+        {"worker": labels(queue)},
+        command=only_the_first_lives,
+        volumes=["shared:/shared"],
+        top={"volumes": {"shared": {}}},
+    )
+
+    daemon = run_daemon(compose_stage)
+
+    daemon.wait_for("scaling out", desired=5)
+    line = daemon.wait_for("held", service=compose_stage.name("worker"))
+    assert "ended by itself (Exited (3)" in line["reasons"][-1]
+    assert "growth is tried again in" in line["reasons"][-1]
+    await until_async(lambda: len(compose_stage.running("worker")) == 1, "the first one only")
+
+
+@pytest.mark.engine
+async def test_a_start_that_fails_leaves_nothing_half_made_behind_and_is_said(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 30)
+    # One port for three replicas: the second start finds it taken.
+    compose_stage.up(
+        {"worker": 1, "other": 1},
+        {"worker": labels(queue), "other": labels(queue)},
+        ports=["127.0.0.1:18600-18602:80"],
+    )
+
+    daemon = run_daemon(compose_stage)
+
+    line = daemon.wait_for("cannot scale")
+    assert "replicas could not be started" in line["error"]
+    assert "created" not in compose_stage.states()
+
+
+@pytest.mark.engine
+async def test_a_name_that_somebody_else_has_is_said_and_taken_as_soon_as_it_is_free(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 20)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    stranger = docker("create", f"--name={compose_stage.project}-worker-2", TINY_IMAGE).strip()
+    try:
+        line = run_daemon(compose_stage).wait_for("cannot scale")
+        assert "already in use by container" in line["error"]
+        assert len(compose_stage.running("worker")) == 1
+    finally:
+        docker("rm", stranger)
+
+    await until_async(lambda: len(compose_stage.running("worker")) == 2, "2 replicas")
+
+
+@pytest.mark.engine
+async def test_an_image_whose_name_is_gone_or_has_moved_on_is_still_the_one_that_runs(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 20)
+    image = f"{compose_stage.project}:1"
+    docker("tag", TINY_IMAGE, image)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)}, image=image)
+    docker("rmi", image)
+
+    run_daemon(compose_stage)
+
+    await until_async(lambda: len(compose_stage.running("worker")) == 2, "2 replicas")
+    images = docker("inspect", "--format={{.Image}}", *compose_stage.running("worker")).split()
+    assert len(set(images)) == 1
+
+
+@pytest.mark.engine
+async def test_a_service_with_a_fixed_port_keeps_its_one_replica_and_says_why(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 30)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)}, ports=["127.0.0.1:18610:80"])
+
+    line = run_daemon(compose_stage).wait_for("held")
+
+    assert line["reasons"][-1] == (
+        "at most 1: host port 18610 is published for 80/tcp, and only one container can have it;"
+        " publish a range of ports or none"
+    )
+    assert len(compose_stage.running("worker")) == 1
+
+
+@pytest.mark.swarm
+async def test_labels_in_the_wrong_place_of_a_stack_are_named(
+    swarm_stage: SwarmStage, run_daemon: RunDaemon, queue: str
+) -> None:
+    swarm_stage.up({"worker": 2}, {}, container_labels=labels(queue))
+
+    line = run_daemon(swarm_stage).wait_for("cannot scale")
+
+    assert line["services"] == [swarm_stage.name("worker")]
+    assert "move them under deploy.labels" in line["error"]
+    assert len(swarm_stage.running("worker")) == 2
+
+
+@pytest.mark.swarm
+async def test_tasks_that_cannot_be_placed_stop_growth_with_the_swarms_own_reason(
+    swarm_stage: SwarmStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 30)
+    swarm_stage.up(
+        {"worker": 1},
+        {"worker": labels(f"{queue},{queue}-more")},
+        deploy={"placement": {"max_replicas_per_node": 1}},
+    )
+    daemon = run_daemon(swarm_stage)
+    daemon.wait_for("scaling out", desired=3)
+
+    await temporal.enqueue(f"{queue}-more", 30)
+
+    line = daemon.wait_for("held", service=swarm_stage.name("worker"))
+    assert "at most 3: a task cannot be placed (no suitable node" in line["reasons"][-1]
+    assert swarm_stage.desired("worker") == 3
+
+
+@pytest.mark.swarm
+async def test_tasks_that_keep_failing_stop_growth_with_their_own_error(
+    swarm_stage: SwarmStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 30)
+    swarm_stage.up({"worker": 2}, {"worker": labels(queue)}, command=CRASHING, await_running=False)
+    await until_async(lambda: swarm_stage.failed("worker"), "a task that has failed")
+
+    line = run_daemon(swarm_stage).wait_for("held")
+
+    assert "non-zero exit (3)" in line["reasons"][-1]
+    assert swarm_stage.desired("worker") == 2

@@ -1,0 +1,1 @@
+"""Stand-ins for the outside world, written by hand to the Protocols of autoscaler.ports."""

@@ -1,0 +1,103 @@
+"""An orchestrator in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.model import Ceiling, ScalingAction, Service, ServiceId
+
+
+class FakeOrchestrator:
+    """Keeps services in a dict; fails or takes its time where a test says so."""
+
+    def __init__(self, name: str = "compose") -> None:
+        self.name = name
+        self.services: dict[ServiceId, Service] = {}
+        self.actions: list[ScalingAction] = []
+        """Every action that was asked for, in order, also those that failed."""
+        self.closed: list[timedelta] = []
+        """The patience of every close."""
+        self.unreachable: Exception | None = None
+        """Raised by discover while it is set."""
+        self.discovery: asyncio.Event | None = None
+        """While there is one, discover waits for it."""
+        self._failures: dict[ServiceId, Exception] = {}
+        self._gates: dict[ServiceId, asyncio.Event] = {}
+        self._scaled = asyncio.Event()
+
+    def add(  # noqa: PLR0913 - all that a Service has
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        *,
+        replicas: int = 1,
+        ceiling: Ceiling | None = None,
+        refusal: str | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> ServiceId:
+        """Put a service there."""
+        id_ = ServiceId(self.name, name)
+        self.services[id_] = Service(id_, dict(labels), replicas, ceiling, refusal, warnings)
+        return id_
+
+    def replicas(self, id_: ServiceId) -> int:
+        """Return the replicas that count now."""
+        return self.services[id_].replicas
+
+    def scale_by_hand(self, id_: ServiceId, replicas: int) -> None:
+        """Change the replicas behind the daemon's back."""
+        self.services[id_] = replace(self.services[id_], replicas=replicas)
+        self._scaled.set()
+
+    async def until(self, id_: ServiceId, replicas: int) -> None:
+        """Wait until a service has this many replicas."""
+        while self.replicas(id_) != replicas:
+            self._scaled.clear()
+            await self._scaled.wait()
+
+    def relabel(self, id_: ServiceId, labels: Mapping[str, str]) -> None:
+        """Deploy the service anew with other labels."""
+        self.services[id_] = replace(self.services[id_], labels=dict(labels))
+
+    def fail(self, id_: ServiceId, error: Exception) -> None:
+        """Let every action on a service fail from now on."""
+        self._failures[id_] = error
+
+    def heal(self, id_: ServiceId) -> None:
+        """Let actions on a service succeed again."""
+        del self._failures[id_]
+
+    def hold(self, id_: ServiceId) -> asyncio.Event:
+        """Let actions on a service take until the event is set."""
+        return self._gates.setdefault(id_, asyncio.Event())
+
+    async def discover(self) -> Sequence[Service]:
+        """Return the services as they stand now."""
+        if self.discovery is not None:
+            await self.discovery.wait()
+        if self.unreachable is not None:
+            raise self.unreachable
+        return list(self.services.values())
+
+    async def apply(self, action: ScalingAction) -> None:
+        """Bring the service to exactly `action.desired` replicas."""
+        self.actions.append(action)
+        gate = self._gates.get(action.service)
+        if gate is not None:
+            await gate.wait()
+        if action.service in self._failures:
+            raise self._failures[action.service]
+        if action.service not in self.services:
+            raise OrchestratorError(f"{action.service} is not there any more")
+        refusal = self.services[action.service].refusal
+        if refusal is not None:
+            raise OrchestratorError(f"{action.service}: {refusal}")
+        self.scale_by_hand(action.service, action.desired)
+
+    async def close(self, patience: timedelta) -> None:
+        """Nothing drains here: only the patience is written down."""
+        self.closed.append(patience)

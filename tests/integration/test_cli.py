@@ -1,0 +1,90 @@
+"""The command line as a process, where something is missing: one clear line, no traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.real.daemon import DaemonProcess, environment
+
+
+def autoscaler(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "autoscaler", *arguments],
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_plan_without_an_engine_names_the_socket_and_what_to_do(tmp_path: Path) -> None:
+    missing = f"unix://{tmp_path}/docker.sock"
+
+    done = autoscaler(tmp_path, "plan", "--json", DOCKER_HOST=missing)
+
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == []
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("autoscaler: no Docker Engine answers at")
+    assert missing in line
+    assert "No such file or directory" in line
+    assert "check that it runs" in line
+
+
+def test_run_without_an_engine_says_so_once_and_goes_on(tmp_path: Path) -> None:
+    settings = {"DOCKER_HOST": f"unix://{tmp_path}/docker.sock", "AUTOSCALER_POLL_INTERVAL": "1s"}
+    with DaemonProcess(tmp_path, settings) as daemon:
+        for _ in range(3):
+            daemon.wait_for("tick", after=len(daemon.lines))
+        told = [line for line in daemon.lines if line["event"] == "cannot scale"]
+        assert daemon.alive()
+        assert daemon.terminate() == 0
+
+    (line,) = told
+    assert "no Docker Engine answers at" in line["error"]
+    assert "Traceback" not in daemon.text
+
+
+def test_wrong_settings_end_the_start_with_one_message_that_names_them_all(tmp_path: Path) -> None:
+    done = autoscaler(
+        tmp_path,
+        "run",
+        AUTOSCALER_POLL_INTERVAL="5",
+        AUTOSCALER_LOG_LEVEL="loud",
+        AUTOSCALER_DRYRUN="true",
+        AUTOSCALER_INTEGRATIONS__CLOUD__API_KEY="planted-secret",
+        AUTOSCALER_INTEGRATIONS__CLOUD__ENDPOINT="no port",
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "autoscaler: the configuration is wrong:",
+        "  AUTOSCALER_DRYRUN is not a setting (the nearest is AUTOSCALER_DRY_RUN)",
+        "  AUTOSCALER_POLL_INTERVAL='5': a duration such as 30s, 5m or 1h30m is needed",
+        "  AUTOSCALER_LOG_LEVEL='loud': Input should be 'debug', 'info', 'warning' or 'error'",
+        (
+            "  AUTOSCALER_INTEGRATIONS__CLOUD__ENDPOINT='no port': host and port are needed,"
+            " such as localhost:7233"
+        ),
+    ]
+
+
+def test_an_unknown_command_is_one_line_and_exit_code_two(tmp_path: Path) -> None:
+    done = autoscaler(tmp_path, "plann")
+
+    assert done.returncode == 2
+    assert "No such command 'plann'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = autoscaler(tmp_path, "--help")
+
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in ("run", "plan", "labels"))

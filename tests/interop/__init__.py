@@ -1,0 +1,1 @@
+"""Our replicas under the real Docker Compose, on the engines that people have."""

@@ -1,0 +1,159 @@
+"""Docker Engines to test on: this machine's own, and others that run in its containers."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.real.stages import TINY_IMAGE
+from tests.real.waiting import until
+
+PATIENCE = 240
+"""Seconds after which a command is taken to hang."""
+CONFINED = (
+    # What dockerd needs in a container where the host cannot give it everything.
+    *("--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=NET_RAW", "--cap-add=SYS_PTRACE"),
+    *("--cap-add=MKNOD", "--cap-add=DAC_READ_SEARCH", "--cap-add=SYSLOG"),
+    *("--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"),
+    *("--device-cgroup-rule=a *:* rwm", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"),
+)
+START = """
+mount -o remount,rw /proc/sys
+iptables -nL >/dev/null 2>&1 || for name in iptables ip6tables; do
+  ln -sf "$name-legacy" "/usr/sbin/$name"
+done
+rm -rf /run/docker* /var/run/docker*
+exec dockerd --host "unix://$SOCKET"
+"""
+
+
+class Engine:
+    """An engine, as the docker command and our own client are led to it."""
+
+    def __init__(self, host: str | None = None, folder: Path | None = None) -> None:
+        """Without a host, the engine that the docker command finds by itself."""
+        self.environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
+        self.folder = Path(tempfile.gettempdir()) if folder is None else folder
+        """Where files must lie to be seen by this engine under the same path."""
+
+    def docker(self, *arguments: str, **variables: str) -> str:
+        """Run the docker command against this engine and return what it prints."""
+        done = self.attempt(*arguments, **variables)
+        assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def attempt(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the docker command, which may fail."""
+        return subprocess.run(
+            ["docker", *arguments],
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+
+    @property
+    def api(self) -> str:
+        """The newest version of the API that it speaks."""
+        return self.docker("version", "--format={{.Server.APIVersion}}").strip()
+
+
+class NestedEngine(Engine):
+    """An engine in a container of this machine's engine: Docker in Docker."""
+
+    def __init__(self, version: str, *options: str) -> None:
+        """Start engine `version` in a container with these options of `docker run`."""
+        folder = Path(tempfile.mkdtemp(prefix="tda-engine-"))
+        socket = folder / "docker.sock"
+        super().__init__(f"unix://{socket}", folder)
+        self.name = f"tda-engine-{uuid.uuid4().hex[:8]}"
+        outer().docker(
+            "run", "--detach", "--name", self.name, "--hostname", self.name, *_rights(), *options,
+            "--volume=/var/lib/docker",
+            f"--volume={folder}:{folder}",
+            f"--env=SOCKET={socket}",
+            "--entrypoint=sh",
+            f"autoscaler-test/dind:{version}", "-c", START,
+        )  # fmt: skip
+        self.await_answer()
+        archive = folder / "tiny.tar"
+        outer().docker("save", f"--output={archive}", TINY_IMAGE)
+        self.docker("load", f"--input={archive}")
+
+    @property
+    def address(self) -> str:
+        """Its address in the outer engine's network."""
+        form = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return outer().docker("inspect", form, self.name).strip()
+
+    def await_answer(self) -> None:
+        """Wait until it takes commands."""
+        until(
+            lambda: self.attempt("version").returncode == 0,
+            f"the engine in {self.name}",
+            limit=PATIENCE,
+        )
+
+    def restart(self) -> None:
+        """End the engine, as a machine that shuts down does, and start it again."""
+        outer().docker("restart", "--time=60", self.name)
+        self.await_answer()
+
+    def kill(self) -> None:
+        """Take it away from one moment to the next, as a power cut does."""
+        outer().docker("kill", self.name)
+
+    def close(self) -> None:
+        """Remove it with everything in it."""
+        outer().docker("rm", "--force", "--volumes", self.name)
+        shutil.rmtree(self.folder)
+
+
+class Engines:
+    """The engines of one test run, each started when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._nested: dict[str, NestedEngine] = {}
+
+    def get(self, version: str) -> Engine:
+        """Return this machine's engine for `host`, and a nested one for a version."""
+        if version == "host":
+            return outer()
+        if version not in self._nested:
+            self._nested[version] = NestedEngine(version)
+        return self._nested[version]
+
+    def close(self) -> None:
+        """Remove the nested engines."""
+        while self._nested:
+            self._nested.popitem()[1].close()
+
+
+@functools.cache
+def outer() -> Engine:
+    """Return the engine of this machine."""
+    return Engine()
+
+
+@functools.cache
+def _rights() -> tuple[str, ...]:
+    """Return what an engine in a container is started with: everything, where that is allowed."""
+    everything = "--privileged"
+    tried = outer().attempt("run", "--rm", everything, TINY_IMAGE, "true")
+    return (everything,) if tried.returncode == 0 else CONFINED
+
+
+def plugin(binary: Path, folder: Path) -> Mapping[str, str]:
+    """Return the environment in which `docker compose` is this binary."""
+    link = folder / "cli-plugins/docker-compose"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(binary)
+    return {"DOCKER_CONFIG": str(folder)}

@@ -1,0 +1,1 @@
+"""A Swarm of several nodes."""

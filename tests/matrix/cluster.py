@@ -1,0 +1,271 @@
+"""A Swarm of several nodes, and a stack on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+
+from autoscaler.core.model import ScalingAction, ServiceId
+from autoscaler.orchestrators.engine import Engine as OurEngine
+from autoscaler.orchestrators.swarm import SwarmOrchestrator
+from autoscaler.reconcile import Reconciler
+from tests.fakes.backlog import FakeBacklogSource
+from tests.interop.engines import NestedEngine, outer
+from tests.interop.projects import BUSY
+from tests.real.stages import TINY_IMAGE
+from tests.real.waiting import LIMIT, until
+
+QUEUE = "orders"
+TARGET = 10
+LABELS = {
+    "temporal.queue": QUEUE,
+    "temporal.queue-types": "workflow",
+    "temporal.target": str(TARGET),
+    "temporal.min": "1",
+    "temporal.max": "20",
+}
+
+
+class Cluster:
+    """One manager and its workers."""
+
+    def __init__(self, manager: NestedEngine, *workers: NestedEngine) -> None:
+        self.manager = manager
+        self.nodes = {node.name: node for node in (manager, *workers)}
+        self._killed: set[str] = set()
+        # A node that is silent for a few heartbeats is down: soon, so that nobody waits long.
+        manager.docker(
+            "swarm",
+            "init",
+            "--advertise-addr=eth0",
+            "--dispatcher-heartbeat=1s",
+            "--autolock=false",
+        )
+        token = manager.docker("swarm", "join-token", "--quiet", "worker").strip()
+        for worker in workers:
+            where = ("--advertise-addr=eth0", f"{manager.address}:2377")
+            worker.docker("swarm", "join", f"--token={token}", *where)
+        self.await_ready()
+
+    def states(self) -> dict[str, str]:
+        """Return the nodes, each with its status and its availability."""
+        form = "--format={{.Hostname}} {{.Status}} {{.Availability}}"
+        lines = self.manager.docker("node", "ls", form).splitlines()
+        return {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
+
+    def await_ready(self) -> None:
+        """Wait until every node takes tasks."""
+        wanted = dict.fromkeys(self.nodes, "Ready Active")
+        until(lambda: self.states() == wanted, "three nodes that are ready")
+
+    def kill(self, node: str) -> None:
+        """Take a node away from one moment to the next, and wait until that is noticed."""
+        self._killed.add(node)
+        self.nodes[node].kill()
+        until(lambda: self.states()[node].startswith("Down"), f"{node} to be down")
+
+    def drain(self, node: str) -> None:
+        """Let a node give away its tasks."""
+        self.manager.docker("node", "update", "--availability=drain", node)
+
+    def heal(self) -> None:
+        """Bring every node back."""
+        while self._killed:
+            node = self._killed.pop()
+            outer().docker("start", node)
+            self.nodes[node].await_answer()
+        for node, state in self.states().items():
+            if not state.endswith("Active"):
+                self.manager.docker("node", "update", "--availability=active", node)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task of a service."""
+
+    id: str
+    slot: str
+    node: str
+    desired: str
+    state: str
+
+    @property
+    def running(self) -> bool:
+        return self.desired == self.state == "Running"
+
+
+class Stack:
+    """One service on an overlay network, deployed with `docker stack deploy`."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.name = f"tda-{uuid.uuid4().hex[:8]}"
+        self.service = f"{self.name}_worker"
+        self._cluster = cluster
+        self._file = folder / "stack.yaml"
+
+    def deploy(
+        self,
+        replicas: int,
+        *,
+        version: str = "1",
+        command: Sequence[str] = BUSY,
+        wait: bool = True,
+    ) -> None:
+        """Deploy the stack with this number of replicas in its file."""
+        worker = {
+            "image": TINY_IMAGE,
+            "command": list(command),
+            "environment": {"VERSION": version},
+            "stop_grace_period": "5s",
+            "networks": ["mesh"],
+            "deploy": {
+                "replicas": replicas,
+                "labels": LABELS,
+                "update_config": {
+                    "parallelism": 1,
+                    "monitor": "2s",
+                    "failure_action": "rollback",
+                },
+                "restart_policy": {"delay": "1s"},
+            },
+        }
+        content = {
+            "version": "3.8",
+            "services": {"worker": worker},
+            "networks": {"mesh": {"driver": "overlay"}},
+        }
+        self._file.write_text(yaml.safe_dump(content))
+        options = ("--resolve-image=never", f"--compose-file={self._file}")
+        self._cluster.manager.docker("stack", "deploy", *options, self.name)
+        if wait:
+            self.await_running(replicas)
+
+    def tasks(self) -> list[Task]:
+        """Return the tasks of the service, those that have ended as well."""
+        form = (
+            '--format=["{{.ID}}","{{.Name}}","{{.Node}}","{{.DesiredState}}","{{.CurrentState}}"]'
+        )
+        lines = self._cluster.manager.docker(
+            "service", "ps", "--no-trunc", form, self.service
+        ).splitlines()
+        rows = [json.loads(line) for line in lines]
+        return [
+            Task(id_, name.rpartition(".")[2], node, desired, state.split()[0])
+            for id_, name, node, desired, state in rows
+        ]
+
+    def running(self) -> dict[str, str]:
+        """Return the ids of the tasks that run, each with its node."""
+        return {task.id: task.node for task in self.tasks() if task.running}
+
+    def await_running(self, replicas: int) -> None:
+        """Wait until so many tasks run, and no others are left."""
+        until(
+            lambda: len(self.running()) == self.replicas() == replicas,
+            f"{replicas} tasks of {self.service}",
+        )
+
+    def replicas(self) -> int:
+        """Return the number of replicas that the service asks for."""
+        text = self._cluster.manager.docker("service", "inspect", self.service)
+        return int(json.loads(text)[0]["Spec"]["Mode"]["Replicated"]["Replicas"])
+
+    def update_state(self) -> str:
+        """Return how far the last rollout has come; nothing where there was none."""
+        text = self._cluster.manager.docker("service", "inspect", self.service)
+        return str((json.loads(text)[0].get("UpdateStatus") or {}).get("State", ""))
+
+    def starts(self) -> Counter[str]:
+        """Return how many tasks each slot has seen: more than one where one was replaced."""
+        return Counter(task.slot for task in self.tasks() if task.desired != "Remove")
+
+    def versions(self) -> list[str]:
+        """Return the VERSION of every task that runs."""
+        ids = list(self.running())
+        form = "--format={{json .Spec.ContainerSpec.Env}}"
+        lines = self._cluster.manager.docker("inspect", "--type=task", form, *ids).splitlines()
+        return [entry.removeprefix("VERSION=") for line in lines for entry in json.loads(line)]
+
+    def resolve(self, name: str, *, on: str) -> str:
+        """Look a name up in the overlay network, from a container on this node."""
+        node = self._cluster.nodes[on]
+        filter_ = f"--filter=label=com.docker.swarm.service.name={self.service}"
+        container = node.docker("ps", "--quiet", filter_).split()[0]
+        return node.docker("exec", container, "nslookup", name, "127.0.0.11")
+
+    def close(self) -> None:
+        """Remove the stack from every node."""
+        manager = self._cluster.manager
+        manager.docker("stack", "rm", self.name)
+        filter_ = f"--filter=label=com.docker.stack.namespace={self.name}"
+        until(lambda: not manager.docker("network", "ls", "--quiet", filter_), "no network")
+
+
+class Ours:
+    """Our orchestrator, and the daemon's own ticks, at work on one stack."""
+
+    def __init__(self, cluster: Cluster, stack: Stack) -> None:
+        self._stack = stack
+        self.engine = OurEngine(environment=cluster.manager.environment)
+        self.orchestrator = SwarmOrchestrator(self.engine, clock=now, projects=[stack.name])
+        self._source = FakeBacklogSource()
+        self._reconciler = Reconciler([self.orchestrator], self._source, clock=now)
+
+    async def apply(self, current: int, desired: int) -> None:
+        """Ask for another number of replicas."""
+        service = ServiceId("swarm", self._stack.service)
+        await self.orchestrator.apply(ScalingAction(service, current, desired))
+
+    async def refusal(self) -> str | None:
+        """Return why the service is left as it is at present."""
+        (service,) = await self.orchestrator.discover()
+        return service.refusal
+
+    async def tick_until(self, replicas: int) -> None:
+        """Tick as the daemon does, with the backlog for so many replicas, until they run."""
+        self._source.fill(QUEUE, replicas * TARGET)
+        await self.tick_while(
+            lambda: not self._stack.replicas() == len(self._stack.running()) == replicas
+        )
+
+    async def tick_until_refused(self) -> str:
+        """Tick until the service is left as it is, and return why."""
+        refusal: str | None = None
+        async with asyncio.timeout(LIMIT):
+            while refusal is None:
+                await self._tick()
+                refusal = await self.refusal()
+        return refusal
+
+    async def tick_while(self, goes_on: Callable[[], bool]) -> None:
+        """Tick as the daemon does, for as long as something goes on."""
+        async with asyncio.timeout(LIMIT):
+            while await asyncio.to_thread(goes_on):
+                await self._tick()
+
+    async def _tick(self) -> None:
+        await self._reconciler.tick()
+        await self._reconciler.close(timedelta(seconds=30))
+
+
+@asynccontextmanager
+async def ours(cluster: Cluster, stack: Stack) -> AsyncIterator[Ours]:
+    """Look after a stack for as long as the block lasts."""
+    hands = Ours(cluster, stack)
+    try:
+        yield hands
+    finally:
+        hands.engine.close()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

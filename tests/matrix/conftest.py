@@ -1,0 +1,57 @@
+"""Three nodes in Docker in Docker, one of them the manager, on one bridge network."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.interop.engines import NestedEngine, outer
+from tests.interop.switch import MARKER, skip_unless_wanted
+from tests.matrix.cluster import Cluster, Stack
+
+ENGINE = "26.1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the matrix."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.engine)
+            item.add_marker(pytest.mark.matrix)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:  # noqa: ARG001
+    skip_unless_wanted()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The nodes, which all tests of a worker share."""
+    network = f"tda-nodes-{uuid.uuid4().hex[:8]}"
+    with ExitStack() as stack:
+        outer().docker("network", "create", network)
+        stack.callback(outer().docker, "network", "rm", network)
+        nodes = []
+        for _ in range(3):
+            nodes.append(NestedEngine(ENGINE, f"--network={network}"))
+            stack.callback(nodes[-1].close)
+        yield Cluster(*nodes)
+
+
+@pytest.fixture
+def stack(cluster: Cluster, tmp_path: Path) -> Iterator[Stack]:
+    """A stack that is removed after the test, on nodes that all take tasks."""
+    cluster.await_ready()
+    stack = Stack(cluster, tmp_path)
+    yield stack
+    stack.close()
+    cluster.heal()

@@ -1,0 +1,116 @@
+"""`autoscaler run` as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from autoscaler.sources.temporal import FRESH
+from tests.real.waiting import LIMIT
+
+Line = dict[str, Any]
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the tests' environment without any configuration of ours or Temporal's."""
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("AUTOSCALER_", "TEMPORAL_"))
+    }
+    return {**clean, **settings}
+
+
+class DaemonProcess:
+    """Starts the daemon, reads its JSON lines, ends it."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        self.lines: list[Line] = []
+        self._news = threading.Condition()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "autoscaler", "run"],
+            cwd=folder,
+            env=environment({"AUTOSCALER_LOG_LEVEL": "debug", **settings}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+    def wait_for(self, event: str, *, after: int = 0, **fields: object) -> Line:
+        """Return the first line of this event with these fields, from line `after` on."""
+
+        def found() -> Line | None:
+            return next(
+                (
+                    line
+                    for line in self.lines[after:]
+                    if line["event"] == event and fields.items() <= line.items()
+                ),
+                None,
+            )
+
+        with self._news:
+            seen = self._news.wait_for(lambda: found() or self._ended(), LIMIT)
+            line = found()
+        assert seen and line, f"no line {event} {fields} in:\n{self.text}"  # noqa: PT018
+        return line
+
+    def reads(self, start: int, end: Line) -> int:
+        """Count how often backlogs were read after line `start`, up to the tick of `end`.
+
+        Events cause further ticks, which use a reading that is still fresh.
+        """
+        count, latest = 1, None
+        for line in self.lines[start : self.lines.index(end)]:
+            at = datetime.fromisoformat(line["timestamp"])
+            if line["event"] == "tick" and (latest is None or at - latest >= FRESH):
+                count, latest = count + 1, at
+        return count
+
+    @property
+    def text(self) -> str:
+        return "\n".join(map(str, self.lines))
+
+    def terminate(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=LIMIT)
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def _ended(self) -> bool:
+        return not self._reader.is_alive()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for text in self._process.stdout:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = {"event": "not JSON", "text": text}
+            with self._news:
+                self.lines.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()

@@ -1,0 +1,134 @@
+"""A Temporal dev server of one's own, and tasks that wait on it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from temporalio import workflow
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from tests.real.waiting import LIMIT, free_port, until
+
+Tasks = Sequence[WorkflowHandle[Any, Any]]
+
+
+@workflow.defn(name="Waiting")
+class Waiting:
+    """A workflow whose first task waits for a worker, and whose end comes with it."""
+
+    @workflow.run
+    async def run(self) -> None:
+        """End at once."""
+
+
+class TemporalServer:
+    """`temporal server start-dev` on a free port of the loopback address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._port, self._metrics_port = free_port(), free_port()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start the server, on the same port and data as before, and wait until it answers."""
+        command = [self._cli(), "server", "start-dev", "--headless", "--log-level", "error"]
+        command += ["--port", str(self._port), "--metrics-port", str(self._metrics_port)]
+        command += ["--db-filename", str(self._folder / "temporal.db")]
+        with (self._folder / "temporal.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        until(lambda: self._describe("default"), f"Temporal at {self.endpoint}")
+
+    def stop(self) -> None:
+        """End the server, if it runs."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def calls(self, operation: str) -> int:
+        """Return how many calls of an operation the server has answered so far."""
+        with urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        # service_requests does not count the first call of a series; the latencies do.
+        counter = re.compile(
+            rf'^service_latency_count{{.*operation="{operation}",service_name="frontend"}} (\d+)$',
+            re.MULTILINE,
+        )
+        return sum(int(count) for count in counter.findall(metrics))
+
+    def create_namespace(self, name: str) -> None:
+        """Add a namespace and wait until the server knows it."""
+        command = [self._cli(), "operator", "namespace", "create", name]
+        subprocess.run([*command, "--address", self.endpoint], check=True, timeout=30)
+        until(lambda: self._describe(name), f"namespace {name}")
+
+    async def client(self, namespace: str = "default") -> Client:
+        return await Client.connect(self.endpoint, namespace=namespace)
+
+    async def enqueue(self, queue: str, number: int, namespace: str = "default") -> Tasks:
+        """Put `number` workflow tasks on a fresh task queue that no worker polls.
+
+        Returns when the server counts them: it hands new tasks on with a little delay, and
+        keeps an answer for 5 s.
+        """
+        client = await self.client(namespace)
+        gate = asyncio.Semaphore(32)
+
+        async def start() -> WorkflowHandle[Any, Any]:
+            async with gate:
+                return await client.start_workflow(
+                    "Waiting", id=f"waiting-{uuid.uuid4()}", task_queue=queue
+                )
+
+        tasks = await asyncio.gather(*(start() for _ in range(number)))
+        async with asyncio.timeout(LIMIT):
+            # The server announces it nowhere.
+            while await self._waiting(client, queue) < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        return tasks
+
+    async def _waiting(self, client: Client, queue: str) -> int:
+        request = DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            report_stats=True,
+        )
+        answer = await client.workflow_service.describe_task_queue(request)
+        return answer.stats.approximate_backlog_count
+
+    async def drain(self, queue: str, tasks: Tasks) -> None:
+        """Work off the tasks of a task queue, and leave no worker behind."""
+        client = await self.client()
+        runner = UnsandboxedWorkflowRunner()
+        async with Worker(client, task_queue=queue, workflows=[Waiting], workflow_runner=runner):
+            await asyncio.gather(*(task.result() for task in tasks))
+
+    def _describe(self, namespace: str) -> bool:
+        command = [self._cli(), "operator", "namespace", "describe", namespace]
+        answer = subprocess.run(
+            [*command, "--address", self.endpoint], capture_output=True, check=False, timeout=30
+        )
+        return answer.returncode == 0
+
+    @staticmethod
+    def _cli() -> str:
+        return str(Path(sys.executable).parent / "temporal")

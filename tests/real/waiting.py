@@ -1,0 +1,32 @@
+"""Waiting for things that announce themselves nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+
+LIMIT = 90.0
+"""Seconds after which something that should happen is taken not to. Never a measure of speed."""
+
+
+def until(holds: Callable[[], object], what: str, limit: float = LIMIT) -> None:
+    """Look again and again until `holds` is true; fail the test after `limit` seconds."""
+    deadline = time.monotonic() + limit
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {limit:.0f} s in vain for {what}"
+        time.sleep(0.1)
+
+
+async def until_async(holds: Callable[[], object], what: str, limit: float = LIMIT) -> None:
+    """Do the same without blocking the event loop."""
+    await asyncio.to_thread(until, holds, what, limit)
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,119 @@
+"""Short ways to say what a test is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from autoscaler.core.model import (
+    Backlog,
+    Ceiling,
+    Decision,
+    History,
+    QueueStats,
+    ReasonCode,
+    Sample,
+    Situation,
+    TaskQueue,
+    UnknownBacklog,
+)
+from autoscaler.core.spec import Mode, QueueType, ScalingSpec
+from tests.fakes.clock import START as NOW
+
+UNKNOWN = UnknownBacklog(("Temporal does not answer",))
+INSTANT = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+Past = Sequence[tuple[timedelta, int]]
+"""Numbers of replicas, and how long ago each was noted."""
+
+
+def stats(waiting: int, **rest: Any) -> QueueStats:
+    """Describe a task queue in which `waiting` tasks wait and nothing else is going on."""
+    nothing = QueueStats(waiting, age=timedelta(), add_rate=0.0, dispatch_rate=0.0)
+    return replace(nothing, **rest)
+
+
+def task_queue(
+    name: str = "orders",
+    type_: QueueType = QueueType.WORKFLOW,
+    *,
+    integration: str = "default",
+    namespace: str | None = None,
+) -> TaskQueue:
+    """Name a task queue of the default integration."""
+    return TaskQueue(integration, namespace, name, type_)
+
+
+def backlog(waiting: int, **rest: Any) -> Backlog:
+    """Describe the backlog of a service with one task queue and type."""
+    return Backlog({task_queue(): stats(waiting, **rest)})
+
+
+def remembered(past: Past = (), changes: Past = (), **rest: Any) -> History:
+    """Describe a service that has had one replica, and been quiet and well known, for a day.
+
+    `past` holds the recommendations, `changes` the replicas added or removed.
+    """
+    quiet = History(
+        replicas=1,
+        known_at=NOW,
+        active_at=NOW - DAY,
+        recommendations=tuple(Sample(NOW - age, number) for age, number in past),
+        changes=tuple(Sample(NOW - age, number) for age, number in changes),
+        lively=backlog(1).lively_queues,
+    )
+    return replace(quiet, **rest)
+
+
+def situation(
+    *,
+    waiting: int | Backlog | None = 0,
+    replicas: int = 1,
+    past: Past | History = (),
+    ceiling: Ceiling | None = None,
+    refusal: str | None = None,
+    **spec: Any,
+) -> Situation:
+    """Describe a situation whose replicas are those of the latest look.
+
+    None waits: the backlog is unknown. `past` holds recommendations, or is all there is to know.
+    """
+    seen = backlog(waiting) if isinstance(waiting, int) else waiting
+    history = past if isinstance(past, History) else remembered(past)
+    return Situation(
+        spec=ScalingSpec(**{"queues": ("orders",)} | spec),
+        replicas=replicas,
+        backlog=UNKNOWN if seen is None else seen,
+        history=replace(history, replicas=replicas),
+        now=NOW,
+        ceiling=ceiling,
+        refusal=refusal,
+    )
+
+
+def codes(decision: Decision) -> list[ReasonCode]:
+    """Return what moved a decision, the recommendation first."""
+    return [reason.code for reason in decision.reasons]
+
+
+def left_alone(given: Situation) -> bool:
+    """Whether nothing may change the replicas, not even the bounds."""
+    stopped = given.replicas == 0 and given.spec.min > 0
+    return given.spec.mode is Mode.OFF or given.refusal is not None or stopped
+
+
+def highest(given: Situation) -> int:
+    """Return the most replicas that bounds and ceiling allow."""
+    most = given.spec.max
+    return most if given.ceiling is None else min(most, given.ceiling.replicas)
+
+
+def lowest(given: Situation) -> int:
+    """Return the fewest replicas that bounds and ceiling allow."""
+    return min(given.spec.min, highest(given))

@@ -1,0 +1,100 @@
+"""The command `autoscaler`: exit codes, and no traceback for what a user gets wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from autoscaler.cli import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+class ProcessEnd(BaseException):
+    """Stands for the end of the process."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@pytest.fixture
+def autoscaler(monkeypatch: pytest.MonkeyPatch) -> Runner:
+    return Runner(monkeypatch)
+
+
+class Runner:
+    """Runs the command with some arguments, and returns its exit code."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+        def end(code: int) -> None:
+            raise ProcessEnd(code)
+
+        monkeypatch.setattr(os, "_exit", end)
+
+    def __call__(self, *arguments: str) -> int:
+        self._monkeypatch.setattr(sys, "argv", ["autoscaler", *arguments])
+        with pytest.raises(ProcessEnd) as caught:
+            main()
+        return caught.value.code
+
+
+def test_a_command_that_did_what_it_should_ends_with_0(autoscaler: Runner, capsys: Capture) -> None:
+    assert autoscaler("labels", "--markdown") == 0
+    assert capsys.readouterr().out.startswith("# Labels")
+
+
+def test_every_verb_is_listed_in_the_help(autoscaler: Runner, capsys: Capture) -> None:
+    assert autoscaler("--help") == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in ("run", "plan", "labels"))
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_wrong_settings_end_it_with_2_and_one_message_that_names_them_all(
+    autoscaler: Runner, capsys: Capture, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("AUTOSCALER_DRYRUN", "true")
+    monkeypatch.setenv("AUTOSCALER_POLL_INTERVAL", "often")
+    assert autoscaler(verb) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    head, *problems = err.splitlines()
+    assert head == "autoscaler: the configuration is wrong:"
+    assert [problem.split()[0] for problem in problems] == [
+        "AUTOSCALER_DRYRUN",
+        "AUTOSCALER_POLL_INTERVAL='often':",
+    ]
+
+
+def test_a_plan_that_failed_ends_with_1(
+    autoscaler: Runner, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert autoscaler("plan", "--json") == 1
+    out, err = capsys.readouterr()
+    assert out == "[]\n"
+    assert (
+        "no Docker Engine answers at unix:///nowhere/docker.sock (No such file or directory)" in err
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["paln"], id="unknown-verb"),
+        pytest.param(["plan", "--jsno"], id="unknown-option"),
+        pytest.param([], id="no-verb"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_a_message(
+    autoscaler: Runner, capsys: Capture, arguments: list[str]
+) -> None:
+    assert autoscaler(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert "Usage: " in out + err
+    assert "Traceback" not in out + err

@@ -1,0 +1,165 @@
+"""autoscaler plan: one look, a table for people or a list of objects for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from autoscaler.cli import commands
+from autoscaler.core.errors import ConfigurationError, OrchestratorError
+from autoscaler.reconcile import Reconciler
+from autoscaler.settings import Settings
+from tests.fakes.backlog import FakeBacklogSource
+from tests.fakes.clock import Clock
+from tests.fakes.orchestrator import FakeOrchestrator
+
+ORDERS = {"temporal.queue": "orders"}
+
+
+@dataclass
+class App:
+    """What the command gets to work with."""
+
+    reconciler: Reconciler
+
+
+class House:
+    """The command line in a world of fakes."""
+
+    def __init__(self) -> None:
+        self.orchestrator = FakeOrchestrator()
+        self.source = FakeBacklogSource()
+
+    def app(self, settings: Settings) -> App:
+        return App(
+            Reconciler(
+                [self.orchestrator], self.source, clock=Clock(), prefix=settings.label_prefix
+            )
+        )
+
+    def plan(self, *options: str) -> Result:
+        """Run `autoscaler plan` on a wide terminal."""
+        return CliRunner().invoke(commands, ["plan", *options], env={"COLUMNS": "300"})
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    made = House()
+    monkeypatch.setattr("autoscaler.cli.plan.build", made.app)
+    return made
+
+
+def rows(result: Result) -> list[list[str]]:
+    """Return the cells of the table's rows."""
+    lines = [line for line in result.stdout.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+class TestTable:
+    def test_each_service_is_a_row_with_backlog_change_and_reason(self, house: House) -> None:
+        house.orchestrator.add("shop/worker", ORDERS)
+        house.orchestrator.add("shop/mailer", {"temporal.queue": "mails,orders"}, replicas=5)
+        house.source.fill("orders", 1000)
+        result = house.plan()
+        assert result.exit_code == 0
+        assert [row[:4] for row in rows(result) if row[0]] == [
+            ["shop/mailer", "mails, orders", "1,000", "5 -> 10"],
+            ["shop/worker", "orders", "1,000", "1 -> 10"],
+        ]
+        assert "1,000 waiting tasks at target 10: 100" in result.stdout
+        assert "max: 10" in result.stdout
+
+    def test_nothing_is_changed(self, house: House) -> None:
+        house.orchestrator.add("shop/worker", ORDERS)
+        house.source.fill("orders", 100)
+        house.plan()
+        assert house.orchestrator.actions == []
+
+    def test_a_count_that_stays_is_no_change(self, house: House) -> None:
+        house.orchestrator.add("shop/worker", ORDERS, replicas=3)
+        house.source.fill("orders", 30)
+        assert rows(house.plan())[0][:4] == ["shop/worker", "orders", "30", "3"]
+
+    def test_an_unknown_backlog_is_no_number(self, house: House) -> None:
+        house.orchestrator.add("shop/worker", ORDERS, replicas=3, warnings=("take care",))
+        house.source.fail("orders", "Temporal does not answer")
+        result = house.plan()
+        assert result.exit_code == 1
+        assert rows(result)[0][2:4] == ["unknown", "3"]
+        assert "error: Temporal does not answer" in result.stdout
+        assert "warning: take care" in result.stdout
+
+    def test_without_any_service_it_says_how_to_add_one(self, house: House) -> None:
+        result = house.plan()
+        assert result.exit_code == 0
+        assert "Add temporal.queue=NAME to one" in result.stdout
+
+    def test_an_engine_that_does_not_answer_is_one_line_and_a_bad_exit(self, house: House) -> None:
+        house.orchestrator.unreachable = OrchestratorError("no Docker Engine")
+        result = house.plan()
+        assert result.exit_code == 1
+        assert (result.stdout, result.stderr) == ("", "autoscaler: no Docker Engine\n")
+
+    def test_square_brackets_are_nothing_but_square_brackets(self, house: House) -> None:
+        house.orchestrator.add("shop/worker", ORDERS | {"temporal.max": "[/many]"})
+        assert "temporal.max='[/many]'" in house.plan().stdout
+
+
+class TestJson:
+    def test_each_service_is_an_object(self, house: House) -> None:
+        house.orchestrator.add("shop/worker", ORDERS, warnings=("take care",))
+        house.source.fill("orders", 999)
+        result = house.plan("--json")
+        assert result.exit_code == 0
+        assert json.loads(result.stdout) == [
+            {
+                "service": "shop/worker",
+                "orchestrator": "compose",
+                "queues": ["orders"],
+                "backlog": 999,
+                "replicas": 1,
+                "desired": 10,
+                "reasons": ["999 waiting tasks at target 10: 100", "max: 10"],
+                "warnings": ["take care"],
+                "error": None,
+            }
+        ]
+
+    def test_what_went_wrong_is_in_the_object(self, house: House) -> None:
+        house.orchestrator.add("shop/worker", {"temporal.quue": "x", "temporal.max": "many"})
+        result = house.plan("--json")
+        assert result.exit_code == 1
+        (told,) = json.loads(result.stdout)
+        assert (told["backlog"], told["replicas"], told["desired"]) == (None, 1, 1)
+        assert "temporal.quue" in told["error"]
+        assert "temporal.max='many'" in told["error"]
+
+    def test_without_any_service_it_is_an_empty_list(self, house: House) -> None:
+        assert json.loads(house.plan("--json").stdout) == []
+
+    def test_an_engine_that_does_not_answer_leaves_the_list_to_be_read(self, house: House) -> None:
+        house.orchestrator.unreachable = OrchestratorError("no Docker Engine")
+        result = house.plan("--json")
+        assert result.exit_code == 1
+        assert json.loads(result.stdout) == []
+        assert result.stderr == "autoscaler: no Docker Engine\n"
+
+
+def test_wrong_settings_end_it_before_the_first_look(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOSCALER_DRYRUN", "true")
+    result = house.plan()
+    assert isinstance(result.exception, ConfigurationError)
+    assert house.source.reads == []
+
+
+def test_the_label_prefix_of_the_settings_is_used(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOSCALER_LABEL_PREFIX", "acme")
+    house.orchestrator.add("shop/worker", {"acme.queue": "orders"})
+    assert json.loads(house.plan("--json").stdout)[0]["queues"] == ["orders"]

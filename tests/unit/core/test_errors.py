@@ -1,0 +1,27 @@
+"""Errors say in one line what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoscaler.core.errors import ConfigurationError, OrchestratorError, describe
+
+
+def test_a_configuration_error_names_every_problem() -> None:
+    error = ConfigurationError(["A is wrong", "B is missing"])
+    assert error.problems == ("A is wrong", "B is missing")
+    assert str(error) == "A is wrong; B is missing"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        pytest.param(OrchestratorError("no engine"), "no engine", id="expected"),
+        pytest.param(
+            ValueError("two\n  lines"), "unexpected ValueError: two lines", id="unexpected"
+        ),
+        pytest.param(KeyError(), "unexpected KeyError()", id="unexpected-without-words"),
+    ],
+)
+def test_an_error_is_described_in_one_line(error: Exception, line: str) -> None:
+    assert describe(error) == line

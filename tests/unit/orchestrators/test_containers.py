@@ -1,0 +1,175 @@
+"""Which containers are replicas, which of them run again first, and which of them go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autoscaler.core.model import ServiceId
+from autoscaler.orchestrators import replica
+from autoscaler.orchestrators.containers import Container, Replicas
+
+
+def row(number: int = 1, *, state: str = "running", **changes: Any) -> dict[str, Any]:
+    """Return a row of the engine's list of containers."""
+    labels = {
+        replica.PROJECT: "shop",
+        replica.SERVICE: "worker",
+        replica.NUMBER: str(number),
+        replica.CONFIG_HASH: "new",
+    }
+    return {
+        "Id": f"id{number}",
+        "Names": [f"/shop-worker-{number}"],
+        "Created": 1000 + number,
+        "State": state,
+        "Labels": labels,
+    } | changes
+
+
+def container(number: int, state: str = "running", **changes: Any) -> Container:
+    """Read a row that is known to be a replica; `hash_` is its version of the file."""
+    labels = row(number)["Labels"] | {replica.CONFIG_HASH: changes.pop("hash_", "new")}
+    read = Container.from_row(row(number, state=state, Labels=labels, **changes))
+    assert read is not None
+    return read
+
+
+def replicas(*containers: Container, draining: tuple[str, ...] = ()) -> Replicas:
+    """Sort containers of one service."""
+    return Replicas.of(containers, draining)
+
+
+def numbers(containers: tuple[Container, ...]) -> list[int]:
+    """Return the numbers of containers."""
+    return [one.number for one in containers]
+
+
+class TestRows:
+    def test_a_row_of_compose_is_a_replica(self) -> None:
+        read = Container.from_row(row(3))
+        assert read is not None
+        assert read.service == ServiceId("compose", "shop/worker")
+        assert (read.id, read.name, read.number, read.config_hash) == (
+            "id3",
+            "shop-worker-3",
+            3,
+            "new",
+        )
+
+    @pytest.mark.parametrize(
+        ("state", "counts"),
+        [
+            ("running", True),
+            ("restarting", True),
+            ("paused", True),
+            ("created", False),
+            ("exited", False),
+            ("dead", False),
+            ("removing", False),
+        ],
+    )
+    def test_what_runs_restarts_or_pauses_counts(self, state: str, *, counts: bool) -> None:
+        read = Container.from_row(row(state=state))
+        assert read is not None
+        assert read.running is counts
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            pytest.param(None, id="no-labels"),
+            pytest.param({"own": "label"}, id="not-of-compose"),
+            pytest.param(row()["Labels"] | {replica.CONFIG_HASH: ""}, id="a-hook"),
+            pytest.param(row()["Labels"] | {replica.NUMBER: "one"}, id="no-number"),
+            pytest.param(
+                {k: v for k, v in row()["Labels"].items() if k != replica.NUMBER}, id="unnumbered"
+            ),
+        ],
+    )
+    def test_anything_else_is_none(self, labels: dict[str, str] | None) -> None:
+        assert Container.from_row(row(Labels=labels)) is None
+
+
+class TestSorting:
+    def test_the_newest_is_the_template(self) -> None:
+        newest = container(2, Created=3000)
+        assert replicas(container(1), newest, container(5)).template is newest
+
+    def test_of_two_made_in_one_second_the_higher_number_is_the_template(self) -> None:
+        higher = container(2, Created=1000)
+        assert replicas(container(1, Created=1000), higher).template is higher
+
+    def test_what_drains_is_no_replica_but_keeps_its_number(self) -> None:
+        sorted_ = replicas(container(1), container(7), draining=("id7",))
+        assert numbers(sorted_.running) == [1]
+        assert sorted_.highest == 7
+        assert sorted_.template.number == 1
+
+    def test_what_drains_is_the_template_where_nothing_else_is_left(self) -> None:
+        sorted_ = replicas(container(1), draining=("id1",))
+        assert sorted_.template.number == 1
+        assert sorted_.running == sorted_.stopped == ()
+
+    def test_a_recreate_under_way_is_a_refusal(self) -> None:
+        old = container(1, Names=["/0123456789ab_shop-worker-1"])
+        refusal = replicas(old, container(2)).refusal
+        assert refusal is not None
+        assert "0123456789ab_shop-worker-1" in refusal
+        assert replicas(container(1)).refusal is None
+
+
+class TestStarting:
+    def test_stopped_replicas_run_again_before_new_ones_are_made_lowest_first(self) -> None:
+        sorted_ = replicas(container(1), *(container(n, "exited") for n in (4, 3, 2)))
+        assert numbers(sorted_.to_start(3)) == [2, 3]
+
+    def test_a_replica_that_never_ran_is_started_as_well(self) -> None:
+        assert numbers(replicas(container(1), container(2, "created")).to_start(2)) == [2]
+
+    def test_outdated_ones_stay_stopped(self) -> None:
+        sorted_ = replicas(container(2), container(1, "exited", hash_="old"))
+        assert sorted_.to_start(5) == ()
+
+    def test_none_is_started_where_enough_run(self) -> None:
+        assert replicas(container(1), container(2, "exited")).to_start(1) == ()
+
+    @pytest.mark.parametrize("state", ["removing", "dead"])
+    def test_what_is_on_its_way_out_is_not_started(self, state: str) -> None:
+        assert replicas(container(1), container(2, state)).to_start(2) == ()
+
+
+class TestStopping:
+    def test_the_highest_numbers_go_first(self) -> None:
+        sorted_ = replicas(*(container(n) for n in (2, 4, 1, 3)))
+        assert numbers(sorted_.to_stop(2)) == [4, 3]
+
+    def test_outdated_ones_go_before_them(self) -> None:
+        sorted_ = replicas(
+            container(1, hash_="old"), container(2, hash_="old"), container(3), container(4)
+        )
+        assert numbers(sorted_.to_stop(1)) == [2, 1, 4]
+
+    def test_all_go_at_zero(self) -> None:
+        assert numbers(replicas(container(1), container(2)).to_stop(0)) == [2, 1]
+
+    def test_none_goes_where_there_are_no_more_than_wanted(self) -> None:
+        sorted_ = replicas(container(1), container(2))
+        assert sorted_.to_stop(2) == sorted_.to_stop(5) == ()
+
+    def test_stopped_ones_are_not_among_those_to_stop(self) -> None:
+        assert numbers(replicas(container(1), container(2, "exited")).to_stop(0)) == [1]
+
+
+class TestKeeper:
+    def test_at_zero_the_lowest_number_is_kept(self) -> None:
+        assert replicas(container(3), container(2), container(4, "exited")).keeper().number == 2
+
+    def test_a_stopped_one_may_be_it(self) -> None:
+        assert replicas(container(3), container(1, "exited")).keeper().number == 1
+
+    def test_it_is_an_outdated_one_only_where_there_is_no_other(self) -> None:
+        assert replicas(container(1, hash_="old"), container(2)).keeper().number == 2
+
+    def test_while_the_last_one_drains_it_is_the_one(self) -> None:
+        assert replicas(container(1), draining=("id1",)).keeper().number == 1

@@ -1,0 +1,277 @@
+"""The engine from asyncio: errors in words, a client for each thread, no grace cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import docker
+import pytest
+import requests
+from docker import APIClient
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from autoscaler.core.errors import OrchestratorError
+from autoscaler.orchestrators.engine import TIMEOUT, Engine, EngineError, Lane, api_url
+
+
+def answer(status: int, body: str = '{"message": "so  it\\nis"}') -> requests.Response:
+    """Return an answer of the engine."""
+    made = requests.Response()
+    made.status_code = status
+    made.reason = "Some Reason"
+    made._content = body.encode()
+    return made
+
+
+def nested(*errors: BaseException) -> BaseException:
+    """Chain errors the way libraries do, the outermost first."""
+    for outer, inner in pairwise(errors):
+        outer.__context__ = inner
+    return errors[0]
+
+
+class Clients:
+    """Makes clients, and remembers which thread got which."""
+
+    def __init__(self) -> None:
+        self.made: list[SimpleNamespace] = []
+        self.posts: list[dict[str, Any]] = []
+        self.answer = answer(204)
+        self.error: Exception | None = None
+
+    def from_env(self, **options: Any) -> SimpleNamespace:
+        if self.error is not None:
+            raise self.error
+        assert options["version"] == "auto"
+        client = SimpleNamespace(
+            base_url="http+docker://localhost",
+            api_version="1.41",
+            thread=threading.get_ident(),
+            post=self._post,
+        )
+        self.made.append(client)
+        return SimpleNamespace(api=client)
+
+    def _post(self, url: str, **options: Any) -> requests.Response:
+        self.posts.append({"url": url, **options})
+        return self.answer
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> Clients:
+    made = Clients()
+    monkeypatch.setattr(docker, "from_env", made.from_env)
+    return made
+
+
+@pytest.fixture
+def engine(clients: Clients) -> Iterator[Engine]:  # noqa: ARG001 - its clients are those
+    made = Engine()
+    yield made
+    made.close()
+
+
+def raising(error: BaseException) -> Callable[[APIClient], None]:
+    """Return work that fails."""
+
+    def work(_client: APIClient) -> None:
+        raise error
+
+    return work
+
+
+async def failure(engine: Engine, error: BaseException) -> EngineError:
+    """Run work that fails, and return what comes of it."""
+    with pytest.raises(EngineError) as caught:
+        await engine.call("listing containers", raising(error))
+    assert isinstance(caught.value, OrchestratorError)
+    assert caught.value.__cause__ is error
+    return caught.value
+
+
+class TestErrors:
+    async def test_what_the_engine_answers_is_told_with_its_status(self, engine: Engine) -> None:
+        error = await failure(engine, APIError("x", answer(409), explanation="name\n in use"))
+        assert str(error) == (
+            "listing containers failed: the Docker Engine answered 409 (name in use)"
+        )
+        assert error.status == 409
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            pytest.param('{"message": "so  it\\nis"}', "so it is", id="the-engines-message"),
+            pytest.param("<html>", "Some Reason", id="no-json"),
+            pytest.param('{"detail": "x"}', "Some Reason", id="json-without-a-message"),
+            pytest.param("[1]", "Some Reason", id="json-of-another-shape"),
+        ],
+    )
+    async def test_an_answer_without_an_explanation_is_told_by_its_body(
+        self, engine: Engine, body: str, words: str
+    ) -> None:
+        error = await failure(engine, requests.HTTPError(response=answer(500, body)))
+        assert str(error).endswith(f"answered 500 ({words})")
+        assert error.status == 500
+
+    async def test_an_engine_that_is_slow_is_told_as_such(self, engine: Engine) -> None:
+        error = await failure(engine, requests.ReadTimeout("timed out"))
+        assert "at the default socket did not answer in time" in str(error)
+        assert error.status is None
+
+    @pytest.mark.parametrize(
+        ("error", "cause"),
+        [
+            pytest.param(
+                nested(
+                    DockerException("Error while fetching server API version"),
+                    requests.ConnectionError("Connection aborted"),
+                    FileNotFoundError(2, "No such file or directory"),
+                ),
+                "No such file or directory",
+                id="no-socket",
+            ),
+            pytest.param(
+                nested(
+                    requests.ConnectionError("Connection aborted"),
+                    PermissionError(13, "Permission denied"),
+                ),
+                "Permission denied",
+                id="no-permission",
+            ),
+            pytest.param(
+                DockerException("Invalid  bind\naddress"), "Invalid bind address", id="bad-address"
+            ),
+        ],
+    )
+    async def test_an_engine_that_cannot_be_reached_is_told_with_what_to_do(
+        self, engine: Engine, error: BaseException, cause: str
+    ) -> None:
+        told = await failure(engine, error)
+        assert str(told) == (
+            f"no Docker Engine answers at the default socket ({cause});"
+            " check that it runs, that DOCKER_HOST leads to it, and that the daemon's user"
+            " may read and write the socket"
+        )
+        assert told.status is None
+
+    async def test_docker_host_is_named_where_it_is_set(
+        self, monkeypatch: pytest.MonkeyPatch, clients: Clients
+    ) -> None:
+        monkeypatch.setenv("DOCKER_HOST", "tcp://engine:2375")
+        clients.error = DockerException("Error while fetching server API version")
+        engine = Engine()
+        with pytest.raises(EngineError, match="no Docker Engine answers at tcp://engine:2375"):
+            await engine.call("listing containers", lambda client: client)
+        engine.close()
+
+    async def test_errors_of_our_own_are_not_taken_for_the_engines(self, engine: Engine) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await engine.call("counting", raising(ZeroDivisionError()))
+
+
+class TestClients:
+    async def test_a_thread_keeps_its_client(self, engine: Engine, clients: Clients) -> None:
+        for _ in range(30):
+            await engine.call("looking", lambda client: client)
+        assert len(clients.made) == len({client.thread for client in clients.made})
+
+    async def test_no_client_is_used_by_two_threads(self, engine: Engine) -> None:
+        barrier = threading.Barrier(4, timeout=10)
+
+        def work(client: Any) -> bool:
+            barrier.wait()
+            return bool(client.thread == threading.get_ident())
+
+        assert all(await asyncio.gather(*(engine.call("looking", work) for _ in range(4))))
+
+    async def test_after_a_lost_connection_the_engine_is_looked_for_anew(
+        self, engine: Engine, clients: Clients
+    ) -> None:
+        barrier = threading.Barrier(2, timeout=10)
+
+        def lose(_client: APIClient) -> None:
+            barrier.wait()
+            raise requests.ConnectionError("gone")
+
+        await asyncio.gather(
+            *(engine.call("looking", lose) for _ in range(2)), return_exceptions=True
+        )
+        before = len(clients.made)
+        await engine.call("looking", lambda client: client)
+        assert len(clients.made) == before + 1
+
+    async def test_after_an_answer_the_client_is_kept(
+        self, engine: Engine, clients: Clients
+    ) -> None:
+        for _ in range(30):
+            with pytest.raises(EngineError):
+                await engine.call("looking", raising(ImageNotFound("no", answer(404))))
+        assert len(clients.made) == len({client.thread for client in clients.made})
+
+    async def test_after_an_answer_docker_py_does_not_know_the_client_is_kept(
+        self, engine: Engine, clients: Clients
+    ) -> None:
+        for _ in range(30):
+            with pytest.raises(EngineError):
+                await engine.call("looking", raising(requests.HTTPError(response=answer(404))))
+        assert len(clients.made) == len({client.thread for client in clients.made})
+
+    async def test_slow_work_in_one_lane_does_not_hold_up_another(self, engine: Engine) -> None:
+        end = threading.Event()
+        slow = [
+            asyncio.ensure_future(engine.call("changing", lambda _: end.wait(10), Lane.CHANGE))
+            for _ in range(20)
+        ]
+        async with asyncio.timeout(10):
+            await engine.call("looking", lambda client: client)
+        assert not any(work.done() for work in slow)
+        end.set()
+        assert all(await asyncio.gather(*slow))
+
+
+class TestStop:
+    @pytest.mark.parametrize(
+        ("grace", "patience"),
+        [
+            pytest.param(10, 10 + TIMEOUT, id="the-grace-and-then-some"),
+            pytest.param(3600, 3600 + TIMEOUT, id="an-hour-is-waited-for"),
+            pytest.param(0, TIMEOUT, id="no-grace"),
+            pytest.param(-1, None, id="for-as-long-as-it-takes"),
+        ],
+    )
+    async def test_the_engine_is_given_the_whole_grace(
+        self, engine: Engine, clients: Clients, grace: int, patience: int | None
+    ) -> None:
+        await engine.stop("abc", grace)
+        assert clients.posts == [
+            {
+                "url": "http+docker://localhost/v1.41/containers/abc/stop",
+                "params": {"t": grace},
+                "timeout": patience,
+            }
+        ]
+
+    @pytest.mark.parametrize("status", [204, 304, 404])
+    async def test_a_container_that_is_stopped_or_gone_is_fine(
+        self, engine: Engine, clients: Clients, status: int
+    ) -> None:
+        clients.answer = answer(status)
+        await engine.stop("abc", 10)
+
+    async def test_a_container_that_cannot_be_stopped_is_an_error(
+        self, engine: Engine, clients: Clients
+    ) -> None:
+        clients.answer = answer(500)
+        with pytest.raises(EngineError, match="stopping container 0123456789ab failed") as caught:
+            await engine.stop("0123456789abcdef", 10)
+        assert caught.value.status == 500
+
+
+def test_a_path_of_the_api_has_the_version_of_the_client() -> None:
+    client: Any = SimpleNamespace(base_url="http+docker://localhost", api_version="1.51")
+    assert api_url(client, "/x") == "http+docker://localhost/v1.51/x"

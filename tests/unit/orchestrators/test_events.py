@@ -1,0 +1,103 @@
+"""The engine's events: every one is a change, and a stream that breaks off is followed again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from autoscaler.orchestrators.engine import EngineError
+from autoscaler.orchestrators.events import EngineEvents
+from tests.fakes.clock import Clock, run_in_virtual_time
+
+
+class Streams:
+    """An engine whose event streams end one after the other; the last one never does."""
+
+    def __init__(self, *streams: list[dict[str, Any]] | EngineError) -> None:
+        self._streams = list(streams)
+        self.followed: list[tuple[float, int | None]] = []
+        """When each stream was asked for, and since when."""
+
+    async def follow(
+        self,
+        _filters: Mapping[str, Sequence[str]],
+        since: int | None,
+        seen: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.followed.append((asyncio.get_running_loop().time(), since))
+        if not self._streams:
+            await asyncio.sleep(10**6)
+            return
+        stream = self._streams.pop(0)
+        if isinstance(stream, EngineError):
+            raise stream
+        seen({})
+        for event in stream:
+            seen(event)
+
+
+def watch(engine: Streams, *listeners: Callable[[dict[str, Any]], timedelta | None]) -> list[float]:
+    """Watch an engine for some minutes, and return when changes were told of."""
+    changes: list[float] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        events = EngineEvents(engine, Clock(), listeners)  # type: ignore[arg-type]
+        watching = asyncio.create_task(events.watch(lambda: changes.append(loop.time())))
+        await asyncio.sleep(600)
+        assert not watching.done()
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+
+    run_in_virtual_time(work())
+    return changes
+
+
+def test_every_event_is_a_change_and_so_is_a_stream_that_stands() -> None:
+    assert watch(Streams([{"time": 100}, {"time": 101}])) == [0, 0, 0]
+
+
+def test_every_listener_is_shown_every_event() -> None:
+    first: list[Any] = []
+    second: list[Any] = []
+    watch(Streams([{"time": 100}, {"time": 101}]), first.append, second.append)
+    assert first == second == [{"time": 100}, {"time": 101}]
+
+
+def test_a_listener_may_ask_for_another_look_after_a_while() -> None:
+    assert watch(Streams([{"time": 100}]), lambda _: timedelta(seconds=2)) == [0, 0, 2]
+
+
+def test_only_the_last_of_many_events_leads_to_another_look() -> None:
+    engine = Streams([{"time": 100}, {"time": 100}, {"time": 100}])
+    assert watch(engine, lambda _: timedelta(seconds=2)) == [0, 0, 0, 0, 2]
+
+
+def test_of_several_listeners_the_most_patient_one_counts() -> None:
+    engine = Streams([{"time": 100}])
+    pauses = [timedelta(seconds=2), None, timedelta(seconds=3)]
+    assert watch(engine, *(lambda _, pause=pause: pause for pause in pauses)) == [0, 0, 3]
+
+
+def test_a_stream_that_ended_is_followed_again_from_the_last_event_on() -> None:
+    engine = Streams([{"time": 100}, {"time": 105}], [])
+    watch(engine)
+    assert engine.followed == [(0, None), (1, 105), (2, 105)]
+
+
+def test_an_engine_that_does_not_answer_is_tried_less_and_less_often() -> None:
+    engine = Streams(*(EngineError("no engine") for _ in range(7)))
+    watch(engine)
+    assert [moment for moment, _ in engine.followed] == [0, 1, 3, 7, 15, 31, 61, 91]
+
+
+def test_a_stream_that_stood_forgives_the_failures_before() -> None:
+    gone = EngineError("no engine")
+    engine = Streams(gone, gone, gone, [], gone)
+    watch(engine)
+    assert [moment for moment, _ in engine.followed] == [0, 1, 3, 7, 8, 10]

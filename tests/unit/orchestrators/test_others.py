@@ -1,0 +1,97 @@
+"""A service is left alone while `docker compose` or a person changes its containers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from autoscaler.core.model import ServiceId
+from autoscaler.orchestrators.others import QUIET, SLACK, OtherHands
+from tests.fakes.clock import START
+
+WORKER = ServiceId("compose", "shop/worker")
+OTHER = ServiceId("compose", "shop/other")
+GRACE = timedelta(seconds=30)
+INSTANT = timedelta(microseconds=1)
+
+
+def event(action: str, container: str = "c1") -> dict[str, Any]:
+    """Return a container event of the engine."""
+    return {"Type": "container", "Action": action, "Actor": {"ID": container, "Attributes": {}}}
+
+
+@pytest.fixture
+def hands() -> OtherHands:
+    return OtherHands()
+
+
+def notice(
+    hands: OtherHands, action: str, container: str = "c1", after: timedelta = timedelta()
+) -> None:
+    """Let an event of the worker be noticed some time after the start."""
+    hands.notice(WORKER, event(action, container), START + after, GRACE)
+
+
+def test_nobody_is_at_work_to_begin_with(hands: OtherHands) -> None:
+    assert not hands.at_work(WORKER, START)
+
+
+@pytest.mark.parametrize("action", ["create", "rename", "destroy"])
+def test_after_a_step_of_compose_the_service_is_left_alone_for_a_while(
+    hands: OtherHands, action: str
+) -> None:
+    notice(hands, action)
+    assert hands.at_work(WORKER, START + QUIET - INSTANT)
+    assert not hands.at_work(WORKER, START + QUIET)
+
+
+def test_every_further_step_prolongs_the_while(hands: OtherHands) -> None:
+    notice(hands, "create")
+    notice(hands, "create", after=timedelta(seconds=1.5))
+    assert hands.at_work(WORKER, START + timedelta(seconds=3))
+
+
+@pytest.mark.parametrize("action", ["die", "start"])
+def test_what_a_container_does_by_itself_is_nobodys_work(hands: OtherHands, action: str) -> None:
+    notice(hands, action)
+    assert not hands.at_work(WORKER, START)
+
+
+def test_while_a_container_stops_within_its_grace_somebody_is_at_work(hands: OtherHands) -> None:
+    notice(hands, "kill")
+    assert hands.at_work(WORKER, START + GRACE + SLACK - INSTANT)
+    assert not hands.at_work(WORKER, START + GRACE + SLACK)
+
+
+@pytest.mark.parametrize("end", ["die", "destroy"])
+def test_a_container_that_has_stopped_is_waited_for_no_longer(hands: OtherHands, end: str) -> None:
+    notice(hands, "kill")
+    notice(hands, end, after=timedelta(seconds=5))
+    assert hands.at_work(WORKER, START + timedelta(seconds=5) + QUIET - INSTANT)
+    assert not hands.at_work(WORKER, START + timedelta(seconds=5) + QUIET)
+
+
+def test_the_slowest_container_is_waited_for(hands: OtherHands) -> None:
+    notice(hands, "kill", "c1")
+    notice(hands, "kill", "c2")
+    notice(hands, "die", "c1", after=timedelta(seconds=1))
+    assert hands.at_work(WORKER, START + timedelta(seconds=20))
+
+
+def test_other_services_are_not_left_alone(hands: OtherHands) -> None:
+    notice(hands, "kill")
+    assert not hands.at_work(OTHER, START)
+
+
+def test_a_service_that_is_gone_is_forgotten(hands: OtherHands) -> None:
+    notice(hands, "kill")
+    hands.forget_all_but([OTHER])
+    assert not hands.at_work(WORKER, START)
+
+
+def test_a_service_that_stays_is_not_forgotten(hands: OtherHands) -> None:
+    notice(hands, "kill")
+    hands.forget_all_but([WORKER])
+    assert hands.at_work(WORKER, START)

@@ -1,0 +1,229 @@
+"""Log lines: one for each change and each trouble, none for an idle tick."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from autoscaler.core.model import Reason, ReasonCode, ScalingAction, ServiceId
+from autoscaler.core.report import ServiceReport, TickReport
+from autoscaler.telemetry.logging import LogObserver, make_logger
+from tests.fakes.clock import START
+
+TEN = Reason(ReasonCode.BACKLOG, "100 waiting tasks at target 10: 10")
+MAX = Reason(ReasonCode.MAX, "max: 5")
+NO_ENGINE = "no Docker Engine at the default socket"
+NO_TEMPORAL = "Temporal does not answer"
+
+
+class Log:
+    """An observer, and what it wrote since one looked last."""
+
+    def __init__(self, level: str = "info", *, as_json: bool = True) -> None:
+        self._stream = io.StringIO()
+        self._observer = LogObserver(make_logger(level, json=as_json, stream=self._stream))
+
+    def text(self, *services: ServiceReport, errors: tuple[str, ...] = ()) -> str:
+        """Show one tick, and return what was written for it."""
+        self._observer.observe(TickReport(START, services, errors))
+        written = self._stream.getvalue()
+        self._stream.seek(0)
+        self._stream.truncate()
+        return written
+
+    def lines(self, *services: ServiceReport, errors: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        """Show one tick, and return the lines written for it, without their time."""
+        lines = [json.loads(line) for line in self.text(*services, errors=errors).splitlines()]
+        for line in lines:
+            assert line.pop("timestamp")
+        return lines
+
+    def events(self, *services: ServiceReport, errors: tuple[str, ...] = ()) -> list[str]:
+        """Show one tick, and return what its lines are about."""
+        return [line["event"] for line in self.lines(*services, errors=errors)]
+
+
+def service(name: str = "shop/worker", **seen: Any) -> ServiceReport:
+    """Report a service that has the replicas it should have, unless told otherwise."""
+    id_ = ServiceId("compose", name)
+    well: dict[str, Any] = {"replicas": 1, "desired": 1, "queues": ("orders",)}
+    return ServiceReport(id_, **(well | seen))
+
+
+def scaled(current: int, desired: int, *reasons: Reason) -> ServiceReport:
+    """Report a service whose replicas are being changed."""
+    action = ScalingAction(ServiceId("compose", "shop/worker"), current, desired, reasons)
+    return service(replicas=current, desired=desired, backlog=100, reasons=reasons, action=action)
+
+
+@pytest.fixture
+def log() -> Log:
+    """A log after a first tick without any trouble."""
+    quiet = Log()
+    quiet.lines(service("a/one"), service("b/two"), service())
+    return quiet
+
+
+def others() -> tuple[ServiceReport, ServiceReport]:
+    """Report the two other services, which are well."""
+    return service("a/one"), service("b/two")
+
+
+class TestChanges:
+    def test_a_change_is_one_line_with_numbers_and_reasons(self, log: Log) -> None:
+        assert log.lines(*others(), scaled(1, 5, TEN, MAX)) == [
+            {
+                "event": "scaling out",
+                "level": "info",
+                "service": "shop/worker",
+                "queue": "orders",
+                "backlog": 100,
+                "replicas": 1,
+                "desired": 5,
+                "reasons": ["100 waiting tasks at target 10: 10", "max: 5"],
+            }
+        ]
+
+    def test_fewer_replicas_are_a_scale_in(self, log: Log) -> None:
+        assert log.events(*others(), scaled(5, 1, MAX)) == ["scaling in"]
+
+    def test_a_tick_that_changes_nothing_is_no_line(self, log: Log) -> None:
+        assert log.lines(*others(), service(replicas=1, desired=5, dry_run=True)) == []
+
+    def test_below_info_every_tick_is_a_line(self) -> None:
+        log = Log("debug")
+        log.lines(service())
+        (line,) = log.lines(service(errors=(NO_TEMPORAL,)))[1:]
+        assert line == {"event": "tick", "level": "debug", "services": 1, "failed": True}
+
+    def test_above_info_changes_are_no_lines(self) -> None:
+        log = Log("error")
+        assert log.events(scaled(1, 5, TEN), service("a/one", errors=(NO_TEMPORAL,))) == [
+            "cannot scale"
+        ]
+
+
+class TestServices:
+    def test_those_found_at_the_start_are_named(self) -> None:
+        lines = Log().lines(service("b/two"), service("a/one"))
+        assert [(line["event"], line["service"]) for line in lines] == [
+            ("service found", "a/one"),
+            ("service found", "b/two"),
+        ]
+
+    def test_that_there_is_none_is_said_once(self) -> None:
+        log = Log()
+        assert log.events() == ["no service carries a label of the autoscaler yet"]
+        assert log.events() == []
+
+    def test_one_that_comes_or_goes_is_named(self, log: Log) -> None:
+        lines = log.lines(*others(), service("c/new"))
+        assert [(line["event"], line["service"]) for line in lines] == [
+            ("service found", "c/new"),
+            ("service gone", "shop/worker"),
+        ]
+
+    def test_while_an_engine_does_not_answer_none_is_gone(self, log: Log) -> None:
+        assert log.events(errors=(NO_ENGINE,)) == ["cannot scale"]
+        assert log.events(*others(), service()) == ["all is well again"]
+
+
+class TestTrouble:
+    def test_it_is_told_once_and_its_end_once(self, log: Log) -> None:
+        troubled = service(errors=(NO_TEMPORAL,))
+        (begun,) = log.lines(*others(), troubled)
+        assert begun["event"] == "cannot scale"
+        assert begun["level"] == "error"
+        assert begun["error"] == NO_TEMPORAL
+        assert log.lines(*others(), troubled) == []
+        (over,) = log.lines(*others(), service())
+        assert over["event"] == "all is well again"
+        assert over["level"] == "info"
+        assert log.lines(*others(), service()) == []
+
+    def test_one_trouble_of_many_services_is_one_line_that_names_them(self, log: Log) -> None:
+        troubled = [service(name, errors=(NO_TEMPORAL,)) for name in ("b/two", "a/one")]
+        (begun,) = log.lines(*troubled, service())
+        assert ["a/one", "b/two"] in begun.values()
+        (over,) = log.lines(*others(), service())
+        assert ["a/one", "b/two"] in over.values()
+
+    def test_a_service_that_is_befallen_later_is_told_alone(self, log: Log) -> None:
+        first, second = (service(name, errors=(NO_TEMPORAL,)) for name in ("a/one", "b/two"))
+        log.lines(first, service("b/two"), service())
+        (begun,) = log.lines(first, second, service())
+        assert ["b/two"] in begun.values()
+
+    def test_two_troubles_of_a_service_are_two_lines_and_over_together(self, log: Log) -> None:
+        both = service(errors=(NO_TEMPORAL, "temporal.max='x' must be a whole number"))
+        assert log.events(*others(), both) == ["cannot scale", "cannot scale"]
+        assert log.events(*others(), service(errors=(NO_TEMPORAL,))) == []
+        assert log.events(*others(), service()) == ["all is well again"]
+
+    def test_another_trouble_in_place_of_the_first_is_told(self, log: Log) -> None:
+        log.lines(*others(), service(errors=(NO_TEMPORAL,)))
+        (begun,) = log.lines(*others(), service(errors=("no space left on device",)))
+        assert begun["error"] == "no space left on device"
+
+    def test_a_trouble_that_comes_back_is_told_again(self, log: Log) -> None:
+        troubled = service(errors=(NO_TEMPORAL,))
+        for _ in range(2):
+            assert log.events(*others(), troubled) == ["cannot scale"]
+            assert log.events(*others(), service()) == ["all is well again"]
+
+    def test_a_warning_is_a_line_of_its_own_level(self, log: Log) -> None:
+        (line,) = log.lines(*others(), service(warnings=("take care",)))
+        assert (line["event"], line["level"], line["warning"]) == (
+            "take note",
+            "warning",
+            "take care",
+        )
+
+    def test_that_of_a_service_that_is_gone_is_not_called_over(self, log: Log) -> None:
+        log.lines(*others(), service(errors=(NO_TEMPORAL,)))
+        assert log.events(*others()) == ["service gone"]
+
+    def test_that_of_an_engine_is_told_as_the_engines(self, log: Log) -> None:
+        (begun,) = log.lines(errors=(NO_ENGINE,))
+        assert begun["error"] == NO_ENGINE
+        assert ["engine"] in begun.values()
+        assert log.lines(errors=(NO_ENGINE,)) == []
+
+    def test_that_of_a_service_is_not_told_again_when_the_engine_is_back(self, log: Log) -> None:
+        troubled = service(errors=(NO_TEMPORAL,))
+        log.lines(*others(), troubled)
+        log.lines(errors=(NO_ENGINE,))
+        (line,) = log.lines(*others(), troubled)
+        assert line["event"] == "all is well again"
+        assert ["engine"] in line.values()
+
+    def test_that_of_a_service_may_end_together_with_the_engines(self, log: Log) -> None:
+        log.lines(*others(), service(errors=(NO_TEMPORAL,)))
+        log.lines(errors=(NO_ENGINE,))
+        (line,) = log.lines(*others(), service())
+        assert ["engine", "shop/worker"] in line.values()
+
+
+class TestConsole:
+    def test_a_change_reads_as_a_sentence_of_its_parts(self) -> None:
+        log = Log(as_json=False)
+        log.text(service())
+        line = log.text(scaled(1, 5, TEN, MAX))
+        assert line.count("\n") == 1
+        assert "scaling out" in line
+        assert "service=shop/worker" in line
+        assert "replicas=1 desired=5" in line
+        assert "reasons='100 waiting tasks at target 10: 10; max: 5'" in line
+
+    def test_services_in_one_trouble_stand_side_by_side(self) -> None:
+        log = Log(as_json=False)
+        services = [service(name, errors=(NO_TEMPORAL,)) for name in ("a/one", "b/two")]
+        line = log.text(*services).splitlines()[-1]
+        assert "'a/one, b/two'" in line
+        assert "error='Temporal does not answer'" in line
+
+    def test_there_are_no_colours_where_there_is_no_terminal(self) -> None:
+        assert "\x1b" not in Log(as_json=False).text(service(), errors=(NO_ENGINE,))

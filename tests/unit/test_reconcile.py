@@ -1,0 +1,634 @@
+"""One tick: every service found, read, decided and acted on; each alone in its trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+import pytest
+
+from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.model import Decision, ReasonCode, ScalingAction, ServiceId, Situation
+from autoscaler.core.policy import decide
+from autoscaler.core.report import ServiceReport, TickReport
+from autoscaler.core.spec import QueueType
+from autoscaler.reconcile import Reconciler
+from tests.fakes.backlog import FakeBacklogSource
+from tests.fakes.clock import Clock
+from tests.fakes.orchestrator import FakeOrchestrator
+from tests.unit.builders import task_queue
+
+ORDERS = {"temporal.queue": "orders"}
+MAILS = {"temporal.queue": "mails"}
+PATIENCE = timedelta(seconds=10)
+
+
+class World:
+    """A reconciler between fakes."""
+
+    def __init__(self, *, dry_run: bool = False, prefix: str = "temporal") -> None:
+        self.clock = Clock()
+        self.compose = FakeOrchestrator("compose")
+        self.swarm = FakeOrchestrator("swarm")
+        self.source = FakeBacklogSource()
+        self.reconciler = Reconciler(
+            [self.compose, self.swarm],
+            self.source,
+            clock=self.clock,
+            prefix=prefix,
+            dry_run=dry_run,
+        )
+
+    async def tick(self, *, after: float = 5, act: bool = True) -> TickReport:
+        """Let time pass, then look once. A tick that waits for an action would not end."""
+        self.clock.advance(after)
+        async with asyncio.timeout(10):
+            return await self.reconciler.tick(act=act)
+
+    async def report(self, id_: ServiceId, *, after: float = 5) -> ServiceReport:
+        """Look once and return what is said of one service."""
+        return of(await self.tick(after=after), id_)
+
+    async def finish(self) -> None:
+        """Wait until no action is under way."""
+        await self.reconciler.close(PATIENCE)
+
+    async def until(self, id_: ServiceId, replicas: int) -> None:
+        """Wait until a service has been scaled, whatever else is under way."""
+        async with asyncio.timeout(10):
+            await self.compose.until(id_, replicas)
+
+    async def settle(self, *, after: float = 5) -> None:
+        """Look once and wait for what it starts."""
+        await self.tick(after=after)
+        await self.finish()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    # Whatever has failed is taken note of: asyncio complains of failures nobody looked at.
+    await made.tick(act=False)
+
+
+def of(report: TickReport, id_: ServiceId) -> ServiceReport:
+    """Return what a tick says of one service."""
+    (found,) = [service for service in report.services if service.service == id_]
+    return found
+
+
+def changes(actions: Sequence[ScalingAction]) -> list[tuple[str, int, int]]:
+    """Return what orchestrators were asked for: service, from, to."""
+    return [(action.service.name, action.current, action.desired) for action in actions]
+
+
+class TestFollowingTheBacklog:
+    async def test_a_service_gets_the_replicas_its_backlog_calls_for(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS)
+        world.source.fill("orders", 100)
+        report = await world.report(worker)
+        await world.finish()
+        assert world.compose.replicas(worker) == 10
+        assert (report.replicas, report.desired, report.backlog) == (1, 10, 100)
+        assert report.queues == ("orders",)
+        assert report.errors == ()
+
+    async def test_the_action_carries_the_count_it_was_decided_on_and_the_reasons(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("shop/worker", ORDERS, replicas=2)
+        world.source.fill("orders", 999)
+        report = await world.report(worker)
+        await world.finish()
+        assert changes(world.compose.actions) == [("shop/worker", 2, 10)]
+        assert report.action == world.compose.actions[0]
+        assert report.action.reasons == report.reasons
+        assert [reason.code for reason in report.reasons] == [ReasonCode.BACKLOG, ReasonCode.MAX]
+
+    async def test_it_goes_back_to_min_after_the_scale_in_window(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS)
+        world.source.fill("orders", 100)
+        await world.settle()
+        world.source.fill("orders", 0)
+        await world.settle(after=59)
+        assert world.compose.replicas(worker) == 10
+        await world.settle(after=2)
+        assert world.compose.replicas(worker) == 1
+
+    async def test_a_daemon_that_just_started_does_not_scale_in(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS, replicas=8)
+        await world.settle()
+        await world.settle(after=59)
+        assert world.compose.replicas(worker) == 8
+        await world.settle(after=2)
+        assert world.compose.replicas(worker) == 1
+
+    async def test_backlogs_of_all_its_queues_and_types_add_up(self, world: World) -> None:
+        labels = {"temporal.queue": "orders,mails", "temporal.target": "1"}
+        worker = world.compose.add("shop/worker", labels)
+        world.source.fill("orders", 2)
+        world.source.fill("orders", 3, QueueType.ACTIVITY)
+        world.source.fill("mails", 4)
+        assert (await world.report(worker)).backlog == 9
+
+    async def test_replicas_taken_away_by_hand_come_back_at_once(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS)
+        world.source.fill("orders", 100)
+        await world.settle()
+        world.compose.scale_by_hand(worker, 1)
+        await world.settle()
+        assert world.compose.replicas(worker) == 10
+
+    async def test_nothing_is_asked_for_where_the_count_is_right(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS, replicas=10)
+        world.source.fill("orders", 100)
+        assert (await world.report(worker)).action is None
+        assert world.compose.actions == []
+
+    async def test_services_of_both_orchestrators_are_scaled_side_by_side(
+        self, world: World
+    ) -> None:
+        world.swarm.add("shop_mailer", MAILS)
+        world.compose.add("shop/worker", ORDERS)
+        world.source.fill("orders", 20)
+        world.source.fill("mails", 30)
+        report = await world.tick()
+        await world.finish()
+        assert [service.service.name for service in report.services] == [
+            "shop/worker",
+            "shop_mailer",
+        ]
+        assert changes(world.compose.actions) == [("shop/worker", 1, 2)]
+        assert changes(world.swarm.actions) == [("shop_mailer", 1, 3)]
+
+    async def test_a_new_label_counts_from_the_next_tick(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS)
+        world.source.fill("orders", 100)
+        await world.settle()
+        world.compose.relabel(worker, ORDERS | {"temporal.target": "5", "temporal.max": "20"})
+        await world.settle()
+        assert world.compose.replicas(worker) == 20
+
+    async def test_ceiling_refusal_and_warnings_of_the_service_are_heeded(
+        self, world: World
+    ) -> None:
+        refused = world.compose.add("a/refused", ORDERS, refusal="being recreated")
+        warned = world.compose.add("b/warned", ORDERS, warnings=("take care",))
+        world.source.fill("orders", 50)
+        report = await world.tick()
+        await world.finish()
+        assert of(report, refused).desired == 1
+        assert of(report, refused).reasons[-1].code is ReasonCode.REFUSED
+        assert of(report, warned).warnings == ("take care",)
+        assert changes(world.compose.actions) == [("b/warned", 1, 5)]
+
+
+class TestReading:
+    async def test_two_services_that_share_a_queue_cost_one_read_per_type(
+        self, world: World
+    ) -> None:
+        world.compose.add("a/worker", ORDERS)
+        world.compose.add("b/worker", ORDERS)
+        world.swarm.add("c_worker", ORDERS)
+        world.source.fill("orders", 30)
+        report = await world.tick()
+        (read,) = world.source.reads
+        assert sorted(read) == sorted(
+            [task_queue("orders", QueueType.WORKFLOW), task_queue("orders", QueueType.ACTIVITY)]
+        )
+        assert {service.desired for service in report.services} == {3}
+
+    async def test_spellings_of_one_integration_are_one_read(self, world: World) -> None:
+        types = {"temporal.queue-types": "workflow"}
+        world.compose.add("a/worker", ORDERS | types | {"temporal.integration": "Prod-EU"})
+        world.compose.add("b/worker", ORDERS | types | {"temporal.integration": "prod_eu"})
+        await world.tick()
+        assert world.source.reads == [[task_queue(integration="prod_eu")]]
+
+    async def test_namespaces_keep_queues_of_one_name_apart(self, world: World) -> None:
+        types = {"temporal.queue-types": "workflow"}
+        world.compose.add("a/worker", ORDERS | types)
+        world.compose.add("b/worker", ORDERS | types | {"temporal.namespace": "eu"})
+        await world.tick()
+        (read,) = world.source.reads
+        assert set(read) == {task_queue(), task_queue(namespace="eu")}
+
+    async def test_a_service_with_mode_off_is_not_read(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.mode": "off"}, replicas=7)
+        report = await world.report(worker)
+        assert world.source.reads == [[]]
+        assert (report.desired, report.backlog, report.errors) == (7, None, ())
+
+    async def test_a_backlog_that_cannot_be_read_holds_the_service_and_says_why(
+        self, world: World
+    ) -> None:
+        blind = world.compose.add("a/worker", ORDERS, replicas=4)
+        seeing = world.compose.add("b/worker", MAILS)
+        world.source.fail("orders", "Temporal does not answer")
+        world.source.fill("mails", 50)
+        report = await world.tick()
+        await world.finish()
+        assert of(report, blind).errors == ("Temporal does not answer",)
+        assert of(report, blind).backlog is None
+        assert world.compose.replicas(blind) == 4
+        assert world.compose.replicas(seeing) == 5
+        assert report.failed
+
+    async def test_one_unreadable_queue_of_several_makes_the_whole_backlog_unknown(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", {"temporal.queue": "orders,mails"})
+        world.source.fill("mails", 500)
+        world.source.fail("orders", "Temporal does not answer")
+        report = await world.report(worker)
+        assert (report.backlog, report.desired) == (None, 1)
+        assert report.errors == ("Temporal does not answer",)
+
+    async def test_it_follows_the_backlog_again_once_it_can_be_read(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fail("orders", "Temporal does not answer")
+        await world.settle()
+        world.source.fill("orders", 40)
+        report = await world.report(worker)
+        assert (report.desired, report.errors) == (4, ())
+
+
+class TestLabels:
+    async def test_bad_labels_keep_the_replicas_and_the_others_go_on(self, world: World) -> None:
+        bad = world.compose.add(
+            "a/bad", ORDERS | {"temporal.max": "many", "temporal.maxi": "3"}, replicas=30
+        )
+        good = world.compose.add("b/good", ORDERS)
+        world.source.fill("orders", 20)
+        report = await world.tick()
+        await world.finish()
+        assert world.compose.replicas(bad) == 30
+        assert world.compose.replicas(good) == 2
+        assert of(report, bad).desired == 30
+        assert [error.split(" ")[0] for error in of(report, bad).errors] == [
+            "temporal.maxi",
+            "temporal.max='many'",
+        ]
+
+    async def test_labels_that_turn_bad_leave_the_last_good_ones_in_force(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.max": "5"})
+        world.source.fill("orders", 10)
+        await world.settle()
+        world.compose.relabel(worker, ORDERS | {"temporal.max": "many"})
+        world.source.fill("orders", 100)
+        report = await world.report(worker)
+        await world.finish()
+        assert world.compose.replicas(worker) == 5
+        assert len(report.errors) == 1
+
+    async def test_labels_that_are_right_again_are_no_trouble_any_more(self, world: World) -> None:
+        worker = world.compose.add("a/worker", {"temporal.queu": "orders"})
+        assert (await world.report(worker)).errors
+        world.compose.relabel(worker, ORDERS)
+        assert (await world.report(worker)).errors == ()
+
+    async def test_labels_in_the_wrong_place_are_told_as_such(self, world: World) -> None:
+        worker = world.swarm.add("shop_worker", {}, refusal="move its labels under deploy.labels")
+        report = await world.report(worker)
+        assert report.errors == ("move its labels under deploy.labels",)
+
+    async def test_another_prefix_is_read_everywhere(self) -> None:
+        world = World(prefix="acme")
+        worker = world.compose.add("a/worker", {"acme.queue": "orders", "temporal.max": "x"})
+        world.source.fill("orders", 30)
+        assert (await world.report(worker)).desired == 3
+
+    async def test_warnings_of_a_service_with_bad_labels_are_told_as_well(
+        self, world: World
+    ) -> None:
+        bad = world.compose.add("a/bad", {"temporal.queu": "x"}, warnings=("take care",))
+        assert (await world.report(bad)).warnings == ("take care",)
+
+
+class TestActions:
+    async def test_an_action_under_way_holds_up_neither_the_tick_nor_other_services(
+        self, world: World
+    ) -> None:
+        slow = world.compose.add("a/slow", ORDERS)
+        quick = world.compose.add("b/quick", ORDERS)
+        gate = world.compose.hold(slow)
+        world.source.fill("orders", 20)
+        await world.tick()
+        await world.until(quick, 2)
+        world.source.fill("orders", 40)
+        await world.tick()
+        await world.until(quick, 4)
+        assert world.compose.replicas(slow) == 1
+        gate.set()
+        await world.finish()
+        assert world.compose.replicas(slow) == 2
+
+    async def test_a_service_gets_no_second_action_while_one_is_under_way(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        gate = world.compose.hold(worker)
+        world.source.fill("orders", 20)
+        await world.tick()
+        world.source.fill("orders", 90)
+        report = await world.report(worker)
+        assert report.action is None
+        assert report.desired == 9
+        gate.set()
+        await world.finish()
+        await world.settle()
+        assert changes(world.compose.actions) == [("a/worker", 1, 2), ("a/worker", 2, 9)]
+
+    async def test_what_the_action_under_way_will_have_made_counts_as_there(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        gate = world.compose.hold(worker)
+        world.source.fill("orders", 80)
+        await world.tick()
+        world.source.fail("orders", "Temporal does not answer")
+        assert (await world.report(worker)).desired == 8
+        gate.set()
+        await world.finish()
+
+    async def test_an_action_that_fails_is_reported_and_tried_again_after_a_pause(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 20)
+        world.compose.fail(worker, OrchestratorError("no space left on device"))
+        await world.settle()
+        for after in (5, 1.9):
+            told = await world.report(worker, after=after)
+            assert told.errors == ("no space left on device",)
+            assert told.action is None
+        again = await world.report(worker, after=0.2)
+        assert again.action is not None
+        assert again.errors == ("no space left on device",)
+
+    async def test_the_pause_doubles_with_each_failure(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 20)
+        world.compose.fail(worker, OrchestratorError("no space left on device"))
+        tried = []
+        for second in range(32):
+            report = await world.report(worker, after=1)
+            await world.finish()
+            if report.action is not None:
+                tried.append(second)
+        # What failed is noticed by the next tick, a second later: pauses of 2, 4, 8 s begin there.
+        assert tried == [0, 3, 8, 17]
+
+    async def test_a_success_ends_the_trouble_and_the_pauses(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 20)
+        world.compose.fail(worker, OrchestratorError("no space left on device"))
+        await world.settle()
+        await world.tick(after=1)
+        world.compose.heal(worker)
+        await world.settle(after=3)
+        report = await world.report(worker)
+        assert report.errors == ()
+        assert world.compose.replicas(worker) == 2
+        world.source.fill("orders", 30)
+        assert (await world.report(worker, after=1)).action is not None
+
+    async def test_a_failing_action_does_not_touch_the_others(self, world: World) -> None:
+        failing = world.compose.add("a/failing", ORDERS)
+        other = world.compose.add("b/other", ORDERS)
+        world.compose.fail(failing, OrchestratorError("no space left on device"))
+        for waiting in (20, 30, 40):
+            world.source.fill("orders", waiting)
+            await world.settle()
+        report = await world.tick()
+        assert world.compose.replicas(other) == 4
+        assert of(report, other).errors == ()
+
+    async def test_an_action_that_nobody_expected_to_fail_says_so_in_one_line(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 20)
+        world.compose.fail(worker, KeyError("Labels"))
+        await world.settle()
+        assert (await world.report(worker)).errors == ("unexpected KeyError: 'Labels'",)
+
+    async def test_a_failure_is_no_trouble_once_the_count_is_right(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 20)
+        world.compose.fail(worker, OrchestratorError("no space left on device"))
+        await world.settle()
+        await world.tick()
+        world.compose.scale_by_hand(worker, 2)
+        await world.finish()
+        await world.tick(after=30)
+        assert (await world.report(worker, after=30)).errors == ()
+
+    async def test_a_failure_is_no_trouble_of_a_service_set_to_dry_run(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 20)
+        world.compose.fail(worker, OrchestratorError("no space left on device"))
+        await world.settle()
+        await world.tick(after=1)
+        world.compose.relabel(worker, ORDERS | {"temporal.mode": "dry-run"})
+        assert (await world.report(worker, after=600)).errors == ()
+
+    async def test_the_end_waits_for_actions_under_way_but_not_for_ever(self, world: World) -> None:
+        quick = world.compose.add("a/quick", ORDERS)
+        hung = world.compose.add("b/hung", ORDERS)
+        world.compose.hold(hung)
+        world.source.fill("orders", 20)
+        await world.tick()
+        await world.reconciler.close(timedelta(milliseconds=1))
+        assert world.compose.replicas(quick) == 2
+        assert world.compose.replicas(hung) == 1
+        assert len(world.compose.closed) == len(world.swarm.closed) == 1
+
+    async def test_an_action_that_fails_at_the_end_leaves_no_traceback(self) -> None:
+        complaints: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+        world = World()
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 20)
+        world.compose.fail(worker, OrchestratorError("no space left on device"))
+        await world.settle()
+        del world
+        gc.collect()
+        assert complaints == []
+
+
+class TestOrchestratorsInTrouble:
+    async def test_one_that_fails_is_reported_and_the_other_goes_on(self, world: World) -> None:
+        world.compose.unreachable = OrchestratorError("no Docker Engine at the default socket")
+        mailer = world.swarm.add("shop_mailer", MAILS)
+        world.source.fill("mails", 20)
+        report = await world.tick()
+        await world.finish()
+        assert report.errors == ("no Docker Engine at the default socket",)
+        assert world.swarm.replicas(mailer) == 2
+
+    async def test_what_ails_the_engine_they_share_is_said_once(self, world: World) -> None:
+        world.compose.unreachable = OrchestratorError("no Docker Engine")
+        world.swarm.unreachable = OrchestratorError("no Docker Engine")
+        assert (await world.tick()).errors == ("no Docker Engine",)
+
+    async def test_an_unexpected_error_of_one_ends_nothing_either(self, world: World) -> None:
+        world.compose.unreachable = KeyError("Labels")
+        world.swarm.add("shop_mailer", MAILS)
+        report = await world.tick()
+        assert report.errors == ("unexpected KeyError: 'Labels'",)
+        assert len(report.services) == 1
+
+    async def test_its_services_keep_their_history(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS, replicas=8)
+        await world.tick()
+        world.compose.unreachable = OrchestratorError("no Docker Engine")
+        for _ in range(11):
+            await world.tick()
+        world.compose.unreachable = None
+        # 65 s after the start: a history that began anew would hold the replicas.
+        assert (await world.report(worker)).desired == 1
+
+    async def test_its_services_keep_their_last_good_labels(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        await world.tick()
+        world.compose.unreachable = OrchestratorError("no Docker Engine")
+        await world.tick()
+        world.compose.unreachable = None
+        world.compose.relabel(worker, ORDERS | {"temporal.max": "many"})
+        world.source.fill("orders", 50)
+        assert (await world.report(worker)).desired == 5
+
+    async def test_a_cancelled_tick_is_cancelled(self, world: World) -> None:
+        world.compose.discovery = asyncio.Event()
+        tick = asyncio.create_task(world.reconciler.tick())
+        await asyncio.sleep(0)
+        tick.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tick
+        world.compose.discovery = None
+
+
+class TestServicesThatComeAndGo:
+    async def test_a_service_that_vanished_is_forgotten(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS, replicas=8)
+        await world.tick()
+        del world.compose.services[worker]
+        assert (await world.tick(after=120)).services == ()
+        world.compose.add("a/worker", {"temporal.queu": "orders"}, replicas=8)
+        report = await world.report(worker)
+        assert report.desired == 8
+        assert report.queues == ()
+
+    async def test_a_service_that_comes_back_starts_with_a_history_of_its_own(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS, replicas=8)
+        await world.tick()
+        del world.compose.services[worker]
+        await world.tick(after=120)
+        world.compose.add("a/worker", ORDERS, replicas=8)
+        assert (await world.report(worker)).desired == 8
+
+    async def test_a_new_service_is_found_by_the_next_tick(self, world: World) -> None:
+        await world.tick()
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 20)
+        assert (await world.report(worker)).desired == 2
+
+    async def test_a_service_that_flickers_gets_no_second_action_meanwhile(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        gate = world.compose.hold(worker)
+        world.source.fill("orders", 20)
+        await world.tick()
+        seen = world.compose.services.pop(worker)
+        await world.tick()
+        world.compose.services[worker] = seen
+        await world.tick()
+        await asyncio.sleep(0)
+        gate.set()
+        await world.finish()
+        assert len(world.compose.actions) == 1
+
+
+class TestChangingNothing:
+    async def test_a_plan_says_what_would_be_done_and_does_nothing(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 100)
+        report = of(await world.tick(act=False), worker)
+        await world.finish()
+        assert (report.replicas, report.desired, report.action) == (1, 10, None)
+        assert world.compose.actions == []
+
+    async def test_a_dry_run_by_label_touches_this_service_only(self, world: World) -> None:
+        dry = world.compose.add("a/dry", ORDERS | {"temporal.mode": "dry-run"})
+        wet = world.compose.add("b/wet", ORDERS)
+        world.source.fill("orders", 100)
+        report = await world.tick()
+        await world.finish()
+        assert (of(report, dry).desired, of(report, dry).action) == (10, None)
+        assert of(report, dry).dry_run
+        assert not of(report, wet).dry_run
+        assert changes(world.compose.actions) == [("b/wet", 1, 10)]
+
+    async def test_a_dry_run_of_the_daemon_touches_no_service(self) -> None:
+        world = World(dry_run=True)
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 100)
+        report = await world.report(worker)
+        await world.finish()
+        assert (report.desired, report.action, report.dry_run) == (10, None, True)
+        assert world.compose.actions == []
+
+
+async def test_an_error_nobody_expected_stays_with_its_service(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sometimes(situation: Situation) -> Decision:
+        if situation.spec.target == 7:
+            raise ZeroDivisionError("division by zero")
+        return decide(situation)
+
+    monkeypatch.setattr("autoscaler.reconcile.decide", sometimes)
+    odd = world.compose.add("a/odd", ORDERS | {"temporal.target": "7"}, replicas=3)
+    even = world.compose.add("b/even", ORDERS)
+    world.source.fill("orders", 20)
+    report = await world.tick()
+    await world.finish()
+    assert of(report, odd).errors == ("unexpected ZeroDivisionError: division by zero",)
+    assert of(report, odd).desired == 3
+    assert changes(world.compose.actions) == [(even.name, 1, 2)]
+
+
+async def test_a_tick_says_when_it_ended(world: World) -> None:
+    before = world.clock.now
+    report = await world.tick(after=5)
+    assert before + timedelta(seconds=5) < report.at <= world.clock.now
+
+
+async def test_an_empty_world_is_a_quiet_one(world: World) -> None:
+    report = await world.tick()
+    assert report.services == ()
+    assert not report.failed
+
+
+class TestReadingAsAWhole:
+    async def test_an_error_nobody_expected_makes_every_backlog_unknown(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS, replicas=3)
+
+        async def read(_queues: object) -> object:
+            raise ZeroDivisionError("division by zero")
+
+        monkeypatch.setattr(world.source, "read", read)
+        report = await world.report(worker)
+        assert report.desired == 3
+        assert report.errors == ("unexpected ZeroDivisionError: division by zero",)
