@@ -221,12 +221,17 @@ class Reconciler:
             action = self._act(service, decision, memory)
         if memory.failure is not None:
             errors.append(memory.failure)
+        known = backlog if isinstance(backlog, Backlog) else None
         return ServiceReport(
             service=service.id,
             replicas=service.replicas,
             desired=decision.desired,
             queues=spec.queues,
-            backlog=backlog.waiting if isinstance(backlog, Backlog) else None,
+            backlog=None if known is None else known.waiting,
+            age=None if known is None else known.age,
+            parts={} if known is None else known.parts,
+            min=spec.min,
+            max=spec.max,
             reasons=decision.reasons,
             warnings=(*service.warnings, *decision.warnings),
             errors=tuple(errors),
