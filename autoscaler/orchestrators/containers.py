@@ -103,10 +103,9 @@ class Replicas:
         )
         return tuple(fit[: max(0, wanted - len(self.running))])
 
-    def to_stop(self, wanted: int) -> tuple[Container, ...]:
-        """Choose the replicas to stop as Compose does: outdated ones, then the highest number."""
-        order = sorted(self.running, key=lambda c: (not self.outdated(c), -c.number))
-        return tuple(order[: max(0, len(self.running) - wanted)])
+    def in_turn(self) -> tuple[Container, ...]:
+        """Return the replicas as Compose would stop them: outdated ones, then highest number."""
+        return tuple(sorted(self.running, key=lambda c: (not self.outdated(c), -c.number)))
 
     def keeper(self) -> Container:
         """Choose the replica that stays, stopped, at zero: the one to copy and start later."""

@@ -7,8 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from autoscaler.core.drain import to_stop
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import Ceiling, ScalingAction, Service, ServiceId
+from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
+from autoscaler.ports import LastLook
+
+GRACE = timedelta(seconds=30)
 
 
 class FakeOrchestrator:
@@ -25,6 +29,8 @@ class FakeOrchestrator:
         """Raised by discover while it is set."""
         self.discovery: asyncio.Event | None = None
         """While there is one, discover waits for it."""
+        self.careless = False
+        """Whether others are stopped than may be, as many as were chosen."""
         self._failures: dict[ServiceId, Exception] = {}
         self._gates: dict[ServiceId, asyncio.Event] = {}
         self._scaled = asyncio.Event()
@@ -38,10 +44,13 @@ class FakeOrchestrator:
         ceiling: Ceiling | None = None,
         refusal: str | None = None,
         warnings: tuple[str, ...] = (),
+        grace: timedelta | None = GRACE,
     ) -> ServiceId:
         """Put a service there."""
         id_ = ServiceId(self.name, name)
-        self.services[id_] = Service(id_, dict(labels), replicas, ceiling, refusal, warnings)
+        self.services[id_] = Service(
+            id_, dict(labels), replicas, ceiling, refusal, warnings, grace=grace
+        )
         return id_
 
     def replicas(self, id_: ServiceId) -> int:
@@ -83,20 +92,36 @@ class FakeOrchestrator:
             raise self.unreachable
         return list(self.services.values())
 
-    async def apply(self, action: ScalingAction) -> None:
-        """Bring the service to exactly `action.desired` replicas."""
+    async def members(self, service: ServiceId) -> Sequence[Replica]:
+        """Return the replicas, the highest number first; `orders-3` runs on the host `orders-3`."""
+        if service not in self.services:
+            raise OrchestratorError(f"{service} is not there any more")
+        names = [f"{service}-{number}" for number in range(self.replicas(service), 0, -1)]
+        return [Replica(name, name, turn) for turn, name in enumerate(names)]
+
+    async def apply(
+        self, action: ScalingAction, last_look: LastLook | None = None
+    ) -> Sequence[str]:
+        """Bring the service to exactly `action.desired` replicas, or as near as it may."""
         self.actions.append(action)
         gate = self._gates.get(action.service)
         if gate is not None:
             await gate.wait()
         if action.service in self._failures:
             raise self._failures[action.service]
-        if action.service not in self.services:
-            raise OrchestratorError(f"{action.service} is not there any more")
+        members = await self.members(action.service)
         refusal = self.services[action.service].refusal
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")
-        self.scale_by_hand(action.service, action.desired)
+        going: Sequence[Replica] = members[: max(0, len(members) - action.desired)]
+        if going and last_look is not None:
+            known = await last_look(members)
+            going = going if known is None else to_stop(members, known, len(going)).replicas
+        if self.careless:
+            going = members[: len(going)]
+        left = max(action.desired, len(members) - len(going))
+        self.scale_by_hand(action.service, left)
+        return [replica.id for replica in going]
 
     async def close(self, patience: timedelta) -> None:
         """Nothing drains here: only the patience is written down."""

@@ -94,6 +94,7 @@ def situation(
         now=NOW,
         ceiling=ceiling,
         refusal=refusal,
+        grace=30 * SECOND,
     )
 
 

@@ -30,8 +30,12 @@ LABELS = {
     "scale-in.limit": "scale_in_limit",
     "tolerance": "tolerance",
     "max-wait": "max_wait",
+    "slots-target": "slots_target",
+    "busy": "busy",
     "fallback": "fallback",
     "fallback.after": "fallback_after",
+    "deployment": "deployment",
+    "build-id": "build_id",
 }
 """Every label and the field that it sets."""
 LIMIT = "replicas or a share of them in a period, such as 4/15s, 100%/15s or 4/15s,100%/15s"
@@ -378,6 +382,10 @@ def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
         "scale-in.limit": "none",
         "tolerance": "0%",
         "max-wait": "none",
+        "slots-target": "none",
+        "busy": "protect",
+        "deployment": "none",
+        "build-id": "none",
         "fallback": "hold",
         "fallback.after": "3m",
     }

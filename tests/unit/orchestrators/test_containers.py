@@ -142,23 +142,16 @@ class TestStarting:
 class TestStopping:
     def test_the_highest_numbers_go_first(self) -> None:
         sorted_ = replicas(*(container(n) for n in (2, 4, 1, 3)))
-        assert numbers(sorted_.to_stop(2)) == [4, 3]
+        assert numbers(sorted_.in_turn()) == [4, 3, 2, 1]
 
     def test_outdated_ones_go_before_them(self) -> None:
         sorted_ = replicas(
             container(1, hash_="old"), container(2, hash_="old"), container(3), container(4)
         )
-        assert numbers(sorted_.to_stop(1)) == [2, 1, 4]
-
-    def test_all_go_at_zero(self) -> None:
-        assert numbers(replicas(container(1), container(2)).to_stop(0)) == [2, 1]
-
-    def test_none_goes_where_there_are_no_more_than_wanted(self) -> None:
-        sorted_ = replicas(container(1), container(2))
-        assert sorted_.to_stop(2) == sorted_.to_stop(5) == ()
+        assert numbers(sorted_.in_turn()) == [2, 1, 4, 3]
 
     def test_stopped_ones_are_not_among_those_to_stop(self) -> None:
-        assert numbers(replicas(container(1), container(2, "exited")).to_stop(0)) == [1]
+        assert numbers(replicas(container(1), container(2, "exited")).in_turn()) == [1]
 
 
 class TestKeeper:

@@ -48,6 +48,9 @@ class Manager:
         self.asked_for_tasks_of.append(filters["service"])
         return self.all_tasks
 
+    def info(self) -> dict[str, Any]:
+        return {"Swarm": {"NodeID": "here"}}
+
     def inspect_service(self, name: str) -> dict[str, Any]:
         for found in self.rows:
             if found["Spec"]["Name"] == name:
