@@ -96,6 +96,11 @@ class DaemonProcess:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=LIMIT)
 
+    def kill(self) -> None:
+        """End it from one moment to the next."""
+        self._process.kill()
+        self._process.wait()
+
     def alive(self) -> bool:
         return self._process.poll() is None
 

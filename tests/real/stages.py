@@ -67,10 +67,16 @@ class ComposeStage:
         self.compose("up", "--detach", *scale)
 
     def write(self, services: Iterable[str], labels: Mapping[str, Labels], **options: Any) -> None:
-        """Write the Compose file; `top` goes beside the services, other options into each."""
-        top = options.pop("top", {})
+        """Write the Compose file; `top` goes beside the services, other options into each.
+
+        `each` has further options of single services.
+        """
+        top, each = options.pop("top", {}), options.pop("each", {})
         entries = {
-            service: {**_service(options), "labels": dict(labels.get(service, {}))}
+            service: {
+                **_service({**options, **each.get(service, {})}),
+                "labels": dict(labels.get(service, {})),
+            }
             for service in services
         }
         content = {"name": self.project, "services": entries, **top}
