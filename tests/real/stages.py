@@ -130,12 +130,12 @@ class SwarmStage:
         self._file = folder / "stack.yaml"
 
     def up(self, replicas: Mapping[str, int], labels: Mapping[str, Labels], **options: Any) -> None:
-        """Deploy the stack; `deploy` goes into that part of each service.
+        """Deploy the stack; `deploy` goes into that part of each service, `network` is theirs.
 
         Waits until all tasks run, unless `await_running` says that they never will.
         """
         deploy = options.pop("deploy", {})
-        await_running = options.pop("await_running", True)
+        await_running, network = options.pop("await_running", True), options.pop("network", "host")
         services = {
             service: {
                 **_service(options),
@@ -144,7 +144,7 @@ class SwarmStage:
             for service, number in replicas.items()
         }
         # Without a network of their own the services need no overlay network to be made first.
-        networks = {"default": {"external": True, "name": "host"}}
+        networks = {"default": {"external": True, "name": network}}
         content = {"version": "3.8", "services": services, "networks": networks}
         self._file.write_text(yaml.safe_dump(content))
         docker(
