@@ -168,6 +168,28 @@ async def test_secrets_and_configs_that_compose_copies_come_along(
 
 
 @pytest.mark.engine
+async def test_a_container_that_was_made_and_never_run_is_no_replica_and_no_template(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    """As a daemon leaves one that is killed between making and starting: without its secrets."""
+    await temporal.enqueue(queue, 30)
+    compose_stage.up(
+        {"worker": 1},
+        {"worker": labels(queue)},
+        secrets=["token"],
+        top={"secrets": {"token": {"environment": "HOME"}}},
+    )
+    compose_stage.compose("up", "--no-start", "--no-recreate", "--scale=worker=2")
+    assert sorted(compose_stage.states()) == ["created", "running"]
+
+    run_daemon(compose_stage)
+    await until_async(lambda: len(compose_stage.running("worker")) == 3, "3 replicas")
+
+    for container in compose_stage.running("worker"):
+        assert docker("exec", container, "cat", "/run/secrets/token")
+
+
+@pytest.mark.engine
 async def test_replicas_that_end_by_themselves_stop_growth_with_the_reason(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
