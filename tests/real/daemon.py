@@ -1,4 +1,4 @@
-"""`autoscaler run` as a process of its own."""
+"""The command line as a process of its own: `autoscaler run`, and those that end."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
         if not key.startswith(("AUTOSCALER_", "TEMPORAL_"))
     }
     return {**clean, **settings}
+
+
+def autoscaler(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end, in a folder and with these settings only."""
+    return subprocess.run(
+        [sys.executable, "-m", "autoscaler", *arguments],
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
 
 
 class DaemonProcess:
