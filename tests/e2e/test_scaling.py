@@ -103,7 +103,7 @@ async def test_wrong_labels_are_named_at_once_and_the_other_services_go_on(
     errors = [line["error"] for line in daemon.lines if line["event"] == "cannot scale"]
     assert errors == [
         "temporal.max='many' must be a whole number from 1 to 10000, not below min",
-        "temporal.tarqet is not a label, the nearest is temporal.target",
+        "temporal.tarqet='1' is not a label, the nearest is temporal.target",
     ]
     assert len(stage.running("wrong")) == 2
 

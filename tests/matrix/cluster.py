@@ -196,11 +196,14 @@ class Stack:
         return [entry.removeprefix("VERSION=") for line in lines for entry in json.loads(line)]
 
     def resolve(self, name: str, *, on: str) -> str:
-        """Look a name up in the overlay network, from a container on this node."""
+        """Look a name up in the overlay network, from a container on this node.
+
+        The nodes tell each other of new tasks with a little delay: a name may not be known yet.
+        """
         node = self._cluster.nodes[on]
         filter_ = f"--filter=label=com.docker.swarm.service.name={self.service}"
         container = node.docker("ps", "--quiet", filter_).split()[0]
-        return node.docker("exec", container, "nslookup", name, "127.0.0.11")
+        return node.attempt("exec", container, "nslookup", name, "127.0.0.11").stdout
 
     def close(self) -> None:
         """Remove the stack from every node."""

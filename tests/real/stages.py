@@ -132,7 +132,8 @@ class SwarmStage:
     def up(self, replicas: Mapping[str, int], labels: Mapping[str, Labels], **options: Any) -> None:
         """Deploy the stack; `deploy` goes into that part of each service, `network` is theirs.
 
-        Waits until all tasks run, unless `await_running` says that they never will.
+        Waits until so many tasks run, unless `await_running` says that they never will. There
+        may be more of them at once: a daemon that looks on does not wait.
         """
         deploy = options.pop("deploy", {})
         await_running, network = options.pop("await_running", True), options.pop("network", "host")
@@ -151,7 +152,7 @@ class SwarmStage:
             "stack", "deploy", "--resolve-image=never", f"--compose-file={self._file}", self.project
         )
         for service, number in replicas.items() if await_running else ():
-            until(lambda s=service, n=number: len(self.running(s)) == n, f"{number} x {service}")
+            until(lambda s=service, n=number: len(self.running(s)) >= n, f"{number} x {service}")
 
     def name(self, service: str) -> str:
         return f"{self.project}_{service}"
