@@ -39,8 +39,10 @@ DYNAMIC = {
 class ServerInDocker:
     """A Temporal dev server in a container, on a network that workers can join."""
 
-    def __init__(self) -> None:
-        self.network = f"tda-crew-{uuid.uuid4().hex[:8]}"
+    def __init__(self, network: str | None = None) -> None:
+        """Join `network`; without one, make one."""
+        self._name = f"tda-crew-{uuid.uuid4().hex[:8]}"
+        self.network = network or self._name
         self._port = free_port()
 
     @property
@@ -50,10 +52,11 @@ class ServerInDocker:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        docker("network", "create", self.network)
+        if self.network == self._name:
+            docker("network", "create", self.network)
         values = [f"--dynamic-config-value={key}={json.dumps(v)}" for key, v in DYNAMIC.items()]
         docker(
-            "run", "--detach", f"--name={self.network}", f"--network={self.network}",
+            "run", "--detach", f"--name={self._name}", f"--network={self.network}",
             "--network-alias=temporal", f"--publish=127.0.0.1:{self._port}:7233", IMAGE,
             "temporal", "server", "start-dev", "--headless", "--ip=0.0.0.0", "--log-level=error",
             *values,
@@ -63,14 +66,21 @@ class ServerInDocker:
     def _answers(self) -> bool:
         describe = ("temporal", "operator", "namespace", "describe", "default")
         done = subprocess.run(
-            ["docker", "exec", self.network, *describe], capture_output=True, check=False
+            ["docker", "exec", self._name, *describe], capture_output=True, check=False
         )
         return done.returncode == 0
 
     def stop(self) -> None:
-        """Remove it and its network."""
-        docker("rm", "--force", "--volumes", self.network)
-        docker("network", "rm", self.network)
+        """Remove it, and its network if it made one."""
+        docker("rm", "--force", "--volumes", self._name)
+        if self.network == self._name:
+            docker("network", "rm", self.network)
+
+    @property
+    def address(self) -> str:
+        """Where it is found on its network by those who cannot look up its name."""
+        form = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return f"{docker('inspect', form, self._name).strip()}:7233"
 
     async def client(self) -> Client:
         """Connect to it."""
@@ -192,10 +202,11 @@ class Crew:
     async def reported(self) -> None:
         """Wait until the heartbeats show all that are at work."""
         async with asyncio.timeout(LIMIT):
-            while not await self._busy() >= self.hosts_at_work():  # noqa: ASYNC110 - likewise
+            while not await self.busy() >= self.hosts_at_work():  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.5)
 
-    async def _busy(self) -> set[str]:
+    async def busy(self) -> set[str]:
+        """Return the hosts whose latest heartbeat shows a task."""
         return {
             beat.host_info.host_name
             for beat in await self.listed()
