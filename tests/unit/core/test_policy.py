@@ -1426,6 +1426,22 @@ class TestNobodyReports:
         given = shrinking(fleet("ss", choosable=False), 1, past=silent_for(HOUR))
         assert codes(decide(given)) == [ReasonCode.BACKLOG]
 
+    @pytest.mark.parametrize("busy", ["protect", "strict"])
+    def test_those_that_have_not_started_are_not_waited_for(self, busy: str) -> None:
+        """Tasks that the Swarm finds no place for go at once when nobody needs them any more."""
+        waiting = tuple(
+            Replica(f"t{number}", None, choosable=False, started=False) for number in range(4)
+        )
+        decision = decide(shrinking(InFlight(waiting, ()), 1, busy=busy))
+        assert (decision.desired, codes(decision)) == (1, [ReasonCode.BACKLOG])
+        assert decision.history.unreported_since is None
+
+    def test_one_that_has_started_among_them_is(self) -> None:
+        waiting = (Replica("t1", None, choosable=False, started=False), Replica("t2", "t2", 1))
+        decision = decide(shrinking(InFlight(waiting, ()), 0))
+        assert decision.desired == 2
+        assert decision.history.unreported_since == NOW
+
     def test_replicas_that_nobody_found_are_not_taken_for_silent(self) -> None:
         found = InFlight((), ())
         decision = decide(replace(shrinking(fleet("sss"), 1), in_flight=found))
