@@ -276,7 +276,8 @@ class Reconciler:
     async def _reports_of(self, replicas: Sequence[Replica], spec: ScalingSpec) -> InFlight:
         """Ask the workers of these replicas. Raises InFlightUnavailable or IntegrationError."""
         hosts = frozenset(replica.host for replica in replicas if replica.host is not None)
-        everywhere = any(replica.host is None for replica in replicas)
+        # One that has not started has no workers yet to ask for.
+        everywhere = any(replica.host is None and replica.started for replica in replicas)
         query = WorkerQuery(
             canonical(spec.integration),
             spec.namespace,

@@ -34,7 +34,7 @@ def standings(in_flight: InFlight, now: datetime) -> Mapping[str, Standing]:
     told apart: one that is busy makes all of them busy. Those whose host name cannot be told share
     the workers that belong to no other replica.
     """
-    sharing = Counter(replica.host for replica in in_flight.replicas)
+    sharing = Counter(replica.host for replica in in_flight.replicas if replica.started)
     reports: dict[str | None, list[Worker]] = defaultdict(list)
     for worker in in_flight.workers:
         reports[worker.host if worker.host in sharing else None].append(worker)

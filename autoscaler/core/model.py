@@ -294,6 +294,12 @@ class InFlight:
     workers: tuple[Worker, ...]
     """Those on the replicas' hosts; where a host cannot be told, all of the task queues."""
 
+    @property
+    def unreported(self) -> bool:
+        """Whether nobody reports, and that says something: those that have not started cannot."""
+        started = any(replica.started for replica in self.replicas)
+        return not self.workers and (started or not self.replicas)
+
 
 @dataclass(frozen=True, slots=True)
 class UnknownInFlight:
@@ -444,7 +450,7 @@ class History:
             self,
             active_at=now if spells else self.active_at,
             unreported_since=_since(
-                bool(in_flight.replicas) and not in_flight.workers, self.unreported_since, now
+                bool(in_flight.replicas) and in_flight.unreported, self.unreported_since, now
             ),
             spells=spells,
             longest_task=longest,

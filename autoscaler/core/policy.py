@@ -398,7 +398,7 @@ def protect(situation: Situation, history: History, desired: int) -> Limited:
     if isinstance(in_flight, UnknownInFlight):
         text = f"it is unknown what is in flight: held at {replicas}"
         return replicas, Reason(ReasonCode.BUSY, text)
-    if not in_flight.workers:
+    if in_flight.unreported:
         return _go_unreported(situation, in_flight, history, desired)
     known = standings(in_flight, situation.now)
     going = sum(standing is Standing.LEAVING for standing in known.values())

@@ -19,6 +19,8 @@ NAMES_AT_ONCE = 50
 """Hosts or task queues in one query."""
 PAGE = 1000
 """Workers in one answer at most."""
+_LEAVING = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS_SHUTDOWN)
+"""One that does not say how it is may be at work for long."""
 
 
 async def list_workers(
@@ -102,7 +104,7 @@ def _worker(beat: WorkerHeartbeat) -> Worker:
         host=beat.host_info.host_name,
         at=beat.heartbeat_time.ToDatetime(UTC),
         interval=beat.elapsed_since_last_heartbeat.ToTimedelta(),
-        leaving=beat.status != WorkerStatus.WORKER_STATUS_RUNNING,
+        leaving=beat.status in _LEAVING,
         slots={
             SlotKind.WORKFLOW: _slots(beat.workflow_task_slots_info),
             SlotKind.ACTIVITY: _slots(beat.activity_task_slots_info),

@@ -31,6 +31,8 @@ class FakeOrchestrator:
         """While there is one, discover waits for it."""
         self.careless = False
         """Whether others are stopped than may be, as many as were chosen."""
+        self.nameless = False
+        """Whether it cannot be told on which hosts the replicas run."""
         self._failures: dict[ServiceId, Exception] = {}
         self._gates: dict[ServiceId, asyncio.Event] = {}
         self._scaled = asyncio.Event()
@@ -68,6 +70,10 @@ class FakeOrchestrator:
             self._scaled.clear()
             await self._scaled.wait()
 
+    def drain(self, id_: ServiceId, replicas: int) -> None:
+        """Let so many replicas that count no more be still stopping."""
+        self.services[id_] = replace(self.services[id_], draining=replicas)
+
     def relabel(self, id_: ServiceId, labels: Mapping[str, str]) -> None:
         """Deploy the service anew with other labels."""
         self.services[id_] = replace(self.services[id_], labels=dict(labels))
@@ -97,7 +103,9 @@ class FakeOrchestrator:
         if service not in self.services:
             raise OrchestratorError(f"{service} is not there any more")
         names = [f"{service}-{number}" for number in range(self.replicas(service), 0, -1)]
-        return [Replica(name, name, turn) for turn, name in enumerate(names)]
+        return [
+            Replica(name, None if self.nameless else name, turn) for turn, name in enumerate(names)
+        ]
 
     async def apply(
         self, action: ScalingAction, last_look: LastLook | None = None

@@ -165,6 +165,13 @@ class TestStopping:
         )
         assert numbers(sorted_.in_turn()) == [2, 1, 4, 3]
 
+    def test_those_that_drain_are_not_told_again(self) -> None:
+        sorted_ = replicas(container(1), container(2), container(3), draining=("id3",))
+        assert numbers(sorted_.in_turn()) == [2, 1]
+
+    def test_where_nothing_runs_nothing_goes(self) -> None:
+        assert replicas(container(1, "exited")).in_turn() == ()
+
     def test_stopped_ones_are_not_among_those_to_stop(self) -> None:
         assert numbers(replicas(container(1), container(2, "exited")).in_turn()) == [1]
 
