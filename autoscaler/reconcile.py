@@ -293,11 +293,16 @@ class Reconciler:
         decision: Decision,
         in_flight: InFlight | UnknownInFlight | None,
     ) -> ScalingAction | None:
-        """Start the change that the decision asks for, unless one is under way or must wait."""
+        """Start the change that the decision asks for, unless one is under way or must wait.
+
+        What was left behind half made is a change as well, if not one of the number of replicas:
+        it is no action to report.
+        """
         memory = self._memory[service.id]
         if memory.acting:
             return None
-        if decision.desired == service.replicas:
+        same = decision.desired == service.replicas
+        if same and (not service.left_behind or spec.mode is Mode.OFF):
             memory.failure = None
             memory.backoff = memory.backoff.succeeded()
             return None
@@ -310,7 +315,7 @@ class Reconciler:
         memory.action = asyncio.create_task(
             self._apply(action, spec, reported=reported), name=f"scale {service.id}"
         )
-        return action
+        return None if same else action
 
     async def _apply(self, action: ScalingAction, spec: ScalingSpec, *, reported: bool) -> int:
         """Make a change; return how many replicas were stopped although known to be busy.
