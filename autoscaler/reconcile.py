@@ -96,6 +96,7 @@ class Reconciler:
         self._prefix = prefix
         self._dry_run = dry_run
         self._memory: dict[ServiceId, _Memory] = {}
+        self._looked_at = clock()
 
     async def tick(self, *, act: bool = True) -> TickReport:
         """Look at every service once, and start the changes of replicas that are due.
@@ -163,7 +164,12 @@ class Reconciler:
         is one that is just being changed.
         """
         now = self._clock()
-        present = {service.id for service in services}
+        present = {service.id: service.replicas for service in services}
+        if now < self._looked_at:
+            # The clock was set back: what lies ahead of it now would count for as long as that.
+            for id_, memory in self._memory.items():
+                memory.history = History.seed(present.get(id_, memory.history.replicas), now)
+        self._looked_at = now
         self._memory = {
             id_: memory
             for id_, memory in self._memory.items()
