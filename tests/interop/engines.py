@@ -112,6 +112,18 @@ class NestedEngine(Engine):
         outer().docker("restart", "--time=60", self.name)
         self.await_answer()
 
+    def freeze(self) -> None:
+        """Let it hang: its socket takes calls, and nothing answers. Its containers go on."""
+        outer().docker("kill", "--signal=STOP", self.name)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        outer().docker("kill", "--signal=CONT", self.name)
+
+    def inside(self, *command: str) -> str:
+        """Run a command beside it, in its container, and return what it prints."""
+        return outer().docker("exec", self.name, *command)
+
     def kill(self) -> None:
         """Take it away from one moment to the next, as a power cut does."""
         outer().docker("kill", self.name)

@@ -45,6 +45,7 @@ class Cluster:
         self.manager = manager
         self.nodes = {node.name: node for node in (manager, *workers)}
         self._killed: set[str] = set()
+        self._cut_off: set[str] = set()
         # A node that is silent for a few heartbeats is down: soon, so that nobody waits long.
         manager.docker(
             "swarm",
@@ -72,9 +73,19 @@ class Cluster:
 
     def kill(self, node: str) -> None:
         """Take a node away from one moment to the next, and wait until that is noticed."""
+        self.lose(node)
+        until(lambda: self.states()[node].startswith("Down"), f"{node} to be down")
+
+    def lose(self, node: str) -> None:
+        """Take a node away from one moment to the next."""
         self._killed.add(node)
         self.nodes[node].kill()
-        until(lambda: self.states()[node].startswith("Down"), f"{node} to be down")
+
+    def cut_off(self, node: str) -> None:
+        """Let nothing pass between a node and the others."""
+        self._cut_off.add(node)
+        for way in (("INPUT", "-i"), ("OUTPUT", "-o")):
+            self.nodes[node].inside("iptables", "-I", *way, "eth0", "-j", "DROP")
 
     def drain(self, node: str) -> None:
         """Let a node give away its tasks."""
@@ -82,6 +93,10 @@ class Cluster:
 
     def heal(self) -> None:
         """Bring every node back."""
+        while self._cut_off:
+            node = self._cut_off.pop()
+            for way in (("INPUT", "-i"), ("OUTPUT", "-o")):
+                self.nodes[node].inside("iptables", "-D", *way, "eth0", "-j", "DROP")
         while self._killed:
             node = self._killed.pop()
             outer().docker("start", node)

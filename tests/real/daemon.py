@@ -48,11 +48,14 @@ def autoscaler(folder: Path, *arguments: str, **settings: str) -> subprocess.Com
 class DaemonProcess:
     """Starts the daemon, reads its JSON lines, ends it."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str], module: str = "autoscaler"
+    ) -> None:
+        """Start it; `module` is what is run in its place."""
         self.lines: list[Line] = []
         self._news = threading.Condition()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "autoscaler", "run"],
+            [sys.executable, "-m", module, "run"],
             cwd=folder,
             env=environment({"AUTOSCALER_LOG_LEVEL": "debug", **settings}),
             stdin=subprocess.DEVNULL,
@@ -110,6 +113,10 @@ class DaemonProcess:
     @property
     def text(self) -> str:
         return "\n".join(map(str, self.lines))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def terminate(self) -> int:
         """Send SIGTERM and return the exit code."""

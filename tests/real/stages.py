@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,13 +23,22 @@ STUBBORN = ("sh", "-c", "trap '' TERM; sleep 3600 & wait; wait")
 Labels = Mapping[str, str]
 
 
-def docker(*arguments: str) -> str:
-    """Run the docker command and return what it prints."""
+def docker(*arguments: str, host: str | None = None) -> str:
+    """Run the docker command, on the engine at `host` if given, and return what it prints."""
     done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, check=False, timeout=180
+        ["docker", *arguments],
+        env=_leading_to(host),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
     )
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout
+
+
+def _leading_to(host: str | None) -> Mapping[str, str]:
+    return {**os.environ, **({"DOCKER_HOST": host} if host else {})}
 
 
 class Stage(Protocol):
@@ -55,9 +65,11 @@ class ComposeStage:
 
     orchestrator = "compose"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str | None = None) -> None:
+        """Write its file to `folder`; its containers run on the engine at `host`, if given."""
         self.project = f"tda-{uuid.uuid4().hex[:8]}"
         self._folder = folder
+        self._host = host
         self._compose = DockerCompose(folder, compose_file_name="compose.yaml", wait=False)
         self.write((), {})
 
@@ -93,6 +105,7 @@ class ComposeStage:
                 "--no-trunc",
                 f"--filter=label=com.docker.compose.project={self.project}",
                 f"--filter=label=com.docker.compose.service={service}",
+                host=self._host,
             ).split()
         )
 
@@ -100,7 +113,13 @@ class ComposeStage:
         """Run the docker compose command on this project and return what it prints."""
         command = [*self._compose.docker_compose_command(), *arguments]
         done = subprocess.run(
-            command, cwd=self._folder, capture_output=True, text=True, check=False, timeout=180
+            command,
+            cwd=self._folder,
+            env=_leading_to(self._host),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -108,7 +127,12 @@ class ComposeStage:
     def states(self) -> list[str]:
         """Return the states of all containers of the project."""
         filter_ = f"--filter=label=com.docker.compose.project={self.project}"
-        return docker("ps", "--all", "--format={{.State}}", filter_).split()
+        return docker("ps", "--all", "--format={{.State}}", filter_, host=self._host).split()
+
+    def names(self) -> list[str]:
+        """Return the names of all containers of the project, those that do not run as well."""
+        filter_ = f"--filter=label=com.docker.compose.project={self.project}"
+        return docker("ps", "--all", "--format={{.Names}}", filter_, host=self._host).split()
 
     def listed(self, *, stopped: bool = False) -> list[str]:
         """Return the names that `docker compose ps` lists."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import signal
 import subprocess
 import sys
 import uuid
@@ -45,11 +47,17 @@ class TemporalServer:
     def endpoint(self) -> str:
         return f"127.0.0.1:{self._port}"
 
-    def start(self) -> None:
-        """Start the server, on the same port and data as before, and wait until it answers."""
+    def start(self, **dynamic: object) -> None:
+        """Start the server, on the same port and data as before, and wait until it answers.
+
+        `dynamic` is configuration of the server's own, with `__` for each dot.
+        """
         command = [self._cli(), "server", "start-dev", "--headless", "--log-level", "error"]
         command += ["--port", str(self._port), "--metrics-port", str(self._metrics_port)]
         command += ["--db-filename", str(self._folder / "temporal.db")]
+        for key, value in dynamic.items():
+            pair = f"{key.replace('__', '.')}={json.dumps(value)}"
+            command += ["--dynamic-config-value", pair]
         with (self._folder / "temporal.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -62,6 +70,16 @@ class TemporalServer:
             self._process.terminate()
             self._process.wait(timeout=30)
             self._process = None
+
+    def freeze(self) -> None:
+        """Let the server hang: it keeps its connections and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def calls(self, operation: str) -> int:
         """Return how many calls of an operation the server has answered so far."""
@@ -79,6 +97,11 @@ class TemporalServer:
         command = [self._cli(), "operator", "namespace", "create", name]
         subprocess.run([*command, "--address", self.endpoint], check=True, timeout=30)
         until(lambda: self._describe(name), f"namespace {name}")
+
+    def delete_namespace(self, name: str) -> None:
+        """Take a namespace away."""
+        command = [self._cli(), "operator", "namespace", "delete", "--namespace", name, "--yes"]
+        subprocess.run([*command, "--address", self.endpoint], check=True, timeout=30)
 
     async def client(self, namespace: str = "default") -> Client:
         return await Client.connect(self.endpoint, namespace=namespace)

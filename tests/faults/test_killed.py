@@ -1,0 +1,89 @@
+"""The daemon is killed between any two calls that change something: the next one makes it good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import labels
+from tests.faults.conftest import Run, settle
+from tests.real.daemon import DaemonProcess
+from tests.real.gate import EngineGate
+from tests.real.skewed import SKEW
+from tests.real.stages import ComposeStage, docker
+from tests.real.temporal import TemporalServer
+from tests.real.waiting import until_async
+
+OPTIONS = {
+    "secrets": ["token"],
+    "networks": ["front", "back"],
+    "top": {
+        "secrets": {"token": {"environment": "HOME"}},
+        "networks": {"front": {}, "back": {}},
+    },
+}
+"""On API 1.41 a replica of it takes four calls: create, connect, copy the secret, start."""
+OUT = 8
+"""Calls that two such replicas take."""
+AN_HOUR = "3600"
+
+
+def complete(stage: ComposeStage) -> bool:
+    """Whether every replica that runs has its secret and both its networks."""
+    form = "--format={{len .NetworkSettings.Networks}}"
+    return all(
+        docker("exec", each, "cat", "/run/secrets/token")
+        and docker("inspect", form, each).strip() == "2"
+        for each in stage.running("worker")
+    )
+
+
+async def kill_after(daemon: DaemonProcess, gate: EngineGate, number: int) -> None:
+    """Kill the daemon when the engine has made so many changes, before it knows of the last."""
+    gate.after_change(number, daemon.kill)
+    await until_async(lambda: not daemon.alive(), f"change {number}")
+
+
+@pytest.mark.parametrize("step", range(1, OUT + 1))
+async def test_a_kill_on_the_way_out_leaves_nothing_half_made(  # noqa: PLR0913, PLR0917
+    compose_stage: ComposeStage,
+    engine_gate: EngineGate,
+    temporal: TemporalServer,
+    run: Run,
+    tmp_path: Path,
+    queue: str,
+    step: int,
+) -> None:
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)}, **OPTIONS)
+    first = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
+    first.wait_for("tick", failed=False)
+    await temporal.enqueue(queue, 30)
+    await kill_after(first, engine_gate, step)
+
+    second = run(compose_stage.project, module="tests.real.skewed")
+    await until_async(lambda: len(compose_stage.running("worker")) == 3, "3 replicas")
+    assert complete(compose_stage)
+
+    # What was made and never started is taken for left behind when five minutes are over.
+    (tmp_path / SKEW).write_text(AN_HOUR)
+    await settle(compose_stage, 3)
+    assert complete(compose_stage)
+    assert second.alive()
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+async def test_a_kill_on_the_way_in_ends_with_the_replicas_that_should_be_there(
+    compose_stage: ComposeStage, engine_gate: EngineGate, run: Run, queue: str, step: int
+) -> None:
+    """Two replicas go, each with a stop and a removal."""
+    compose_stage.up({"worker": 3}, {"worker": labels(queue)})
+    first = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
+    await kill_after(first, engine_gate, step)
+    assert compose_stage.running("worker")
+
+    second = run(compose_stage.project)
+    await until_async(lambda: len(compose_stage.running("worker")) == 1, "1 replica")
+    second.wait_for("tick", after=len(second.lines))
+    assert len(compose_stage.running("worker")) == 1
+    assert second.alive()
