@@ -75,7 +75,8 @@ class Replicas:
 
     service: ServiceId
     template: Container
-    """The newest, of its configuration the newest that has run: what new ones are copied from."""
+    """The newest, of its configuration the newest that has run and has the name that Compose gave
+    it: what new ones are copied from."""
     running: tuple[Container, ...]
     stopped: tuple[Container, ...]
     highest: int
@@ -93,7 +94,11 @@ class Replicas:
         alike = [c for c in staying or containers if c.config_hash == current]
         return cls(
             service=containers[0].service,
-            template=max(alike, key=lambda c: (c.has_run, *_age(c))),
+            # One that somebody has renamed would look as if the file gave it that name.
+            template=max(
+                alike,
+                key=lambda c: (c.has_run, replica.has_composes_name(c.name, c.labels), *_age(c)),
+            ),
             running=tuple(c for c in staying if c.running),
             stopped=tuple(c for c in staying if not c.running),
             highest=max(c.number for c in containers),

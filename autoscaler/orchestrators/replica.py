@@ -158,6 +158,11 @@ def being_recreated(name: str, labels: Mapping[str, str]) -> bool:
     return _separator(name[_SHORT_ID + 1 :], labels) is not None
 
 
+def has_composes_name(name: str, labels: Mapping[str, str]) -> bool:
+    """Whether a container has the name that Compose gives: no container_name, nor a new one."""
+    return _separator(name, labels) is not None
+
+
 def _name(template: Json) -> str:
     return str(template["Name"]).removeprefix("/")
 

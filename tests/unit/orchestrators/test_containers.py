@@ -195,6 +195,12 @@ class TestKeeper:
         assert replicas(container(1), draining=("id1",)).keeper().number == 1
 
 
+def test_one_that_was_renamed_is_no_template_while_there_is_another() -> None:
+    renamed = container(2, Names=["/my-own"])
+    assert replicas(container(1), renamed).template.number == 1
+    assert replicas(renamed).template.number == 2
+
+
 class TestLeftBehind:
     def test_what_was_made_long_ago_and_never_started_is(self) -> None:
         sorted_ = replicas(container(1), container(2, "created"))
