@@ -70,7 +70,9 @@ test-faults: ## what ails Temporal, engine, daemon, users and Swarm, on real par
 	@$(SETUP) venv
 	@$(SETUP) engine
 	@$(SETUP) compose
+	@$(SETUP) base-image
 	@$(SETUP) tiny-image
+	@$(SETUP) images
 	@$(SETUP) engines
 	@echo 'inputs of every kind ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
 	@echo 'the faults ...'; TEST_FAULTS=1 $(BIN)/pytest -n 3 --durations=5 tests/faults

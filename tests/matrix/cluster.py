@@ -61,9 +61,9 @@ class Cluster:
         self.await_ready()
 
     def states(self) -> dict[str, str]:
-        """Return the nodes, each with its status and its availability."""
+        """Return the nodes, each with its status and its availability; none without a leader."""
         form = "--format={{.Hostname}} {{.Status}} {{.Availability}}"
-        lines = self.manager.docker("node", "ls", form).splitlines()
+        lines = self.manager.attempt("node", "ls", form).stdout.splitlines()
         return {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
 
     def await_ready(self) -> None:
@@ -74,7 +74,7 @@ class Cluster:
     def kill(self, node: str) -> None:
         """Take a node away from one moment to the next, and wait until that is noticed."""
         self.lose(node)
-        until(lambda: self.states()[node].startswith("Down"), f"{node} to be down")
+        until(lambda: self.states().get(node, "").startswith("Down"), f"{node} to be down")
 
     def lose(self, node: str) -> None:
         """Take a node away from one moment to the next."""

@@ -59,9 +59,14 @@ class ServerInDocker:
             "run", "--detach", f"--name={self._name}", f"--network={self.network}",
             "--network-alias=temporal", f"--publish=127.0.0.1:{self._port}:7233", IMAGE,
             "temporal", "server", "start-dev", "--headless", "--ip=0.0.0.0", "--log-level=error",
-            *values,
+            "--db-filename=/tmp/temporal.db", *values,
         )  # fmt: skip
         until(self._answers, "Temporal in a container")
+
+    def restart(self) -> None:
+        """End it and start it again, with what is written down: heartbeats are not."""
+        docker("restart", self._name)
+        until(self._answers, "Temporal in a container again")
 
     def _answers(self) -> bool:
         describe = ("temporal", "operator", "namespace", "describe", "default")

@@ -1,0 +1,253 @@
+"""What ails the engine. One of its own takes the faults: this machine's is everybody's."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import labels
+from tests.faults.conftest import ENGINE, Run, Watch, settle
+from tests.interop.engines import NestedEngine
+from tests.real.daemon import DaemonProcess
+from tests.real.gate import EngineGate
+from tests.real.skewed import SKEW
+from tests.real.stages import ComposeStage
+from tests.real.temporal import TemporalServer
+from tests.real.waiting import until_async
+
+LASTING = {"restart": "unless-stopped"}
+AN_HOUR = "3600"
+
+
+def scaled_in(daemon: DaemonProcess) -> bool:
+    """Whether the daemon has scaled in."""
+    return any(line["event"] == "scaling in" for line in daemon.lines)
+
+
+async def running(stage: ComposeStage, replicas: int) -> None:
+    """Wait until so many replicas run."""
+    await until_async(lambda: len(stage.running("worker")) == replicas, f"{replicas} replicas")
+
+
+async def test_restarted(
+    engine: NestedEngine,
+    nested_stage: ComposeStage,
+    temporal: TemporalServer,
+    run: Run,
+    queue: str,
+) -> None:
+    tasks = await temporal.enqueue(queue, 30)
+    nested_stage.up({"worker": 1}, {"worker": labels(queue)}, **LASTING)
+    daemon = run(nested_stage.project, DOCKER_HOST=engine.environment["DOCKER_HOST"])
+    await settle(nested_stage, 3)
+    watch = Watch(daemon)
+
+    engine.restart()
+    await settle(nested_stage, 3)
+    daemon.wait_for("tick", after=len(daemon.lines), failed=False)
+    await settle(nested_stage, 3)
+    assert not scaled_in(daemon)
+
+    await temporal.drain(queue, tasks)
+    await settle(nested_stage, 1)
+    await watch.recovered()
+
+
+async def test_hung(
+    engine: NestedEngine,
+    nested_stage: ComposeStage,
+    temporal: TemporalServer,
+    run: Run,
+    queue: str,
+) -> None:
+    nested_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(nested_stage.project, DOCKER_HOST=engine.environment["DOCKER_HOST"])
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    engine.freeze()
+    try:
+        tasks = await temporal.enqueue(queue, 30)
+        assert daemon.alive()
+    finally:
+        engine.thaw()
+
+    await settle(nested_stage, 3)
+    await temporal.drain(queue, tasks)
+    await settle(nested_stage, 1)
+    await watch.recovered()
+
+
+async def test_slow(  # noqa: PLR0913, PLR0917
+    engine: NestedEngine,  # noqa: ARG001 - it stands behind the gate
+    nested_stage: ComposeStage,
+    nested_gate: EngineGate,
+    temporal: TemporalServer,
+    run: Run,
+    queue: str,
+) -> None:
+    nested_stage.up({"worker": 1}, {"worker": labels(queue)})
+    nested_gate.delay = 0.3
+    daemon = run(nested_stage.project, DOCKER_HOST=nested_gate.endpoint)
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    tasks = await temporal.enqueue(queue, 30)
+    await settle(nested_stage, 3)
+    await temporal.drain(queue, tasks)
+    await settle(nested_stage, 1)
+    await watch.recovered()
+
+
+async def test_socket_gone_and_back(
+    compose_stage: ComposeStage,
+    engine_gate: EngineGate,
+    temporal: TemporalServer,
+    run: Run,
+    queue: str,
+) -> None:
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    engine_gate.cut()
+    line = daemon.wait_for("cannot scale")
+    assert "no Docker Engine answers" in line["error"]
+    tasks = await temporal.enqueue(queue, 30)
+    assert len(compose_stage.running("worker")) == 1
+
+    engine_gate.mend()
+    daemon.wait_for("all is well again")
+    await settle(compose_stage, 3)
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+async def test_socket_gone_in_the_middle_of_a_scale(  # noqa: PLR0913, PLR0917
+    compose_stage: ComposeStage,
+    engine_gate: EngineGate,
+    temporal: TemporalServer,
+    run: Run,
+    tmp_path: Path,
+    queue: str,
+    step: int,
+) -> None:
+    """Two replicas, each with a create and a start: the answer to one of them is lost."""
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(
+        compose_stage.project, module="tests.real.skewed", DOCKER_HOST=engine_gate.endpoint
+    )
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    engine_gate.after_change(step, engine_gate.cut_at_once)
+    tasks = await temporal.enqueue(queue, 30)
+    daemon.wait_for("cannot scale")
+    engine_gate.mend()
+    await running(compose_stage, 3)
+
+    (tmp_path / SKEW).write_text(AN_HOUR)
+    await settle(compose_stage, 3)
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
+
+
+@pytest.fixture
+def small_engine(tmp_path: Path) -> Iterator[NestedEngine]:
+    """An engine whose disk can be filled."""
+    with tempfile.NamedTemporaryFile("w", dir=tmp_path, suffix=".json") as settings:
+        json.dump({"data-root": "/small"}, settings)
+        settings.flush()
+        nested = NestedEngine(
+            ENGINE,
+            "--tmpfs=/small:size=64m,exec,dev,suid",
+            f"--volume={settings.name}:/etc/docker/daemon.json:ro",
+        )
+        yield nested
+        nested.close()
+
+
+async def test_disk_full_at_create(
+    small_engine: NestedEngine, temporal: TemporalServer, run: Run, tmp_path: Path, queue: str
+) -> None:
+    host = small_engine.environment["DOCKER_HOST"]
+    stage = ComposeStage(tmp_path, host)
+    stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(stage.project, DOCKER_HOST=host)
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    small_engine.inside("sh", "-c", "cat /dev/zero >/small/filling 2>/dev/null || true")
+    tasks = await temporal.enqueue(queue, 30)
+    line = daemon.wait_for("cannot scale")
+    assert "no space left on device" in line["error"]
+    assert len(stage.running("worker")) == 1
+
+    small_engine.inside("rm", "/small/filling")
+    await settle(stage, 3)
+    await temporal.drain(queue, tasks)
+    await settle(stage, 1)
+    await watch.recovered()
+
+
+HUNGRY = ("sh", "-c", "if [ -e /shared/hunger ]; then exec tail /dev/zero; fi; exec sleep 600")
+
+
+async def test_out_of_memory_at_start(
+    compose_stage: ComposeStage, temporal: TemporalServer, run: Run, tmp_path: Path, queue: str
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    compose_stage.up(
+        {"worker": 1},
+        {"worker": labels(queue)},
+        command=HUNGRY,
+        mem_limit="16m",
+        volumes=[f"{shared}:/shared"],
+    )
+    daemon = run(compose_stage.project)
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    (shared / "hunger").touch()
+    tasks = await temporal.enqueue(queue, 30)
+    line = daemon.wait_for("held", service=compose_stage.name("worker"))
+    assert "ended by itself (Exited (137)" in line["reasons"][-1]
+    assert len(compose_stage.running("worker")) == 1
+
+    (shared / "hunger").unlink()
+    await settle(compose_stage, 3)
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
+
+
+async def test_image_removed(
+    engine: NestedEngine,
+    nested_stage: ComposeStage,
+    temporal: TemporalServer,
+    run: Run,
+    queue: str,
+) -> None:
+    """The layers stay while a container runs: new replicas get them by the image's id."""
+    image = f"{nested_stage.project}:1"
+    engine.docker("tag", "autoscaler-test/busybox:1", image)
+    nested_stage.up({"worker": 1}, {"worker": labels(queue)}, image=image)
+    daemon = run(nested_stage.project, DOCKER_HOST=engine.environment["DOCKER_HOST"])
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    engine.docker("rmi", "--force", image)
+    tasks = await temporal.enqueue(queue, 30)
+    await settle(nested_stage, 3)
+    await temporal.drain(queue, tasks)
+    await settle(nested_stage, 1)
+    await watch.recovered()

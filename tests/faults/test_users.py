@@ -1,0 +1,203 @@
+"""What users do at the worst moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from functools import partial
+
+import pytest
+
+from tests.e2e.conftest import labels
+from tests.faults.conftest import Run, Watch, settle
+from tests.interop.engines import outer
+from tests.real.gate import EngineGate
+from tests.real.stages import ComposeStage, SwarmStage, docker
+from tests.real.temporal import TemporalServer
+from tests.real.waiting import until, until_async
+
+A_MINUTE = 100
+"""Changes of labels in a minute."""
+
+
+async def test_up_trims_while_it_scales_out(
+    compose_stage: ComposeStage,
+    engine_gate: EngineGate,
+    temporal: TemporalServer,
+    run: Run,
+    queue: str,
+) -> None:
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    engine_gate.delay = 0.2
+    tasks = await temporal.enqueue(queue, 60)
+    daemon.wait_for("scaling out", desired=6)
+    compose_stage.compose("up", "--detach")
+    engine_gate.delay = 0
+
+    await settle(compose_stage, 6)
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
+
+
+async def test_down_while_it_scales_out(
+    compose_stage: ComposeStage,
+    engine_gate: EngineGate,
+    temporal: TemporalServer,
+    run: Run,
+    queue: str,
+) -> None:
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    engine_gate.delay = 0.2
+    await temporal.enqueue(queue, 60)
+    daemon.wait_for("scaling out", desired=6)
+    # What was made while it looked, Compose cannot know of: it is asked twice, as people do.
+    compose_stage.compose("down", "--timeout", "1")
+    engine_gate.delay = 0
+    compose_stage.compose("down", "--timeout", "1")
+
+    daemon.wait_for("service gone")
+    for _ in range(3):
+        daemon.wait_for("tick", after=len(daemon.lines))
+    assert compose_stage.states() == []
+    await watch.recovered()
+
+
+async def test_file_changed_while_it_is_scaled_out(
+    compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
+) -> None:
+    tasks = await temporal.enqueue(queue, 30)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)}, environment={"VERSION": "old"})
+    daemon = run(compose_stage.project)
+    await settle(compose_stage, 3)
+    watch = Watch(daemon)
+
+    compose_stage.write(["worker"], {"worker": labels(queue)}, environment={"VERSION": "new"})
+    compose_stage.compose("up", "--detach")
+
+    await settle(compose_stage, 3)
+    form = "--format={{range .Config.Env}}{{println .}}{{end}}"
+    found = docker("inspect", form, *compose_stage.running("worker")).split()
+    versions = Counter(entry for entry in found if entry.startswith("VERSION="))
+    assert versions == {"VERSION=new": 3}
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
+
+
+async def test_a_replica_renamed(
+    compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
+) -> None:
+    tasks = await temporal.enqueue(queue, 30)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(compose_stage.project)
+    await settle(compose_stage, 3)
+    watch = Watch(daemon)
+
+    docker("rename", f"{compose_stage.project}-worker-2", f"{compose_stage.project}-mine")
+    docker("rm", "--force", f"{compose_stage.project}-worker-3")
+    await settle(compose_stage, 3)
+    assert f"{compose_stage.project}-mine" in compose_stage.names()
+
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
+
+
+async def test_a_replica_paused(
+    compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
+) -> None:
+    """It counts, and it goes as any other, behind its grace."""
+    tasks = await temporal.enqueue(queue, 30)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(compose_stage.project)
+    await settle(compose_stage, 3)
+    watch = Watch(daemon)
+
+    docker("pause", f"{compose_stage.project}-worker-3")
+    seen = len(daemon.lines)
+    for _ in range(3):
+        daemon.wait_for("tick", after=len(daemon.lines))
+    assert not [line for line in daemon.lines[seen:] if line["event"].startswith("scaling")]
+    assert len(compose_stage.running("worker")) == 3
+
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
+
+
+async def test_replicas_removed_while_it_scales_out(
+    compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
+) -> None:
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(compose_stage.project)
+    daemon.wait_for("tick", failed=False)
+    watch = Watch(daemon)
+
+    tasks = await temporal.enqueue(queue, 60)
+    await until_async(lambda: len(compose_stage.running("worker")) > 3, "some replicas")
+    docker("rm", "--force", *sorted(compose_stage.running("worker"))[:3])
+
+    await settle(compose_stage, 6)
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
+
+
+def updated(service: str, change: str) -> bool:
+    """Change a service; not where somebody else was faster, then the user has to ask again."""
+    done = outer().attempt("service", "update", "--detach", "--quiet", change, service)
+    assert done.returncode == 0 or "update out of sequence" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+@pytest.mark.swarm
+async def test_labels_that_change_a_hundred_times_a_minute(
+    swarm_stage: SwarmStage, temporal: TemporalServer, run: Run, queue: str
+) -> None:
+    tasks = await temporal.enqueue(queue, 30)
+    swarm_stage.up({"worker": 1}, {"worker": labels(queue, max="2")})
+    daemon = run(swarm_stage.project)
+    name = swarm_stage.name("worker")
+    await until_async(lambda: swarm_stage.desired("worker") == 2, "2 replicas")
+    watch = Watch(daemon)
+
+    for change in range(25):
+        limit = f"--label-add=temporal.max={2 + change % 2}"
+        await until_async(partial(updated, name, limit), "a change")
+        await asyncio.sleep(60 / A_MINUTE)
+    await until_async(lambda: updated(name, "--label-add=temporal.max=3"), "the last change")
+
+    until(lambda: swarm_stage.desired("worker") == len(swarm_stage.running("worker")) == 3, "3")
+    assert not [line for line in daemon.lines if line["event"] == "cannot scale"]
+    await temporal.drain(queue, tasks)
+    await until_async(lambda: len(swarm_stage.running("worker")) == 1, "1 replica")
+    await watch.recovered()
+
+
+async def test_labels_of_a_compose_service_that_change_again_and_again(
+    compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
+) -> None:
+    """Each change is a container made anew: as fast as Compose can."""
+    tasks = await temporal.enqueue(queue, 30)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue, max="2")})
+    daemon = run(compose_stage.project)
+    await settle(compose_stage, 2)
+    watch = Watch(daemon)
+
+    for change in range(8):
+        compose_stage.write(["worker"], {"worker": labels(queue, max=str(2 + change % 2))})
+        await asyncio.to_thread(compose_stage.compose, "up", "--detach", "--timeout", "0")
+
+    await settle(compose_stage, 3)
+    await temporal.drain(queue, tasks)
+    await settle(compose_stage, 1)
+    await watch.recovered()
