@@ -104,7 +104,10 @@ class Board:
 
     def services(self) -> Wire:
         """Return what the latest tick saw, for programs."""
-        return {**self._tick, "services": [entry.row for entry in self._entries.values()]}
+        services = [
+            {**entry.row, "changes": list(entry.changes)} for entry in self._entries.values()
+        ]
+        return {**self._tick, "services": services}
 
     async def follow(self, silence: timedelta) -> AsyncGenerator[Event | None]:
         """Give the whole state, then each tick's changes for ever; None after each `silence`.

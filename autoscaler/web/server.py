@@ -46,26 +46,32 @@ class Server:
         if isinstance(listener, OSError):
             self._logger.error(
                 "no status page",
-                error=f"cannot listen on {_written(self._address)} ({listener.strerror}): free it,"
+                error=f"cannot listen on {_written(self._address)} ({_why(listener)}): free it,"
                 " or set AUTOSCALER_LISTEN to another address, and start the daemon anew",
             )
             await asyncio.Event().wait()
             return
-        with listener:
-            host, port = listener.getsockname()[:2]
-            self._logger.info("listening", url=f"http://{_written(Address(host, port))}/")
-            await _Uvicorn(
-                uvicorn.Config(
-                    self._site,
-                    log_config=None,
-                    log_level=SILENT,
-                    access_log=False,
-                    lifespan="off",
-                    ws="none",
-                    server_header=False,
-                    proxy_headers=False,
-                )
-            ).serve(sockets=[listener])
+        server = _Uvicorn(
+            uvicorn.Config(
+                self._site,
+                log_config=None,
+                log_level=SILENT,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
+                proxy_headers=False,
+            )
+        )
+        server.servers = []
+        host, port = listener.getsockname()[:2]
+        self._logger.info("listening", url=f"http://{_written(Address(host, port))}/")
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            for opened in server.servers:
+                opened.close()
+            listener.close()
 
     def _listen(self) -> socket.socket | OSError:
         family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
@@ -73,6 +79,11 @@ class Server:
             return socket.create_server(self._address, family=family)
         except OSError as error:
             return error
+
+
+def _why(error: OSError) -> str:
+    # asyncio and socket put the address behind the reason, in brackets.
+    return (error.strerror or str(error)).partition(" (")[0]
 
 
 def _written(address: Address) -> str:

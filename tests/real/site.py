@@ -18,7 +18,7 @@ from autoscaler.telemetry.metrics import Metrics
 from autoscaler.web.board import About, Board
 from autoscaler.web.server import Address, Server
 from autoscaler.web.site import make_site
-from tests.real.waiting import LIMIT, free_port
+from tests.real.waiting import LIMIT, free_port, until
 
 ABOUT = About("1.2.3", "temporal", timedelta(seconds=5), timedelta(seconds=60))
 
@@ -29,8 +29,9 @@ class ServedSite:
     def __init__(self, token: str | None = None, about: About = ABOUT) -> None:
         self.port = free_port()
         self._token = None if token is None else SecretStr(token)
-        self._ticks: list[TickReport] = []
         self._about = about
+        self._log = io.StringIO()
+        self._starts = 0
         self.start()
 
     def __enter__(self) -> Self:
@@ -43,17 +44,24 @@ class ServedSite:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
+    @property
+    def log(self) -> str:
+        """What has been logged so far."""
+        return self._log.getvalue()
+
     def start(self) -> None:
         """Begin to answer, as a daemon does that has just been started: it has seen nothing."""
+        self._starts += 1
         self._metrics = Metrics()
         self._board = Board(self._about, time.monotonic)
-        logger = make_logger("critical", json=True, stream=io.StringIO())
+        logger = make_logger("info", json=True, stream=self._log)
         site = make_site(self._board, self._metrics.exposition, logger, self._token)
         self._server = Server(site, Address("127.0.0.1", self.port), logger)
         self._loop = asyncio.new_event_loop()
         self._serving = self._loop.create_task(self._server.serve())
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        until(lambda: self.log.count("listening") == self._starts, f"an answer at {self.url}")
 
     def observe(self, report: TickReport) -> None:
         """Show one tick, and return when it has been shown to everything."""
