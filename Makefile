@@ -37,8 +37,8 @@ static:
 	$(call timed,lint-imports) $(BIN)/lint-imports
 
 test: static ## every test there is, on a real engine and a real Temporal server
-	@$(SETUP) browser
-	@$(SETUP) prometheus
+	@$(SETUP) browser || [ "$$CI" != true ]
+	@$(SETUP) prometheus || [ "$$CI" != true ]
 	@set -e; \
 	code=0; $(SETUP) engine || code=$$?; \
 	if [ $$code = 3 ] && [ "$$CI" != true ]; then \

@@ -707,7 +707,8 @@ def prometheus() -> None:
             PROMETHEUS.mkdir(exist_ok=True)
             for name in ("prometheus", "promtool"):
                 shutil.move(folder / "package/usr/bin" / name, PROMETHEUS / name)
-    print(f"prometheus: {(query(str(PROMETHEUS / 'promtool'), '--version') or '?').splitlines()[0]}")
+    version = query(str(PROMETHEUS / "promtool"), "--version") or "promtool"
+    print(f"prometheus: {version.splitlines()[0]} is there")
 
 
 # ---------------------------------------------------------------- engines for the test matrix

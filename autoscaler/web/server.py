@@ -71,6 +71,9 @@ class Server:
         finally:
             for opened in server.servers:
                 opened.close()
+            # Changes under way may keep the daemon for a while: the streams end at once.
+            for connection in server.server_state.connections:
+                connection.transport.abort()
             listener.close()
 
     def _listen(self) -> socket.socket | OSError:

@@ -16,6 +16,7 @@ from tests.real.waiting import until
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / ".cache/axe/axe.min.js"
+BROWSER_TOOLS = ("chromium", "chromedriver")
 
 
 class Browser:
@@ -55,7 +56,7 @@ class Browser:
         )  # fmt: skip
 
     def open(self, url: str) -> None:
-        """Go to a page and forget what others have logged."""
+        """Go to a page."""
         self.driver.get(url)
 
     def find(self, selector: str) -> WebElement:

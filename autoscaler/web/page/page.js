@@ -356,7 +356,7 @@
 
   function afterTick(changed) {
     tickedAt = performance.now();
-    $("main").hidden = tick.at === null;
+    $("board").hidden = tick.at === null;
     showSummary();
     showConnections();
     if (changed) showRecent();
@@ -415,7 +415,7 @@
 
   function askForToken() {
     sessionStorage.removeItem("token");
-    $("main").hidden = true;
+    $("board").hidden = true;
     $("lock").hidden = false;
     text($("refused"), token ? "That is not the token." : "");
     text($("pulse-text"), "Locked");
