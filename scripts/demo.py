@@ -128,10 +128,11 @@ class Quickstart:
     """The quickstart as a Compose project of its own, on ports that are free."""
 
     def __init__(self) -> None:
-        self.api_port, self.temporal_port = free_ports()
+        self.api_port, self.temporal_port, self.page_port = free_ports()
         self.environment = os.environ | {
             "API_PORT": str(self.api_port),
             "TEMPORAL_PORT": str(self.temporal_port),
+            "AUTOSCALER_PORT": str(self.page_port),
         }
 
     def compose(self, *arguments: str, limit: float, shown: bool = False) -> str:
@@ -167,13 +168,14 @@ class Quickstart:
         return self.compose("logs", *options, "autoscaler", limit=CALL_LIMIT)
 
 
-def free_ports() -> tuple[int, int]:
-    """Return two ports of the loopback interface that nothing uses."""
+def free_ports() -> tuple[int, int, int]:
+    """Return three ports of the loopback interface that nothing uses."""
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.create_server(("127.0.0.1", 0)) as two,
+        socket.create_server(("127.0.0.1", 0)) as three,
     ):
-        return one.getsockname()[1], other.getsockname()[1]
+        return one.getsockname()[1], two.getsockname()[1], three.getsockname()[1]
 
 
 # ------------------------------------------------------------------------------ documents
@@ -411,7 +413,8 @@ async def run(quickstart: Quickstart, bounds: Bounds) -> Table:
     if before != bounds.fewest:
         raise Failure(f"it should begin with {bounds.fewest} replicas, not with {before}")
 
-    console.print(f"\nUploading {DOCUMENTS} documents. Times count from here.")
+    console.print(f"\nThe status page is at http://127.0.0.1:{quickstart.page_port}")
+    console.print(f"Uploading {DOCUMENTS} documents. Times count from here.")
     uploads = asyncio.create_task(upload_all(quickstart.api_port))
     try:
         with display() as show:
@@ -458,7 +461,8 @@ def started(quickstart: Quickstart) -> Iterator[None]:
         if os.environ.get("KEEP") == "1":
             console.print(
                 f"\nKept, as KEEP=1 asks for: the API is at 127.0.0.1:{quickstart.api_port},"
-                f" Temporal at 127.0.0.1:{quickstart.temporal_port}. To remove everything:"
+                f" Temporal at 127.0.0.1:{quickstart.temporal_port}, the status page at"
+                f" http://127.0.0.1:{quickstart.page_port}. To remove everything:"
                 f"\n  docker compose -p {PROJECT} down --volumes"
             )
         else:
