@@ -17,7 +17,7 @@ DEMO_TESTS := tests/e2e/test_demo.py
 # Prefix of a command: prints how long it took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix demo constraints clean
+.PHONY: help setup check static test test-matrix demo pictures constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,11 @@ test-matrix: ## our replicas under other engines and versions of Compose, and a 
 
 demo: setup ## the quickstart under load: 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
+
+pictures: ## draw the pictures in README and docs anew
+	@$(SETUP) venv
+	@$(SETUP) browser
+	@$(BIN)/python -m scripts.pictures
 
 constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints

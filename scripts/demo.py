@@ -3,7 +3,8 @@
 Starts compose/quickstart under a project name of its own, uploads the documents through its API,
 watches the backlog and the replicas go up and down again, and sums up. Exits with 0 only when the
 replicas went from the fewest to the most and back and every document was processed. Removes what
-it started unless KEEP=1 is set. `make demo` makes sure of everything it needs first.
+it started unless KEEP=1 is set. With RECORD=FILE what was seen is written there as JSON; the
+picture in the README is drawn from such a file. `make demo` makes sure of all it needs first.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class Quickstart:
         self.environment = os.environ | {
             "API_PORT": str(self.api_port),
             "TEMPORAL_PORT": str(self.temporal_port),
-            "AUTOSCALER_PORT": str(self.page_port),
+            "PAGE_PORT": str(self.page_port),
         }
 
     def compose(self, *arguments: str, limit: float, shown: bool = False) -> str:
@@ -442,8 +443,21 @@ async def run(quickstart: Quickstart, bounds: Bounds) -> Table:
             f"the replicas should have stayed within {bounds.fewest} and {bounds.most},"
             f" but went from {min(counts)} to {max(counts)}"
         )
+    record = os.environ.get("RECORD")
+    if record:
+        await asyncio.to_thread(write_record, Path(record), watch.samples)
     failed = await count_failed_attempts(client)
     return summary(watch.samples, risen, drained, settled, failed)
+
+
+def write_record(file: Path, samples: Sequence[Sample]) -> None:
+    """Write the samples as JSON, one a line, so that a change of them can be read."""
+    rows = [
+        {"at": round(one.at, 1), "backlog": one.backlog, "replicas": one.replicas}
+        for one in samples
+    ]
+    text = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    file.write_text(f"[\n{text}\n]\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
