@@ -82,6 +82,16 @@ def test_is_healthy_while_its_loop_ticks(start: Start, listen: str) -> None:
     container = start(f"--volume={SOCKET}:{SOCKET}", f"--env=AUTOSCALER_LISTEN={listen}")
 
     until(lambda: health(container) == "healthy", "a healthy container")
+    # Style and script have come along into the image, and so has the terminal's view.
+    page = docker(
+        "exec", container, "python", "-c",
+        "import os; from urllib.request import urlopen;"
+        " port = os.environ['AUTOSCALER_LISTEN'].rpartition(':')[2];"
+        " print(urlopen(f'http://127.0.0.1:{port}/').read().decode())",
+    )  # fmt: skip
+    assert "IntersectionObserver" in page
+    assert "prefers-color-scheme" in page
+    assert "No service carries a label" in docker("exec", container, "autoscaler", "status")
 
 
 def test_is_unhealthy_when_nothing_answers(start: Start) -> None:
