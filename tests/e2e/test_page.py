@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -14,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import RunDaemon, labels
 from tests.real.browser import Browser
-from tests.real.daemon import environment
+from tests.real.daemon import autoscaler
 from tests.real.stages import ComposeStage
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import until, until_async
@@ -36,15 +34,7 @@ def get(url: str, **headers: str) -> tuple[int, str]:
 def status(folder: Path, url: str) -> str:
     """Run `autoscaler status` beside a daemon, and return what it prints."""
     settings = {"AUTOSCALER_LISTEN": url.removeprefix("http://").rstrip("/"), "COLUMNS": "200"}
-    done = subprocess.run(
-        [sys.executable, "-m", "autoscaler", "status"],
-        cwd=folder,
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = autoscaler(folder, "status", **settings)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

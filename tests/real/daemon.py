@@ -29,6 +29,19 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**clean, **settings}
 
 
+def autoscaler(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end, with these settings and no others."""
+    return subprocess.run(
+        [sys.executable, "-m", "autoscaler", *arguments],
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 class DaemonProcess:
     """Starts the daemon, reads its JSON lines, ends it."""
 

@@ -11,6 +11,7 @@
 
   const $ = (id) => document.getElementById(id);
   const count = new Intl.NumberFormat("en");
+  const byName = new Intl.Collator("en", { numeric: true });
   const services = new Map();   // key -> what the daemon says of a service
   const cards = new Map();      // key -> its parts in the document
   let daemon = null;            // what does not change while it runs
@@ -223,10 +224,8 @@
   // ---------------------------------------------------------------- the rest of the page
 
   function arrange() {
-    const order = [...services.keys()].sort((a, b) => {
-      const [one, other] = [services.get(a).service, services.get(b).service];
-      return one < other ? -1 : one > other ? 1 : a < b ? -1 : 1;
-    });
+    const order = [...services.keys()].sort((a, b) =>
+      byName.compare(services.get(a).service, services.get(b).service) || (a < b ? -1 : 1));
     $("cards").replaceChildren(...order.map((key) => cards.get(key).root));
   }
 
