@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 
 from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,8 +52,7 @@ class Gate:
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
         if self._token is None:
-            host = Request(scope).url.hostname or ""
-            if _is_near(host):
+            if _is_near(headers.get("host", "")):
                 return None
             return JSONResponse(
                 {
@@ -80,8 +78,11 @@ class Gate:
 
 
 def _is_near(host: str) -> bool:
+    """Whether a Host header is none that a page of the internet could come with."""
+    bracketed = host.startswith("[")
+    name = host[1:].partition("]")[0] if bracketed else host.partition(":")[0]
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(name)
     except ValueError:
-        return bool(host) and "." not in host.rstrip(".")
+        return not bracketed and bool(name) and "." not in name.rstrip(".")
     return True

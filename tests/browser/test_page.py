@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,7 +74,7 @@ class TestEmpty:
         assert browser.run("return window.copied").startswith("services:\n  worker:\n    labels:\n")
 
     def test_they_carry_the_prefix_of_the_settings(self, browser: Browser) -> None:
-        about = type(ABOUT)("1", "acme.io", ABOUT.poll_interval, ABOUT.stalled_after)
+        about = replace(ABOUT, prefix="acme.io")
         with ServedSite(about=about) as served:
             browser.open(served.url)
             show(served)
@@ -224,8 +225,21 @@ class TestTrouble:
         assert browser.text("#banners") == ""
         assert unreloaded(browser)
 
+    def test_a_daemon_of_another_version_brings_its_own_page(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, service())
+        browser.shows("Steady", card("shop/worker"))
+        browser.run("window.mark = 1")
+        site.stop()
+        site.about = replace(ABOUT, version="9.9.9")
+        site.start()
+        show(site, service())
+        browser.shows("9.9.9", "#version")
+        assert not unreloaded(browser)
+
     def test_a_loop_that_ticks_no_more_is_said(self, browser: Browser) -> None:
-        about = type(ABOUT)("1", "temporal", ABOUT.poll_interval, timedelta(seconds=1))
+        about = replace(ABOUT, stalled_after=timedelta(seconds=1))
         with ServedSite(about=about) as served:
             browser.open(served.url)
             show(served, service())

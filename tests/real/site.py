@@ -29,7 +29,7 @@ class ServedSite:
     def __init__(self, token: str | None = None, about: About = ABOUT) -> None:
         self.port = free_port()
         self._token = None if token is None else SecretStr(token)
-        self._about = about
+        self.about = about
         self._log = io.StringIO()
         self._starts = 0
         self.start()
@@ -53,7 +53,7 @@ class ServedSite:
         """Begin to answer, as a daemon does that has just been started: it has seen nothing."""
         self._starts += 1
         self._metrics = Metrics()
-        self._board = Board(self._about, time.monotonic)
+        self._board = Board(self.about, time.monotonic)
         logger = make_logger("info", json=True, stream=self._log)
         site = make_site(self._board, self._metrics.exposition, logger, self._token)
         self._server = Server(site, Address("127.0.0.1", self.port), logger)

@@ -312,6 +312,7 @@
   // ---------------------------------------------------------------- what comes in
 
   function onState(data) {
+    if (daemon && daemon.version !== data.about.version) return location.reload();
     daemon = data.about;
     text($("version"), daemon.version);
     for (const node of document.querySelectorAll(".prefix")) text(node, daemon.prefix);

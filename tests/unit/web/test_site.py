@@ -6,14 +6,15 @@ import http.client
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from autoscaler.web.site import Page
 from tests.fakes.reports import integration, service, tick
-from tests.real.site import ServedSite
+from tests.real.site import ABOUT, ServedSite
 
 TOKEN = "correct-horse-battery-staple"
 PATHS = ("/", "/api/services", "/api/stream", "/metrics", "/healthz", "/readyz")
@@ -92,6 +93,13 @@ class TestPaths:
         assert [ask(site, path).status for path in OPEN] == [200, 200]
         with ServedSite() as new:
             assert [ask(new, path).status for path in OPEN] == [200, 503]
+
+    def test_a_loop_that_ticks_no_more_is_unhealthy(self) -> None:
+        about = replace(ABOUT, stalled_after=timedelta())
+        with ServedSite(about=about) as served:
+            served.observe(tick())
+            assert [ask(served, path).status for path in OPEN] == [503, 503]
+            assert ask(served, "/api/services").status == 200
 
     def test_an_unknown_path_is_404_in_json(self, site: ServedSite) -> None:
         answer = ask(site, "/nowhere")
@@ -226,7 +234,18 @@ class TestNames:
     def test_what_is_near_is_answered(self, site: ServedSite, host: str) -> None:
         assert ask(site, "/api/services", host=host).status == 200
 
-    @pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.nip.example"])
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "evil.example",
+            "evil.example:8080",
+            "127.0.0.1.nip.example",
+            "evil.example.",
+            "[",
+            "[x]",
+            "",
+        ],
+    )
     def test_a_page_of_the_internet_under_our_address_is_not(
         self, site: ServedSite, host: str
     ) -> None:
