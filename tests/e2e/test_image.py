@@ -99,7 +99,7 @@ def test_is_unhealthy_when_nothing_answers(start: Start) -> None:
     container = start(f"--volume={SOCKET}:{SOCKET}", "--health-interval=1s", "--health-retries=1")
     until(lambda: health(container) == "healthy", "a healthy container")
 
-    docker("exec", container, "kill", "-STOP", "1")
+    docker("kill", "--signal=STOP", container)
 
     until(lambda: health(container) == "unhealthy", "an unhealthy container")
 
