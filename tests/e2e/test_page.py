@@ -75,6 +75,7 @@ async def test_the_page_follows_a_stack_that_scales_without_a_reload(  # noqa: P
     assert browser.errors() == []
 
     assert daemon.terminate() == 0
+    assert "Traceback" not in daemon.text
     browser.shows("The daemon does not answer", "#banners")
 
 
