@@ -136,26 +136,34 @@ def _connections(integrations: list[Wire], now: datetime) -> Table:
 
 
 def _services(services: list[Wire], now: datetime) -> Table:
-    table = Table("service", "queue", "backlog", "oldest", "replicas", "bounds", "busy", "why")
+    table = Table("service", "queue", "backlog", "replicas", "why")
     for one in services:
         table.add_row(
             one["service"],
             ", ".join(one["queues"]),
-            "unknown" if one["backlog"] is None else f"{one['backlog']:,}",
-            format_duration(timedelta(seconds=one["age"])) if one["backlog"] else "",
+            _backlog(one),
             _replicas(one),
-            "" if one["max"] is None else f"{one['min']}-{one['max']}",
-            "" if one["busy"] is None else f"{one['busy']}",
             Text("\n").join(_why(one, now)),
         )
     return table
 
 
+def _backlog(one: Wire) -> str:
+    if one["backlog"] is None:
+        return "unknown"
+    oldest = f"\noldest {format_duration(timedelta(seconds=one['age']))}"
+    return f"{one['backlog']:,}{oldest if one['backlog'] else ''}"
+
+
 def _replicas(one: Wire) -> str:
-    now = f"{one['replicas']}"
-    if one["desired"] != one["replicas"]:
-        now = f"{now} -> {one['desired']}"
-    return f"{now} (+{one['draining']} draining)" if one["draining"] else now
+    moving = one["desired"] != one["replicas"]
+    now = f"{one['replicas']} -> {one['desired']}" if moving else f"{one['replicas']}"
+    notes = [] if one["max"] is None else [f"{one['min']}-{one['max']}"]
+    if one["busy"] is not None:
+        notes.append(f"{one['busy']} busy")
+    if one["draining"]:
+        notes.append(f"{one['draining']} draining")
+    return "\n".join([now, *([", ".join(notes)] if notes else [])])
 
 
 def _why(one: Wire, now: datetime) -> list[Text]:
