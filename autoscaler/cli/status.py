@@ -58,15 +58,18 @@ def status(
 
 def _watch(settings: Settings, console: Console) -> None:
     """Look again and again; a daemon that is lost may come back."""
-    shown: RenderableType = ""
+    seen: Wire | None = None
     try:
-        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        with Live(console=console, auto_refresh=False) as live:
             while True:
+                parts: list[RenderableType] = []
                 try:
-                    shown = picture(ask(settings), datetime.now(UTC))
-                    live.update(shown, refresh=True)
+                    seen = ask(settings)
                 except NoAnswer as error:
-                    live.update(Group(Text(f"lost: {error}", "red"), shown), refresh=True)
+                    parts.append(Text(f"lost: {error}", "red"))
+                if seen is not None:
+                    parts.append(picture(seen, datetime.now(UTC)))
+                live.update(Group(*parts), refresh=True)
                 time.sleep(EVERY)
     except KeyboardInterrupt:
         return
@@ -89,8 +92,9 @@ def ask(settings: Settings) -> Wire:
             seen: Wire = json.loads(body)
             return seen
     except (OSError, http.client.HTTPException, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise NoAnswer(
-            f"no daemon answers at {address} ({error}): check that `autoscaler run` runs here,"
+            f"no daemon answers at {address} ({why}): check that `autoscaler run` runs here,"
             " with the same AUTOSCALER_LISTEN"
         ) from error
     finally:
