@@ -372,8 +372,8 @@ class ScalingSpec(BaseModel):
         fields = {f"{prefix}.{label.name}": name for name, label, _ in _fields()}
         given = scaling_labels(labels, prefix)
         problems = [
-            f"{key} is not a label{_nearest(key, fields, prefix)}"
-            for key in given
+            f"{key}={value!r} is not a label{_nearest(key, fields, prefix)}"
+            for key, value in given.items()
             if key not in fields
         ]
         try:

@@ -20,7 +20,7 @@ from autoscaler.orchestrators.tasks import container_of, in_turn
 from autoscaler.ports import LastLook
 
 PICK_LOOKS, PICK_PAUSE = 20, 0.1
-"""How often it is looked, and with what pause in seconds, what has become of tasks."""
+"""How often, and with what pause in seconds, it is looked what the Swarm has made of a change."""
 _NANO = 1_000_000_000
 
 STACK = "com.docker.stack.namespace"
@@ -150,17 +150,17 @@ class SwarmOrchestrator:
         grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
         seconds = DEFAULT_GRACE if grace is None else grace // _NANO
         await self._engine.stop(container_of(task), seconds)
-        members = await self._members_without(replica, action.service)
+        members = await self._members_without(action.service, replica.id)
         known = await last_look(members)
         if known is not None and to_stop(members, known, 1).in_turn:
             await self._set(action.service, action.current, action.current - 1)
         return [replica.id]
 
-    async def _members_without(self, ended: Replica, service: ServiceId) -> Sequence[Replica]:
-        """Return the replicas once the manager has heard that a task has ended, soon at least."""
+    async def _members_without(self, service: ServiceId, task: str) -> Sequence[Replica]:
+        """Return the members once the manager has seen that a task has ended."""
         members = await self.members(service)
         for _ in range(PICK_LOOKS):
-            if all(replica.id != ended.id for replica in members):
+            if all(member.id != task for member in members):
                 break
             await asyncio.sleep(PICK_PAUSE)
             members = await self.members(service)

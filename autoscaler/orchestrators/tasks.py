@@ -16,6 +16,7 @@ from autoscaler.core.model import Replica
 Json = dict[str, Any]
 
 _SHORT_ID = 12
+_BEFORE_START = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready")
 _COUNT = ("ready", "running")
 """Desired states of tasks that are one of the replicas, or about to be."""
 
@@ -68,7 +69,7 @@ def _replica(task: Json, node: str) -> Replica:
         id=task["ID"],
         host=container[:_SHORT_ID] if container and not _has_a_name(task) else None,
         choosable=task.get("NodeID") == node and is_running(task) and _is_restarted(task),
-        started=bool(container),
+        started=task["Status"]["State"] not in _BEFORE_START,
     )
 
 

@@ -415,9 +415,11 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         pytest.param("temporal.build_id", "temporal.build-id", id="another-underscore"),
     ],
 )
-def test_an_unknown_label_comes_with_the_nearest_known_name(typed: str, meant: str) -> None:
+def test_an_unknown_label_comes_with_its_value_and_the_nearest_known_name(
+    typed: str, meant: str
+) -> None:
     (problem,) = problems({"temporal.queue": "orders", typed: "5"})
-    assert problem == f"{typed} is not a label, the nearest is {meant}"
+    assert problem == f"{typed}='5' is not a label, the nearest is {meant}"
 
 
 def test_labels_of_others_are_ignored() -> None:
@@ -432,7 +434,7 @@ def test_another_prefix_reads_its_own_labels_only() -> None:
 
 def test_problems_are_told_under_the_prefix_in_use() -> None:
     named = problems({"acme.maxi": "3"}, "acme")
-    assert named[0] == "acme.maxi is not a label, the nearest is acme.max"
+    assert named[0] == "acme.maxi='3' is not a label, the nearest is acme.max"
     assert named[1].startswith("acme.queue is missing")
 
 
