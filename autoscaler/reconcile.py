@@ -51,6 +51,8 @@ class _Memory:
     """The change of replicas under way; it returns how many replicas it interrupted."""
     wanted: int = 0
     """Replicas that the change under way leads to."""
+    growing: bool = False
+    """Whether it adds replicas. Only failures of that kind are tried again more slowly."""
     failure: str | None = None
     """Why the last change could not be made."""
     interrupted: int = 0
@@ -75,7 +77,10 @@ class _Memory:
         self.interrupted += self.action.result() if error is None else 0
         self.action = None
         self.failure = None if error is None else describe(error)
-        self.backoff = self.backoff.succeeded() if error is None else self.backoff.failed(now)
+        if error is None:
+            self.backoff = self.backoff.succeeded()
+        elif self.growing:
+            self.backoff = self.backoff.failed(now)
 
 
 class Reconciler:
@@ -301,8 +306,8 @@ class Reconciler:
             memory.failure = None
             memory.backoff = memory.backoff.succeeded()
             return None
-        growing = decision.desired > service.replicas
-        if growing and not memory.backoff.ready(self._clock()):
+        memory.growing = decision.desired > service.replicas
+        if memory.growing and not memory.backoff.ready(self._clock()):
             return None
         action = ScalingAction(service.id, service.replicas, decision.desired, decision.reasons)
         memory.wanted = decision.desired
