@@ -155,6 +155,7 @@ def without_a_number(swarm_stage: SwarmStage, queue: str) -> Iterator[SwarmStage
         docker(
             "service", "create", "--detach", "--quiet", "--no-resolve-image",
             f"--name={swarm_stage.name(service)}", f"--mode={mode}", "--network=host",
+            "--stop-grace-period=1s",
             *(f"--label={key}={value}" for key, value in marks.items()),
             TINY_IMAGE, *(IDLE if mode == "global" else ("true",)),
         )  # fmt: skip
