@@ -269,7 +269,7 @@ class TestLabels:
         assert world.compose.replicas(good) == 2
         assert of(report, bad).desired == 30
         assert [error.split(" ")[0] for error in of(report, bad).errors] == [
-            "temporal.maxi",
+            "temporal.maxi='3'",
             "temporal.max='many'",
         ]
 
