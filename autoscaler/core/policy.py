@@ -508,8 +508,8 @@ def _stop_warnings(situation: Situation, history: History) -> Iterable[str]:
         )
     elif history.longest_task > grace:
         yield (
-            f"a task was seen to run for {format_duration(_whole(history.longest_task))}, longer"
-            f" than the stop grace of {format_duration(grace)}: raise stop_grace_period; {advice}"
+            f"a task was seen to run for longer than the stop grace of {format_duration(grace)}:"
+            f" raise stop_grace_period; {advice}"
         )
     since = history.unreported_since
     if since is not None and situation.now - since >= REPORT_WITHIN:

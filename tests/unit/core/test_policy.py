@@ -1725,7 +1725,7 @@ class TestStopWarnings:
     ) -> None:
         past = remembered(longest_task=longest)
         warning = (
-            "a task was seen to run for 31s, longer than the stop grace of 30s:"
+            "a task was seen to run for longer than the stop grace of 30s:"
             " raise stop_grace_period; see docs/graceful-shutdown.md"
         )
         assert decide(situation(past=past)).warnings == ((warning,) if warned else ())
