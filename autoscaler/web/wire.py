@@ -21,7 +21,10 @@ def service(report: ServiceReport) -> Wire:
         "queues": list(report.queues),
         "backlog": report.backlog,
         "age": None if report.age is None else seconds(report.age),
-        "parts": [_part(queue, stats) for queue, stats in sorted(report.parts.items())],
+        "parts": sorted(
+            (_part(queue, stats) for queue, stats in report.parts.items()),
+            key=lambda part: (part["queue"], part["type"]),
+        ),
         "replicas": report.replicas,
         "desired": report.desired,
         "min": report.min,
