@@ -12,7 +12,7 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.spec import QueueType
-from autoscaler.integrations.environment import EnvironmentIntegrations
+from autoscaler.integrations.order import Integrations
 from autoscaler.ports import BacklogSource
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.temporal import TemporalBacklogSource
@@ -47,9 +47,7 @@ def fake() -> Case:
 
 
 def real(temporal: TemporalServer) -> Case:
-    integrations = EnvironmentIntegrations(
-        {"default": Integration(endpoint=temporal.endpoint)}, Integration
-    )
+    integrations = Integrations({"default": Integration(endpoint=temporal.endpoint)}, Integration)
     source = TemporalBacklogSource(Connections(integrations), Clock())
     return Case(source, temporal.enqueue, task_queue(integration="unknown"))
 

@@ -13,7 +13,7 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.spec import QueueType
-from autoscaler.integrations.environment import EnvironmentIntegrations
+from autoscaler.integrations.order import Integrations
 from autoscaler.reconcile import Reconciler
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.temporal import TemporalBacklogSource
@@ -37,7 +37,7 @@ def queue() -> str:
 
 
 def source(clock: Clock | None = None, **integrations: Integration) -> TemporalBacklogSource:
-    known = EnvironmentIntegrations(integrations, Integration)
+    known = Integrations(integrations, Integration)
     return TemporalBacklogSource(Connections(known), clock or Clock())
 
 
