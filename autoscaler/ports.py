@@ -9,7 +9,7 @@ from typing import Protocol
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import QueueStats, ScalingAction, Service, TaskQueue
-from autoscaler.core.report import TickReport
+from autoscaler.core.report import IntegrationReport, TickReport
 
 
 class Orchestrator(Protocol):
@@ -55,12 +55,24 @@ class BacklogSource(Protocol):
         """Read each task queue and type once. What cannot be read comes back as the error."""
         ...
 
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Tell how each Temporal connection fared in the latest read."""
+        ...
+
 
 class IntegrationStore(Protocol):
     """Knows the named Temporal connections."""
 
     def get(self, name: str) -> Integration:
         """Return an integration; case and `-` or `_` do not matter. Raises IntegrationError."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Return the canonical names of all that were set up. Raises IntegrationError."""
+        ...
+
+    def origin(self, name: str) -> str:
+        """Say where an integration that `get` returns comes from. Raises IntegrationError."""
         ...
 
 

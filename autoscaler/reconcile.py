@@ -101,7 +101,7 @@ class Reconciler:
         self._remember(services, unseen)
         readings = await self._read(self._queues(services))
         reports = tuple(self._report(service, readings, act=act) for service in services)
-        return TickReport(self._clock(), reports, errors)
+        return TickReport(self._clock(), reports, errors, tuple(self._source.integrations()))
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -16,8 +16,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from autoscaler.core.backoff import Backoff
 from autoscaler.core.errors import BacklogUnavailable, IntegrationError
 from autoscaler.core.model import QueueStats, TaskQueue
+from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.connections import Connections, explain
+from autoscaler.sources.connections import Connections
 
 DEADLINE = timedelta(seconds=5)
 """For one call. The server answers in milliseconds; what takes longer is as good as lost."""
@@ -55,6 +56,7 @@ class TemporalBacklogSource:
         A namespace that does not answer is left alone for a while (1 s, doubling up to 30 s)
         and answers with its last error meanwhile.
         """
+        self._connections.keep({queue.integration for queue in queues})
         readings: dict[TaskQueue, Reading] = {}
         scoped: dict[Scope, list[TaskQueue]] = defaultdict(list)
         for queue in queues:
@@ -73,6 +75,13 @@ class TemporalBacklogSource:
         ):
             readings.update(answer)
         return readings
+
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Tell how each integration fared in the latest read."""
+        outcomes: dict[str, list[str | None]] = defaultdict(list)
+        for (integration, _), reader in self._scopes.items():
+            outcomes[integration].append(reader.failure)
+        return self._connections.reports(outcomes)
 
     def _scope(self, queue: TaskQueue) -> Scope:
         integration = self._connections.integration(queue.integration)
@@ -96,6 +105,11 @@ class _ScopeReader:
         self._backoff = Backoff()
         self._failure: BacklogUnavailable | None = None
         self._latest: dict[Address, tuple[datetime, QueueStats]] = {}
+
+    @property
+    def failure(self) -> str | None:
+        """Why the namespace could not be read the last time."""
+        return None if self._failure is None else str(self._failure)
 
     async def read(
         self, queues: Iterable[TaskQueue], gate: asyncio.Semaphore
@@ -155,10 +169,12 @@ class _ScopeReader:
             error = RPCError("no answer within 5 s", RPCStatusCode.DEADLINE_EXCEEDED, b"")
         if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
             tried = f"reading task queue {name!r} in namespace {self._namespace} at {endpoint}"
-            return BacklogUnavailable(explain(error, self._integration, self._namespace, tried))
+            return BacklogUnavailable(
+                self._connections.explain(error, self._integration, self._namespace, tried)
+            )
         tried = f"reading backlogs in namespace {self._namespace} at {endpoint}"
         self._failure = BacklogUnavailable(
-            explain(error, self._integration, self._namespace, tried)
+            self._connections.explain(error, self._integration, self._namespace, tried)
         )
         return self._failure
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.model import QueueStats, TaskQueue
+from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
 
 
@@ -19,6 +20,8 @@ class FakeBacklogSource:
         """The task queues of every read."""
         self.reading: asyncio.Event | None = None
         """While there is one, read waits for it."""
+        self.connections: list[IntegrationReport] = []
+        """What there is to say of the integrations."""
         self._waiting: dict[tuple[str, QueueType], int] = {}
         self._failures: dict[str, str] = {}
 
@@ -39,6 +42,10 @@ class FakeBacklogSource:
         if self.reading is not None:
             await self.reading.wait()
         return {queue: self._answer(queue) for queue in queues}
+
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Return what a test has set."""
+        return self.connections
 
     def _answer(self, queue: TaskQueue) -> QueueStats | BacklogUnavailable:
         if queue.name in self._failures:
