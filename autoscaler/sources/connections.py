@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -55,11 +56,14 @@ class Connections:
     def keep(self, names: Collection[str]) -> None:
         """Close the clients of all other integrations, and look at the credentials of these anew.
 
-        Called once for each tick. A client has no close of its own: its connection ends with
-        the last reference to it.
+        Called once for each tick.
         """
         wanted = {canonical(name) for name in names}
-        self._open = {name: open_ for name, open_ in self._open.items() if name in wanted}
+        unused = self._open.keys() - wanted
+        for name in unused:
+            del self._open[name]
+        if unused:
+            _end_connections()
         for connection in self._open.values():
             connection.current = False
 
@@ -147,6 +151,7 @@ class Connections:
             integration, credentials = self._read(name)
             if not _fits(connection, integration, credentials):
                 connection.client = await _lazy_client(name, integration, credentials)
+                _end_connections()
             else:
                 _renew(connection.client, connection.credentials, credentials)
         except IntegrationError as error:
@@ -178,6 +183,15 @@ def _renew(client: Client, before: Credentials, after: Credentials) -> None:
         client.api_key = None if after.api_key is None else after.api_key.get_secret_value()
     if before.metadata != after.metadata:
         client.rpc_metadata = after.headers()
+
+
+def _end_connections() -> None:
+    """End the connections of clients that were let go.
+
+    A client has no close of its own: its connection ends with the last reference to it, and
+    client and services refer to each other.
+    """
+    gc.collect()
 
 
 async def _lazy_client(name: str, integration: Integration, credentials: Credentials) -> Client:

@@ -115,7 +115,7 @@ async def test_what_cannot_be_read_says_what_was_tried_and_what_to_do_and_the_ot
     good = workflow_queue(queue)
     bad = {
         workflow_queue(queue, "down"): (nobody, "Connection refused", "check the endpoint"),
-        workflow_queue(queue, "encrypted"): (temporal.endpoint, "wants TLS"),
+        workflow_queue(queue, "encrypted"): (temporal.endpoint, "set TLS to off"),
         workflow_queue(queue, "missing_file"): ("/no/such/file", "check the path"),
         workflow_queue(queue, "unknown"): ("integration unknown is not known", "known: "),
         workflow_queue(queue, namespace="nowhere"): ("NOT_FOUND", "check that namespace nowhere"),

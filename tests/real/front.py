@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Self
 
 import grpc
 
-from tests.real.certificates import Authority, Pair
+from tests.real.certificates import Pair
 from tests.real.waiting import free_port
 
 
@@ -25,17 +26,22 @@ class Front(grpc.GenericRpcHandler):
         upstream: str,
         *,
         certificate: Pair | None = None,
-        clients: Authority | None = None,
+        clients: bytes | None = None,
     ) -> None:
-        """Lead to `upstream`: over TLS with a certificate, over mTLS with `clients` as well."""
+        """Lead to `upstream`: over TLS with a certificate, over mTLS with `clients` as well.
+
+        `clients` is the PEM of the authorities whose certificates may pass.
+        """
         self.keys: set[str] | None = None
         """API keys that may pass; None asks for none."""
         self.forbidden: set[str] = set()
         """Names of calls that nobody may make."""
         self.calls: list[str] = []
-        """Name of every call that came through, in order."""
+        """Name of every call that came, also of those that were refused, in order."""
         self.callers: list[bytes] = []
         """The client certificate of every call that came with one."""
+        self.peers: set[str] = set()
+        """Addresses of the connections that calls came over."""
         self.echo = False
         """Whether a refusal repeats the key, as a careless server would."""
         self.certificate = certificate
@@ -55,6 +61,14 @@ class Front(grpc.GenericRpcHandler):
     @property
     def endpoint(self) -> str:
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open now."""
+        tables = [Path("/proc/net", name).read_text() for name in ("tcp", "tcp6")]
+        rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+        here = f":{self._port:04X}"
+        return sum(local.endswith(here) and state == "01" for _, local, _, state, *_ in rows)
 
     def start(self) -> None:
         """Listen, on the same port as before, with what is set now."""
@@ -87,7 +101,7 @@ class Front(grpc.GenericRpcHandler):
         assert self.certificate is not None
         return grpc.ssl_server_certificate_configuration(
             [(self.certificate.key, self.certificate.certificate)],
-            None if self.clients is None else self.clients.certificate,
+            self.clients,
         )
 
     def _pass_on(
@@ -96,10 +110,11 @@ class Front(grpc.GenericRpcHandler):
         name = method.rpartition("/")[2]
 
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-            self._check(name, metadata, context)
             with self._lock:
                 self.calls.append(name)
                 self.callers += context.auth_context().get("x509_pem_cert", [])
+                self.peers.add(context.peer())
+            self._check(name, metadata, context)
             call = self._upstream.unary_unary(method, None, None)
             kept = [(key, value) for key, value in metadata.items() if key.startswith("client-")]
             try:
