@@ -78,8 +78,8 @@ def _never_seen(report: ServiceReport) -> Iterator[str]:
     backlog = Backlog(report.parts)
     for queue in sorted(backlog.queues - backlog.lively_queues):
         yield (
-            f"task queue {queue.name} has no worker, no backlog and nothing added of late; if that"
-            " is not because it is new, check the spelling of temporal.queue and the namespace"
+            f"task queue {queue.name!r} has no poller, no backlog and no task added of late: unless"
+            " it is new or idle, check its name and namespace, and that the workers poll it"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,23 @@ def make_logger(
         ),
     )
     return logger
+
+
+class RedactedStream(io.TextIOBase):
+    """A stream without secrets, for what does not come through the logger: tracebacks."""
+
+    def __init__(self, stream: TextIO, redactor: Redactor) -> None:
+        self._stream = stream
+        self._redactor = redactor
+
+    def write(self, text: str) -> int:
+        """Write the text without its secrets."""
+        self._stream.write(self._redactor.hide(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+        self._stream.flush()
 
 
 def _redact(redactor: Redactor, _logger: object, _method: str, event: EventDict) -> EventDict:

@@ -70,8 +70,8 @@ class TestServices:
     def test_a_queue_without_any_sign_of_life_may_be_a_slip_of_the_pen(self) -> None:
         (warning, _) = told(backlog=0, parts={task_queue("ordesr"): stats(0)})
         assert warning[0] is Outcome.WARNING
-        assert "task queue ordesr has no worker, no backlog" in warning[1]
-        assert "check the spelling" in warning[1]
+        assert "task queue 'ordesr' has no poller, no backlog" in warning[1]
+        assert "check its name and namespace" in warning[1]
 
     def test_without_any_service_it_says_how_to_add_one(self) -> None:
         (finding,) = found()

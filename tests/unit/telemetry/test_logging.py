@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import traceback
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from autoscaler.core.model import Reason, ReasonCode, ScalingAction, ServiceId
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
-from autoscaler.telemetry.logging import LogObserver, make_logger
+from autoscaler.telemetry.logging import LogObserver, RedactedStream, make_logger
 from tests.fakes.clock import START
 
 TEN = Reason(ReasonCode.BACKLOG, "100 waiting tasks at target 10: 10")
@@ -301,3 +302,11 @@ def test_no_line_shows_a_secret() -> None:
     )
     assert "planted-secret" not in stream.getvalue()
     assert stream.getvalue().count("[hidden]") >= 3
+
+
+def test_no_traceback_shows_a_secret() -> None:
+    stream, redactor = io.StringIO(), Redactor()
+    redactor.learn(SecretStr("planted-secret"))
+    error = ValueError("this is no key: planted-secret")
+    traceback.print_exception(error, file=RedactedStream(stream, redactor))
+    assert stream.getvalue().endswith("ValueError: this is no key: [hidden]\n")
