@@ -41,10 +41,7 @@ def explain(error: RPCError | RuntimeError, attempt: Attempt) -> str:
     an RPCError.
     """
     if isinstance(error, RPCError):
-        text = _plain(error.message)
-        finding = _transport(error.message, attempt) or _Finding(
-            f"{error.status.name}: {text}", _advice(error.status, attempt)
-        )
+        finding = _answered(error.status, error.message, attempt)
     else:
         finding = _connecting(str(error), attempt)
     line = f"integration {attempt.name}: {attempt.what} failed ({finding.answer})"
@@ -66,8 +63,7 @@ def _connecting(text: str, attempt: Attempt) -> _Finding:
     if refused is not None:
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", refused[1]).upper()
         if name in RPCStatusCode.__members__:
-            status = RPCStatusCode[name]
-            return _Finding(f"{name}: {_plain(refused[2])}", _advice(status, attempt))
+            return _answered(RPCStatusCode[name], refused[2], attempt)
     return _Finding(_plain(text), _UNREACHABLE)
 
 
@@ -152,25 +148,30 @@ _UNREACHABLE = (
     "check the endpoint, that Temporal runs there, and whether it wants TLS or a client certificate"
 )
 _LATE = "Temporal did not answer in time; check that it is healthy"
+_ADVICE = {
+    RPCStatusCode.UNAVAILABLE: _UNREACHABLE,
+    RPCStatusCode.UNKNOWN: _UNREACHABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED: _LATE,
+    RPCStatusCode.RESOURCE_EXHAUSTED: "Temporal refuses more calls at present;"
+    " a longer AUTOSCALER_POLL_INTERVAL asks less often",
+}
 
 
-def _advice(status: RPCStatusCode, attempt: Attempt) -> str:
-    match status:
-        case RPCStatusCode.NOT_FOUND:
-            return f"check that namespace {attempt.namespace} exists there" + _account(attempt)
-        case RPCStatusCode.UNAVAILABLE:
-            return _UNREACHABLE
-        case RPCStatusCode.CANCELLED | RPCStatusCode.DEADLINE_EXCEEDED:
-            return _LATE
-        case RPCStatusCode.UNAUTHENTICATED | RPCStatusCode.PERMISSION_DENIED:
-            return _credential(attempt) + _cloud(attempt) + _account(attempt)
-        case RPCStatusCode.RESOURCE_EXHAUSTED:
-            return (
-                "Temporal refuses more calls at present;"
-                " a longer AUTOSCALER_POLL_INTERVAL asks less often"
-            )
-        case _:
-            return ""
+def _answered(status: RPCStatusCode, message: str, attempt: Attempt) -> _Finding:
+    if "InvalidCertificate" in message:
+        return _refused_certificate(message, attempt)
+    return _Finding(f"{status.name}: {_plain(message)}", _advice(status, message, attempt))
+
+
+def _advice(status: RPCStatusCode, message: str, attempt: Attempt) -> str:
+    if status is RPCStatusCode.NOT_FOUND:
+        return f"check that namespace {attempt.namespace} exists there" + _account(attempt)
+    if status in {RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED}:
+        return _credential(attempt) + _cloud(attempt) + _account(attempt)
+    if status is RPCStatusCode.CANCELLED:
+        # Otherwise the server went away in the middle of the call.
+        return _LATE if "timeout" in message.lower() else _UNREACHABLE
+    return _ADVICE.get(status, "")
 
 
 def _credential(attempt: Attempt) -> str:

@@ -35,7 +35,8 @@ def line(
     [
         (RPCStatusCode.NOT_FOUND, "check that namespace shop exists there"),
         (RPCStatusCode.UNAVAILABLE, "check the endpoint"),
-        (RPCStatusCode.CANCELLED, "did not answer in time"),
+        (RPCStatusCode.CANCELLED, "check the endpoint, that Temporal runs there"),
+        (RPCStatusCode.UNKNOWN, "check the endpoint, that Temporal runs there"),
         (RPCStatusCode.DEADLINE_EXCEEDED, "did not answer in time"),
         (RPCStatusCode.UNAUTHENTICATED, "check the API key of integration prod"),
         (RPCStatusCode.PERMISSION_DENIED, "that it may read namespace shop"),
@@ -46,6 +47,11 @@ def test_each_answer_comes_with_what_to_do(status: RPCStatusCode, hint: str) -> 
     head, _, advice = line(RPCError("so it is", status, b""), api_key="key").partition("; ")
     assert head == f"integration prod: reading failed ({status.name}: so it is)"
     assert hint in advice
+
+
+def test_a_server_that_hangs_is_told_from_one_that_went_away() -> None:
+    error = RPCError("Timeout expired", RPCStatusCode.CANCELLED, b"")
+    assert "did not answer in time" in line(error)
 
 
 def test_an_answer_nobody_knows_a_remedy_for_stands_alone() -> None:
