@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from tests.e2e.conftest import RunDaemon, labels
 from tests.real.certificates import Authority
 from tests.real.daemon import DaemonProcess, environment
-from tests.real.front import Front
+from tests.real.front import Front, FrontProcess
 from tests.real.stages import ComposeStage
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import until
@@ -28,13 +28,14 @@ OTHER = Authority("Another authority")
 
 
 @pytest.fixture
-def front(temporal: TemporalServer) -> Iterator[Front]:
+def front(temporal: TemporalServer, front_process: FrontProcess) -> Iterator[Front]:
     """A way to Temporal that wants a client certificate and an API key."""
-    with Front(
+    opened = front_process.Front(
         temporal.endpoint, certificate=AUTHORITY.server(), clients=AUTHORITY.certificate
-    ) as open_:
-        open_.keys = {"first-key"}
-        yield open_
+    )
+    opened.keys = {"first-key"}
+    yield opened
+    opened.close()
 
 
 def variables(name: str, **parts: object) -> dict[str, str]:

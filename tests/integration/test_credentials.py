@@ -25,7 +25,7 @@ from autoscaler.sources.temporal import TemporalBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.real.certificates import HOST, Authority, Pair, self_signed
-from tests.real.front import Front
+from tests.real.front import Front, FrontProcess
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import until_async
 
@@ -99,17 +99,19 @@ class World:
 
 
 @pytest.fixture
-def open_front(temporal: TemporalServer) -> Iterator[Callable[..., Front]]:
+def open_front(
+    temporal: TemporalServer, front_process: FrontProcess
+) -> Iterator[Callable[..., Front]]:
     """Open fronts of the shared server that are closed with the test."""
     fronts: list[Front] = []
 
     def open_(**options: Any) -> Front:
-        fronts.append(Front(temporal.endpoint, **options))
+        fronts.append(front_process.Front(temporal.endpoint, **options))
         return fronts[-1]
 
     yield open_
     for front in fronts:
-        front.__exit__()
+        front.close()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """What stands before Temporal where it is reached from outside: TLS, certificates, API keys.
 
 Temporal's development server can do none of this itself, so a gRPC server in front of it does,
-and passes on what may pass.
+and passes on what may pass. It has a process of its own: gRPC's threads and the processes that
+tests start do not go together.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.managers import BaseManager, NamespaceProxy
 from pathlib import Path
-from typing import Self
 
 import grpc
 
@@ -51,10 +53,8 @@ class Front(grpc.GenericRpcHandler):
         self._port = free_port()
         self.start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End all of it."""
         self.stop()
         self._upstream.close()
 
@@ -133,3 +133,28 @@ class Front(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.UNAUTHENTICATED, f"Request unauthorized{repeated}.")
         if name in self.forbidden:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "Request unauthorized.")
+
+
+class FrontProxy(NamespaceProxy):
+    """A front in the other process; what is read of it is a copy."""
+
+    _exposed_ = ("__getattribute__", "__setattr__", "start", "stop", "close")
+
+    def start(self) -> None:
+        self._callmethod("start")
+
+    def stop(self) -> None:
+        self._callmethod("stop")
+
+    def close(self) -> None:
+        self._callmethod("close")
+
+
+class FrontProcess(BaseManager):
+    """The process that all fronts of a session are in: `process.Front(...)` opens one."""
+
+    def __init__(self) -> None:
+        super().__init__(ctx=get_context("spawn"))
+
+
+FrontProcess.register("Front", Front, FrontProxy)
