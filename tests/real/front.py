@@ -44,6 +44,8 @@ class Front(grpc.GenericRpcHandler):
         """The client certificate of every call that came with one."""
         self.peers: set[str] = set()
         """Addresses of the connections that calls came over."""
+        self.passed: set[str] = set()
+        """API keys that calls passed with."""
         self.echo = False
         """Whether a refusal repeats the key, as a careless server would."""
         self.certificate = certificate
@@ -131,6 +133,7 @@ class Front(grpc.GenericRpcHandler):
         if self.keys is not None and given not in self.keys:
             repeated = f": {given}" if self.echo else ""
             context.abort(grpc.StatusCode.UNAUTHENTICATED, f"Request unauthorized{repeated}.")
+        self.passed.add(given)
         if name in self.forbidden:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "Request unauthorized.")
 
