@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from autoscaler.core.findings import Finding
+from autoscaler.core.integration import Integration
+from autoscaler.core.redaction import Redactor
 from autoscaler.daemon import Daemon
-from autoscaler.integrations.environment import EnvironmentIntegrations
+from autoscaler.integrations.order import Integrations
+from autoscaler.integrations.store import EncryptedStore
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.events import EngineEvents
+from autoscaler.orchestrators.examination import examine_engine
 from autoscaler.orchestrators.swarm import SwarmOrchestrator
 from autoscaler.ports import Orchestrator, Watcher
 from autoscaler.reconcile import Reconciler
 from autoscaler.settings import LogFormat, OrchestratorChoice, Settings
 from autoscaler.sources.connections import Connections
+from autoscaler.sources.credentials import Credentials
 from autoscaler.sources.environment import temporal_environment
+from autoscaler.sources.examination import IntegrationExaminer
 from autoscaler.sources.temporal import TemporalBacklogSource
 from autoscaler.telemetry.logging import LogObserver, make_logger
 
@@ -29,21 +36,46 @@ class App:
     settings: Settings
     reconciler: Reconciler
     watcher: Watcher
+    engine: Engine
+    orchestrators: Sequence[Orchestrator]
+    integrations: Integrations
+    store: EncryptedStore
+    connections: Connections
+    redactor: Redactor
+    clock: Callable[[], datetime]
 
     def daemon(self) -> Daemon:
         """Make the loop that `autoscaler run` runs, with its observers."""
         return Daemon(
             self.reconciler,
-            [_log_observer(self.settings)],
+            [_log_observer(self.settings, self.redactor)],
             poll_interval=self.settings.poll_interval,
             watcher=self.watcher,
         )
+
+    async def examine_engine(self) -> Sequence[Finding]:
+        """Say what is right and wrong with the engine."""
+        return await examine_engine(self.engine)
+
+    async def examine_integrations(self, names: Iterable[str]) -> Sequence[Finding]:
+        """Say what is right and wrong with integrations, by calling their servers."""
+        examiner = IntegrationExaminer(self.integrations, self.connections, self.clock)
+        return await examiner.examine(names)
+
+    def check_credentials(self, name: str, integration: Integration) -> None:
+        """Check credentials as far as that goes without a server. Raises IntegrationError."""
+        Credentials.read(name, integration)
 
 
 def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> App:
     """Put the process together; nothing is connected before the first tick."""
     engine = Engine()
-    integrations = EnvironmentIntegrations(settings.integrations, temporal_environment)
+    redactor = Redactor()
+    redactor.learn(settings.encryption_key)
+    store = EncryptedStore(settings.store, settings.encryption_key, settings.encryption_key_file)
+    integrations = Integrations(
+        settings.integrations, temporal_environment, origins=settings.origins, store=store
+    )
     orchestrators: list[Orchestrator] = []
     listeners = []
     choice = set(settings.orchestrators)
@@ -62,21 +94,30 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
             required=OrchestratorChoice.SWARM in choice,
         )
         orchestrators.append(swarm)
+    connections = Connections(integrations, redactor=redactor, clock=clock)
+    reconciler = Reconciler(
+        orchestrators,
+        TemporalBacklogSource(connections, clock),
+        clock=clock,
+        prefix=settings.label_prefix,
+        dry_run=settings.dry_run,
+    )
     return App(
         settings,
-        Reconciler(
-            orchestrators,
-            TemporalBacklogSource(Connections(integrations), clock),
-            clock=clock,
-            prefix=settings.label_prefix,
-            dry_run=settings.dry_run,
-        ),
+        reconciler,
         EngineEvents(engine, clock, listeners),
+        engine,
+        orchestrators,
+        integrations,
+        store,
+        connections,
+        redactor,
+        clock,
     )
 
 
-def _log_observer(settings: Settings) -> LogObserver:
+def _log_observer(settings: Settings, redactor: Redactor) -> LogObserver:
     json = settings.log_format is LogFormat.JSON or (
         settings.log_format is LogFormat.AUTO and not sys.stdout.isatty()
     )
-    return LogObserver(make_logger(settings.log_level, json=json))
+    return LogObserver(make_logger(settings.log_level, json=json, redactor=redactor))

@@ -117,7 +117,7 @@ class Reconciler:
         reports = await asyncio.gather(
             *(self._report(service, readings, act=act) for service in services)
         )
-        return TickReport(self._clock(), tuple(reports), errors)
+        return TickReport(self._clock(), tuple(reports), errors, tuple(self._source.integrations()))
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.front import FrontProcess
 from tests.real.stages import ComposeStage, Stage, SwarmStage, docker
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import until
@@ -39,6 +40,13 @@ def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
     server = TemporalServer(tmp_path)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def front_process() -> Iterator[FrontProcess]:
+    """The process for fronts of the server: TLS, certificates, API keys."""
+    with FrontProcess() as process:
+        yield process
 
 
 @pytest.fixture(scope="session")
