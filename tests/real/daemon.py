@@ -54,7 +54,10 @@ class DaemonProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "autoscaler", "run"],
             cwd=folder,
-            env=environment({"AUTOSCALER_LOG_LEVEL": "debug", **settings}),
+            # Any free port, as many of them run side by side; `listening` says which.
+            env=environment(
+                {"AUTOSCALER_LOG_LEVEL": "debug", "AUTOSCALER_LISTEN": "127.0.0.1:0", **settings}
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -94,6 +97,11 @@ class DaemonProcess:
             line = found()
         assert seen and line, f"no line {event} {fields} in:\n{self.text}"  # noqa: PT018
         return line
+
+    @property
+    def url(self) -> str:
+        """Where its status page is."""
+        return str(self.wait_for("listening")["url"])
 
     def reads(self, start: int, end: Line) -> int:
         """Count how often backlogs were read after line `start`, up to the tick of `end`.
