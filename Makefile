@@ -91,8 +91,9 @@ constraints: ## pin the newest versions of all packages in constraints.txt
 clean: ## remove .venv, .cache and the project's images, and stop the engine started by the set-up
 	-docker image rm --force $(IMAGES)
 	-docker image prune --force --filter '$(TITLE)=temporal-docker-autoscaler'
-	-docker image ls --quiet --filter '$(TITLE)=Stand-in for python:3.13-slim' \
-		| xargs -r docker image rm --force
+	-for image in python:3.13-slim haproxy:3.0; do \
+		docker image ls --quiet --filter "$(TITLE)=Stand-in for $$image"; \
+	done | xargs -r docker image rm --force
 	$(SETUP) stop-engine
 	rm -rf .venv .cache
 	-find "$${DOCKER_CONFIG:-$$HOME/.docker}/cli-plugins" -name docker-compose -xtype l -delete

@@ -19,7 +19,7 @@ from autoscaler.core.model import (
     Worker,
     WorkerQuery,
 )
-from autoscaler.core.report import TickReport
+from autoscaler.core.report import IntegrationReport, TickReport
 
 LastLook = Callable[[Sequence[Replica]], Awaitable[Mapping[str, Standing] | None]]
 """Says what is known of replicas right now, by their ids; None where nobody reports and any may
@@ -84,12 +84,24 @@ class BacklogSource(Protocol):
         """
         ...
 
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Tell how each Temporal connection fared in the latest read."""
+        ...
+
 
 class IntegrationStore(Protocol):
     """Knows the named Temporal connections."""
 
     def get(self, name: str) -> Integration:
         """Return an integration; case and `-` or `_` do not matter. Raises IntegrationError."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Return the canonical names of all that were set up. Raises IntegrationError."""
+        ...
+
+    def origin(self, name: str) -> str:
+        """Say where an integration that `get` returns comes from. Raises IntegrationError."""
         ...
 
 

@@ -119,7 +119,8 @@ class Reconciler:
             *(self._report(service, readings, act=act) for service in services)
         )
         at = self._clock()
-        return TickReport(at, tuple(reports), errors, took=at - began)
+        integrations = tuple(self._source.integrations())
+        return TickReport(at, tuple(reports), errors, integrations, took=at - began)
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""

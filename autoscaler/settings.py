@@ -16,9 +16,11 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -38,6 +40,7 @@ PREFIX = "AUTOSCALER_"
 SECRETS_DIR = Path("/run/secrets")
 """Where Docker mounts secrets: a file named like a variable sets it."""
 DOTENV = Path(".env")
+STORE = Path("/var/lib/autoscaler/integrations")
 
 SHORTEST_POLL = timedelta(seconds=1)
 LONGEST_POLL = timedelta(minutes=10)
@@ -87,6 +90,11 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _none_if_empty(value: object) -> object:
+    # Compose turns a variable that is not set into an empty one.
+    return None if value == "" else value
+
+
 def _poll_interval(value: timedelta) -> timedelta:
     if not SHORTEST_POLL <= value <= LONGEST_POLL:
         raise ValueError(
@@ -129,6 +137,7 @@ class Settings(BaseSettings):
         extra="ignore",  # other programs' variables; unknown ones of ours are found by load()
         frozen=True,
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # a traceback must not show what may be a secret
     )
 
     poll_interval: Annotated[Duration, AfterValidator(_poll_interval)] = timedelta(seconds=5)
@@ -170,6 +179,32 @@ class Settings(BaseSettings):
     __API_KEY or __API_KEY_FILE, __TLS, __TLS_CA_FILE, __TLS_CERT_FILE, __TLS_KEY_FILE,
     __TLS_SERVER_NAME."""
 
+    store: Path = STORE
+    """File of the encrypted store, which `autoscaler integrations add` makes."""
+
+    encryption_key: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = None
+    """Key of the encrypted store: 32 bytes in base64. Of several, separated by commas, the first
+    encrypts and all decrypt. Without one, a key is made beside the store."""
+
+    encryption_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
+    """File that holds the key of the encrypted store, a Docker secret for example."""
+
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each integration's settings come from, by canonical name."""
+        return self._origins
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.encryption_key is not None and self.encryption_key_file is not None:
+            raise ValueError(
+                "AUTOSCALER_ENCRYPTION_KEY and AUTOSCALER_ENCRYPTION_KEY_FILE are both set:"
+                " keep one of them"
+            )
+        return self
+
     @field_validator("integrations")
     @classmethod
     def _canonical_names(cls, value: Mapping[str, Integration]) -> Mapping[str, Integration]:
@@ -210,6 +245,7 @@ class Settings(BaseSettings):
             raise ConfigurationError([*problems, str(error)]) from error
         if problems:
             raise ConfigurationError(problems)
+        settings._origins = _origins(settings.integrations, dotenv, secrets)
         return settings
 
 
@@ -236,6 +272,34 @@ def _given(dotenv: Path) -> set[str]:
     return {name.upper() for name in names if name.upper().startswith(PREFIX)}
 
 
+def _origins(names: Iterable[str], dotenv: Path, secrets: Path) -> Mapping[str, str]:
+    """Say for each integration which places its settings come from, the first one first."""
+    places = {
+        "environment": [*os.environ],
+        ".env": [*dotenv_values(dotenv)],
+        "secrets directory": [*_OurSecrets.load_secrets(secrets)],
+    }
+    found = {
+        place: {_integration_in(variable) for variable in variables}
+        for place, variables in places.items()
+    }
+    return {
+        # A variable may also hold all integrations at once, as JSON, and name none.
+        name: ", ".join(place for place, integrations in found.items() if integrations & {name, ""})
+        for name in names
+    }
+
+
+def _integration_in(variable: str) -> str | None:
+    """Return which integration a variable is about; empty: all of them, None: none."""
+    name = variable.upper()
+    if name == _WITH_PARTS:
+        return ""
+    if not name.startswith(f"{_WITH_PARTS}__"):
+        return None
+    return canonical(name.split("__")[1])
+
+
 def _unknown(names: Iterable[str]) -> Iterator[str]:
     known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
     for name in sorted(names):
@@ -253,8 +317,7 @@ _WITH_PARTS = f"{PREFIX}INTEGRATIONS"
 _NO_SECRET = {"endpoint", "namespace", "tls", "tls_server_name"}
 """Parts of an integration whose values may be shown."""
 
-
-_SECRET = {"access_token"}
+_SECRET = {"access_token", "encryption_key"}
 """Settings whose values may not be shown."""
 
 
@@ -268,6 +331,9 @@ def _wrong(error: ValidationError) -> Iterator[str]:
     """Put pydantic's findings in words; the value of a secret is never among them."""
     for entry in error.errors(include_url=False):
         path = [str(part) for part in entry["loc"] if isinstance(part, str)]
+        if not path:
+            yield entry["msg"].removeprefix("Value error, ")
+            continue
         name = PREFIX + "__".join(path).upper()
         message = entry["msg"].removeprefix("Value error, ")
         value = entry["input"]

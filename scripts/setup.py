@@ -45,6 +45,10 @@ IMAGE = "temporal-docker-autoscaler:latest"
 TEST_IMAGE = "temporal-docker-autoscaler:test"
 EXAMPLE_IMAGE = "temporal-docker-autoscaler-example:latest"
 
+PROXY_IMAGE = "haproxy:3.0"
+"""The proxy of compose/hardened."""
+PROXY_PACKAGES = ("haproxy", "base-files")
+
 # What `make test-matrix` runs on besides this machine's own.
 NEXT_RELEASE = "forky"
 ENGINE_IMAGES = {
@@ -730,14 +734,42 @@ def engines() -> None:
 
 
 def _make_engine(image: str, release: str) -> None:
-    """Make an image of an engine and what it needs, out of the packages of a Debian release.
+    """Make an image of an engine and what it needs, out of the packages of a Debian release."""
 
-    The packages are unpacked, not installed: nothing in them has to be set up to run dockerd.
+    def link_iptables(root: Path) -> None:
+        for name in ("iptables", "ip6tables"):
+            (root / "usr/sbin" / name).symlink_to(f"{name}-nft")
+
+    title = f'LABEL org.opencontainers.image.title="{image.partition(":")[0]}"'
+    _make_of_packages(
+        image, release, ENGINE_PACKAGES, ["VOLUME /var/lib/docker", title], link_iptables
+    )
+
+
+def proxy_image() -> None:
+    """Make sure of haproxy:3.0: pull it, or make a stand-in of Debian's package."""
+    if _has_image(PROXY_IMAGE):
+        print(f"proxy image: {PROXY_IMAGE} is there")
+    elif not _pull(PROXY_IMAGE):
+        title = f'LABEL org.opencontainers.image.title="Stand-in for {PROXY_IMAGE}"'
+        _make_of_packages(PROXY_IMAGE, BASE_RELEASE, PROXY_PACKAGES, [title])
+
+
+def _make_of_packages(
+    image: str,
+    release: str,
+    packages: Sequence[str],
+    changes: Sequence[str],
+    finish: Callable[[Path], None] = lambda _root: None,
+) -> None:
+    """Make an image of packages of a Debian release and of what they need.
+
+    The packages are unpacked, not installed: none of them has to be set up to be run.
     """
     with _scratch() as folder, step(f"making {image} of Debian {release}'s packages"):
         apt = _apt_of(release, _debian_sources(image), folder)
         options = ["--yes", "--no-install-recommends", "--download-only"]
-        run([*apt, "install", *options, *ENGINE_PACKAGES], INSTALL)
+        run([*apt, "install", *options, *packages], INSTALL)
         root = folder / "root"
         archives = sorted(
             folder.glob("cache/archives/*.deb"),
@@ -746,16 +778,11 @@ def _make_engine(image: str, release: str) -> None:
         )
         for archive in archives:
             run(["dpkg", "--extract", str(archive), str(root)], QUERY)
-        for name in ("iptables", "ip6tables"):
-            (root / "usr/sbin" / name).symlink_to(f"{name}-nft")
+        finish(root)
         _import_image(
             root,
             image,
-            changes=[
-                "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                "VOLUME /var/lib/docker",
-                f'LABEL org.opencontainers.image.title="{image.partition(":")[0]}"',
-            ],
+            changes=["ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin", *changes],
             exclude=["usr/share/doc/*", "usr/share/locale/*", "usr/share/man/*"],
         )
 
@@ -811,7 +838,7 @@ def _apt_of(release: str, mirror: str, folder: Path) -> list[str]:
 
 def everything() -> None:
     """Do all of the set-up in order."""
-    for verb in (venv, engine, compose, base_image, tiny_image, images):
+    for verb in (venv, engine, compose, base_image, tiny_image, proxy_image, images):
         verb()
 
 
@@ -825,6 +852,7 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "engines": engines,
     "base-image": base_image,
     "tiny-image": tiny_image,
+    "proxy-image": proxy_image,
     "images": images,
     "browser": browser,
     "prometheus": prometheus,

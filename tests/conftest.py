@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.browser import BROWSER_TOOLS, Browser
+from tests.real.front import FrontProcess
 from tests.real.prometheus import PROMETHEUS_TOOLS
 from tests.real.stages import ComposeStage, Stage, SwarmStage, docker
 from tests.real.temporal import TemporalServer
@@ -48,6 +49,13 @@ def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
     server = TemporalServer(tmp_path)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def front_process() -> Iterator[FrontProcess]:
+    """The process for fronts of the server: TLS, certificates, API keys."""
+    with FrontProcess() as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from autoscaler.core.backoff import Backoff
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable, IntegrationError
 from autoscaler.core.model import QueueStats, TaskQueue, Worker, WorkerQuery, WorkerVersion
+from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
 from autoscaler.sources.builds import describe_build
 from autoscaler.sources.calls import AT_ONCE
-from autoscaler.sources.connections import Connections, explain
+from autoscaler.sources.connections import Connections
 from autoscaler.sources.queues import describe_queue
 from autoscaler.sources.workers import list_workers
 
@@ -50,6 +51,7 @@ class TemporalBacklogSource:
         A namespace that does not answer is left alone for a while (1 s, doubling up to 30 s)
         and answers with its last error meanwhile.
         """
+        self._connections.keep({queue.integration for queue in queues})
         readings: dict[TaskQueue, Reading] = {}
         scoped: dict[Scope, list[TaskQueue]] = defaultdict(list)
         for queue in queues:
@@ -77,12 +79,20 @@ class TemporalBacklogSource:
         namespace = query.namespace or integration.namespace
         client = await self._connections.client(query.integration)
         try:
-            return await list_workers(client, namespace, query, self._gates[query.integration])
+            with self._timer():
+                return await list_workers(client, namespace, query, self._gates[query.integration])
         except (RPCError, RuntimeError) as error:
             tried = f"reading worker heartbeats in namespace {namespace} at {integration.endpoint}"
             raise InFlightUnavailable(
-                explain(error, query.integration, namespace, tried)
+                self._connections.explain(error, query.integration, namespace, tried)
             ) from error
+
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Tell how each integration fared in the latest read."""
+        outcomes: dict[str, list[str | None]] = defaultdict(list)
+        for (integration, _), reader in self._scopes.items():
+            outcomes[integration].append(reader.failure)
+        return self._connections.reports(outcomes)
 
     def _scope(self, queue: TaskQueue) -> Scope:
         integration = self._connections.integration(queue.integration)
@@ -111,6 +121,11 @@ class _ScopeReader:
         self._backoff = Backoff()
         self._failure: BacklogUnavailable | None = None
         self._latest: dict[Address, tuple[datetime, QueueStats]] = {}
+
+    @property
+    def failure(self) -> str | None:
+        """Why the namespace could not be read the last time."""
+        return None if self._failure is None else str(self._failure)
 
     async def read(
         self, queues: Iterable[TaskQueue], gate: asyncio.Semaphore
@@ -157,8 +172,7 @@ class _ScopeReader:
                 # others would only wait for their deadlines.
                 return dict.fromkeys(addresses, self._failure)
             try:
-                with self._timer():
-                    stats = await self._describe(addresses)
+                stats = await self._describe(addresses)
             except IntegrationError as error:
                 self._failure = BacklogUnavailable(str(error))
             except (RPCError, RuntimeError) as error:
@@ -171,19 +185,22 @@ class _ScopeReader:
     async def _describe(self, addresses: Sequence[Address]) -> Mapping[Address, QueueStats]:
         client = await self._connections.client(self._integration)
         name, type_, version = addresses[0]
-        if version is None:
-            return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
         wanted = {(name, type_): (name, type_, version) for name, type_, _ in addresses}
-        build = await describe_build(client, self._namespace, version, wanted)
+        with self._timer():
+            if version is None:
+                return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
+            build = await describe_build(client, self._namespace, version, wanted)
         return {wanted[short]: stats for short, stats in build.items()}
 
     def _failed(self, error: RPCError | RuntimeError, name: str) -> Reading:
         endpoint = self._connections.integration(self._integration).endpoint
         if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
             tried = f"reading task queue {name!r} in namespace {self._namespace} at {endpoint}"
-            return BacklogUnavailable(explain(error, self._integration, self._namespace, tried))
+            return BacklogUnavailable(
+                self._connections.explain(error, self._integration, self._namespace, tried)
+            )
         tried = f"reading backlogs in namespace {self._namespace} at {endpoint}"
         self._failure = BacklogUnavailable(
-            explain(error, self._integration, self._namespace, tried)
+            self._connections.explain(error, self._integration, self._namespace, tried)
         )
         return self._failure

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
 from autoscaler.core.model import QueueStats, SlotKind, Slots, TaskQueue, Worker, WorkerQuery
+from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)
@@ -30,6 +31,8 @@ class FakeBacklogSource:
         """Every question for workers."""
         self.heartbeats_fail: str | None = None
         """Why workers cannot be asked for, while it is set."""
+        self.connections: list[IntegrationReport] = []
+        """What there is to say of the integrations."""
         self._waiting: dict[tuple[str, QueueType], int] = {}
         self._failures: dict[str, str] = {}
 
@@ -61,6 +64,10 @@ class FakeBacklogSource:
     def _worker(self, host: str) -> Worker:
         slots = {SlotKind.ACTIVITY: Slots(used=self.running.get(host, 0), free=2)}
         return Worker(host, host, ALWAYS, timedelta(), leaving=False, slots=slots)
+
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Return what a test has set."""
+        return self.connections
 
     def _answer(self, queue: TaskQueue) -> QueueStats | BacklogUnavailable:
         if queue.name in self._failures:

@@ -11,7 +11,7 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.spec import QueueType
-from autoscaler.integrations.environment import EnvironmentIntegrations
+from autoscaler.integrations.order import Integrations
 from autoscaler.reconcile import Reconciler
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.temporal import TemporalBacklogSource
@@ -27,7 +27,7 @@ def queue() -> str:
 
 
 def source(clock: Clock | None = None, **integrations: Integration) -> TemporalBacklogSource:
-    known = EnvironmentIntegrations(integrations, Integration)
+    known = Integrations(integrations, Integration)
     return TemporalBacklogSource(Connections(known), clock or Clock())
 
 
@@ -105,7 +105,7 @@ async def test_what_cannot_be_read_says_what_was_tried_and_what_to_do_and_the_ot
     good = workflow_queue(queue)
     bad = {
         workflow_queue(queue, "down"): (nobody, "Connection refused", "check the endpoint"),
-        workflow_queue(queue, "encrypted"): (temporal.endpoint, "wants TLS"),
+        workflow_queue(queue, "encrypted"): (temporal.endpoint, "set TLS to off"),
         workflow_queue(queue, "missing_file"): ("/no/such/file", "check the path"),
         workflow_queue(queue, "unknown"): ("integration unknown is not known", "known: "),
         workflow_queue(queue, namespace="nowhere"): ("NOT_FOUND", "check that namespace nowhere"),

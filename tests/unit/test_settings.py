@@ -348,3 +348,62 @@ class TestIntegrations:
         for part in ("API_KEY", "TLS_CA", "TLS_CERT", "TLS_KEY", "METADATA__X"):
             env.setenv(f"AUTOSCALER_INTEGRATIONS__PROD__{part}", "s3cret")
         assert "s3cret" not in repr(load(tmp_path))
+
+    def test_each_says_which_places_it_comes_from(
+        self, env: Env, tmp_path: Path, dotenv: Path, secrets: Path
+    ) -> None:
+        env.setenv("AUTOSCALER_INTEGRATIONS__Prod-EU__ENDPOINT", "temporal:7233")
+        dotenv.write_text("autoscaler_integrations__test__namespace=shop\n")
+        (secrets / "AUTOSCALER_INTEGRATIONS__PROD_EU__API_KEY").write_text("s3cret")
+        assert load(tmp_path).origins == {
+            "prod_eu": "environment, secrets directory",
+            "test": ".env",
+        }
+
+    def test_those_of_one_variable_in_json_come_from_it(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_INTEGRATIONS", '{"prod": {"namespace": "shop"}}')
+        assert load(tmp_path).origins == {"prod": "environment"}
+
+
+class TestStore:
+    def test_by_default_it_is_in_var_lib_and_its_key_beside_it(self, tmp_path: Path) -> None:
+        settings = load(tmp_path)
+        assert settings.store == Path("/var/lib/autoscaler/integrations")
+        assert (settings.encryption_key, settings.encryption_key_file) == (None, None)
+
+    @pytest.mark.parametrize("place", ["environment", "secrets"])
+    def test_its_key_is_read_and_never_shown(
+        self, env: Env, tmp_path: Path, secrets: Path, place: str
+    ) -> None:
+        if place == "environment":
+            env.setenv("AUTOSCALER_ENCRYPTION_KEY", "s3cret")
+        else:
+            (secrets / "AUTOSCALER_ENCRYPTION_KEY").write_text("s3cret\n")
+        settings = load(tmp_path)
+        assert settings.encryption_key is not None
+        assert settings.encryption_key.get_secret_value() == "s3cret"
+        assert "s3cret" not in repr(settings)
+
+    def test_its_key_may_be_in_a_file(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_ENCRYPTION_KEY_FILE", "/run/secrets/key")
+        assert load(tmp_path).encryption_key_file == Path("/run/secrets/key")
+
+    @pytest.mark.parametrize("end", ["", "_FILE"])
+    def test_a_variable_that_compose_left_empty_is_none(
+        self, env: Env, tmp_path: Path, end: str
+    ) -> None:
+        env.setenv(f"AUTOSCALER_ENCRYPTION_KEY{end}", "")
+        assert load(tmp_path) == load(tmp_path / "nowhere")
+
+    def test_two_keys_are_one_too_many(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_ENCRYPTION_KEY", "s3cret")
+        env.setenv("AUTOSCALER_ENCRYPTION_KEY_FILE", "/key")
+        (problem,) = problems(tmp_path)
+        assert problem == (
+            "AUTOSCALER_ENCRYPTION_KEY and AUTOSCALER_ENCRYPTION_KEY_FILE are both set:"
+            " keep one of them"
+        )
+
+    def test_a_part_of_the_key_is_named_without_being_shown(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_ENCRYPTION_KEY__X", "s3cret")
+        assert "s3cret" not in str(problems(tmp_path))
