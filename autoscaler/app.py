@@ -57,7 +57,7 @@ class App:
         """Make the loop that `autoscaler run` runs, with its observers and its page."""
         settings = self.settings
         logger = _logger(settings, self.redactor)
-        board = Board(_about(settings), time.monotonic)
+        board = Board(_about(settings), time.monotonic, self.redactor)
         site = make_site(board, self.metrics.exposition, logger, settings.access_token)
         return Daemon(
             self.reconciler,
@@ -86,7 +86,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     engine = Engine()
     metrics = Metrics()
     redactor = Redactor()
-    redactor.learn(settings.encryption_key)
+    redactor.learn(settings.encryption_key, settings.access_token)
     store = EncryptedStore(settings.store, settings.encryption_key, settings.encryption_key_file)
     integrations = Integrations(
         settings.integrations, temporal_environment, origins=settings.origins, store=store

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.web import wire
 from autoscaler.web.trail import Trail
@@ -52,9 +53,12 @@ class _Entry:
 class Board:
     """An observer that remembers what it saw, and can be read and followed."""
 
-    def __init__(self, about: About, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds that never go back."""
+    def __init__(
+        self, about: About, clock: Callable[[], float], redactor: Redactor | None = None
+    ) -> None:
+        """`clock` gives seconds that never go back; no secret that `redactor` knows is shown."""
         self._about = about
+        self._hide = (redactor or Redactor()).hide
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
         self._tick: Wire = {"at": None, "took": 0.0, "errors": [], "integrations": []}
@@ -92,8 +96,8 @@ class Board:
         self._tick = {
             "at": wire.moment(report.at),
             "took": round(report.took.total_seconds(), 3),
-            "errors": list(report.errors),
-            "integrations": [wire.integration(one) for one in report.integrations],
+            "errors": [self._hide(error) for error in report.errors],
+            "integrations": [wire.integration(one, self._hide) for one in report.integrations],
         }
         moved = {key: news for key, news in services.items() if news}
         self._latest = Event("tick", _json({**self._tick, "services": moved, "gone": gone}))
@@ -144,14 +148,14 @@ class Board:
     def _note(self, key: str, service: ServiceReport, report: TickReport) -> Wire:
         """Remember a service, and return what is new: its point and change are for the trail."""
         entry = self._entries.setdefault(key, _Entry())
-        row = wire.service(service)
+        row = wire.service(service, self._hide)
         news = wire.changed(entry.row, row)
         entry.row = row
         point = entry.trail.note(report.at, service.backlog, service.replicas)
         if point is not None:
             news["point"] = point
         if service.action is not None:
-            entry.changes.append(wire.change(service.action, report.at))
+            entry.changes.append(wire.change(service.action, report.at, self._hide))
             news["change"] = entry.changes[-1]
         return news
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from autoscaler.core.model import QueueStats, ScalingAction, TaskQueue
 from autoscaler.core.report import IntegrationReport, ServiceReport
 
+Hide = Callable[[str], str]
+"""Takes secrets out of words that may quote something."""
 Wire = dict[str, Any]
 """A JSON object. Ages are in whole seconds, moments in seconds since 1970, rates in tasks/s."""
 
 
-def service(report: ServiceReport) -> Wire:
+def service(report: ServiceReport, hide: Hide) -> Wire:
     """Return what one tick says of a service."""
     return {
         "service": report.service.name,
@@ -32,34 +34,34 @@ def service(report: ServiceReport) -> Wire:
         "busy": report.busy,
         "draining": report.draining,
         "interrupted": report.interrupted,
-        "reasons": [{"code": reason.code, "text": reason.text} for reason in report.reasons],
-        "warnings": list(report.warnings),
-        "errors": list(report.errors),
+        "reasons": [{"code": reason.code, "text": hide(reason.text)} for reason in report.reasons],
+        "warnings": [hide(warning) for warning in report.warnings],
+        "errors": [hide(error) for error in report.errors],
         "dry_run": report.dry_run,
         "unseen": False,
     }
 
 
-def integration(report: IntegrationReport) -> Wire:
-    """Return what one tick says of a Temporal connection; there is no secret in it."""
+def integration(report: IntegrationReport, hide: Hide) -> Wire:
+    """Return what one tick says of a Temporal connection."""
     return {
         "name": report.name,
         "endpoint": report.endpoint,
         "namespace": report.namespace,
         "origin": report.origin,
         "up": report.up,
-        "error": report.error,
+        "error": None if report.error is None else hide(report.error),
         "expires_at": None if report.expires_at is None else moment(report.expires_at),
     }
 
 
-def change(action: ScalingAction, at: datetime) -> Wire:
+def change(action: ScalingAction, at: datetime, hide: Hide) -> Wire:
     """Return a change of replicas that was started."""
     return {
         "at": moment(at),
         "current": action.current,
         "desired": action.desired,
-        "reasons": [str(reason) for reason in action.reasons],
+        "reasons": [hide(reason.text) for reason in action.reasons],
     }
 
 

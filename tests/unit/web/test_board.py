@@ -9,8 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from autoscaler.core.model import ServiceId
+from autoscaler.core.model import Reason, ReasonCode, ServiceId
+from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.web.board import LAST_CHANGES, About, Board, Event
 from tests.fakes.clock import START, run_in_virtual_time
@@ -150,6 +152,21 @@ class TestServices:
                 "expires_at": expiry.timestamp(),
             }
         ]
+
+    async def test_a_secret_that_some_error_quotes_is_not_shown(self, clock: Clock) -> None:
+        redactor = Redactor()
+        redactor.learn(SecretStr("planted-secret"))
+        board = Board(ABOUT, clock, redactor)
+        error = "the server said: planted-secret is no key"
+        reason = Reason(ReasonCode.REFUSED, error)
+        seen = service(errors=(error,), warnings=(error,), reasons=(reason,))
+        found = (integration(error=error, up=False),)
+        board.observe(tick(scaled(seen, 2), errors=(error,), integrations=found))
+        event = await anext(board.follow(QUIET))
+        assert event is not None
+        for text in (event.data, json.dumps(board.services())):
+            assert "planted" not in text
+            assert text.count("the server said: [hidden] is no key") == 6
 
     def test_a_service_that_is_gone_is_forgotten(self, board: Board) -> None:
         board.observe(tick(service("a/one"), service("b/two")))
