@@ -15,7 +15,7 @@ from tests.real.browser import Browser
 from tests.real.daemon import autoscaler
 from tests.real.stages import ComposeStage
 from tests.real.temporal import TemporalServer
-from tests.real.waiting import until, until_async
+from tests.real.waiting import free_port, until, until_async
 
 pytestmark = pytest.mark.engine
 
@@ -77,6 +77,33 @@ async def test_the_page_follows_a_stack_that_scales_without_a_reload(  # noqa: P
     assert daemon.terminate() == 0
     assert "Traceback" not in daemon.text
     browser.shows("The daemon does not answer", "#banners")
+
+
+@pytest.mark.browser
+def test_a_broken_connection_is_shown_beside_one_that_works(
+    compose_stage: ComposeStage, run_daemon: RunDaemon, queue: str, browser: Browser
+) -> None:
+    services = {"worker": labels(queue), "blind": labels(queue, integration="down")}
+    compose_stage.up({"worker": 1, "blind": 1}, services)
+    nobody = f"127.0.0.1:{free_port()}"
+    daemon = run_daemon(compose_stage, AUTOSCALER_INTEGRATIONS__DOWN__ENDPOINT=nobody)
+    blind, worker = (
+        f".service[data-key='compose:{compose_stage.name(name)}']" for name in ("blind", "worker")
+    )
+
+    browser.open(daemon.url)
+    browser.shows("Connection refused", blind)
+    browser.shows("Steady", worker)
+    shown = {one.text.split("\n")[0]: one.text for one in browser.find_all(".connection")}
+    assert "Up" in shown["default"]
+    assert "Down" in shown["down"]
+    assert nobody in shown["down"]
+    assert "unknown" in browser.text(blind)
+    assert browser.violations() == []
+    assert browser.errors() == []
+    _, metrics = get(f"{daemon.url}metrics")
+    assert 'autoscaler_integration_up{integration="default"} 1.0' in metrics
+    assert 'autoscaler_integration_up{integration="down"} 0.0' in metrics
 
 
 async def test_a_port_in_use_is_one_line_and_scaling_goes_on(
