@@ -19,7 +19,7 @@ from autoscaler.core.spec import ScalingSpec, scaling_labels
 from tests.docs.test_docs import COMPOSE_FILES, PAGES, ROOT, labels_of
 
 FENCE = re.compile(r"(?ms)^```(\w+)\n(.*?)^```")
-PLAIN = {"curl", "export", "openssl", "seq", "watch", "xargs"}
+PLAIN = {"cat", "curl", "export", "install", "openssl", "seq", "tcld", "watch", "xargs"}
 """Commands of others, taken as they are."""
 OF_EVERYBODY = {"make", "docker", "autoscaler", "python", *PLAIN}
 
@@ -30,7 +30,8 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 def typed(page: Path) -> Iterator[list[str]]:
     """Yield the words of every command in a page, each part of a pipe for itself."""
-    for block in blocks(page, "sh", "console"):
+    for text in blocks(page, "sh", "console"):
+        block = text.replace("\\\n", " ")  # a command that goes on in the next line
         prompted = re.findall(r"(?m)^\$ (.+)", block)
         for line in prompted or block.splitlines():
             lexer = shlex.shlex(line, posix=True, punctuation_chars="|;&")
@@ -105,7 +106,7 @@ def test_every_snippet_can_be_read(page: Path) -> None:
     for text in blocks(page, "yaml"):
         read = yaml.safe_load(text)
         services = read.get("services", read)
-        for service in services.values():
+        for service in filter(lambda each: isinstance(each, dict), services.values()):
             labels = labels_of(service)
             if scaling_labels(labels, "temporal"):
                 ScalingSpec.from_labels(labels)
@@ -122,7 +123,8 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_compose_reads_every_example(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRAFANA_PASSWORD", "something-of-yours")
+    for asked in ("GRAFANA_PASSWORD", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "WORKER_API_KEY"):
+        monkeypatch.setenv(asked, "something-of-yours")
     done = subprocess.run(
         ["docker", "compose", "--file", str(file), "config", "--quiet"],
         capture_output=True, text=True, check=False, timeout=60,
