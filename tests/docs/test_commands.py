@@ -107,8 +107,8 @@ def test_every_snippet_can_be_read(page: Path) -> None:
     for text in blocks(page, "yaml"):
         read = yaml.safe_load(text)
         services = read.get("services", read)
-        for service in services.values():
-            labels = labels_of(service) if isinstance(service, dict) else {}
+        for service in filter(lambda each: isinstance(each, dict), services.values()):
+            labels = labels_of(service)
             if scaling_labels(labels, "temporal"):
                 ScalingSpec.from_labels(labels)
 
