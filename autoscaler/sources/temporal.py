@@ -164,7 +164,7 @@ class _ScopeReader:
             return self._failure
 
     def _failed(self, error: RPCError | RuntimeError | TimeoutError, name: str) -> Reading:
-        endpoint = self._connections.integration(self._integration).endpoint
+        endpoint = self._connections.endpoint(self._integration)
         if isinstance(error, TimeoutError):
             error = RPCError("no answer within 5 s", RPCStatusCode.DEADLINE_EXCEEDED, b"")
         if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:

@@ -8,19 +8,7 @@ import sys
 from pathlib import Path
 
 from autoscaler.integrations.store import EncryptedStore
-from tests.real.daemon import DaemonProcess, environment
-
-
-def autoscaler(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "autoscaler", *arguments],
-        cwd=folder,
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+from tests.real.daemon import DaemonProcess, autoscaler, environment
 
 
 def test_plan_without_an_engine_names_the_socket_and_what_to_do(tmp_path: Path) -> None:

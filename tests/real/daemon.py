@@ -29,6 +29,22 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**clean, **settings}
 
 
+def autoscaler(
+    folder: Path, *arguments: str, stdin: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end, with nothing but these settings."""
+    return subprocess.run(
+        [sys.executable, "-m", "autoscaler", *arguments],
+        cwd=folder,
+        env=environment(settings),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+
+
 class DaemonProcess:
     """Starts the daemon, reads its JSON lines, ends it."""
 
