@@ -16,7 +16,7 @@ DEMO_TESTS := tests/e2e/test_demo.py
 # Prefix of a command: prints how long it took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix demo constraints clean
+.PHONY: help setup check static test test-matrix demo bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,10 +62,14 @@ test-matrix: ## our replicas under other engines and versions of Compose, and a 
 	@$(SETUP) compose-2.40
 	@$(SETUP) compose-2.26
 	@$(SETUP) engines
-	$(call timed,the matrix) TEST_MATRIX=1 $(BIN)/pytest -n 2 tests/interop tests/matrix
+	@echo 'the matrix ...'; TEST_MATRIX=1 $(BIN)/pytest -n 2 --durations=5 tests/interop tests/matrix
 
 demo: setup ## the quickstart under load: 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
+
+bench: ## what a decision costs, for 10,000 services
+	@$(SETUP) venv
+	@$(BIN)/python bench/decide.py
 
 constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints

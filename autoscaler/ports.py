@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from autoscaler.core.drain import Standing
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
-from autoscaler.core.model import QueueStats, ScalingAction, Service, TaskQueue
+from autoscaler.core.model import (
+    QueueStats,
+    Replica,
+    ScalingAction,
+    Service,
+    ServiceId,
+    TaskQueue,
+    Worker,
+    WorkerQuery,
+)
 from autoscaler.core.report import IntegrationReport, TickReport
+
+LastLook = Callable[[Sequence[Replica]], Awaitable[Mapping[str, Standing] | None]]
+"""Says what is known of replicas right now, by their ids; None where nobody reports and any may
+go. Raises InFlightUnavailable or IntegrationError: then none may be stopped."""
 
 
 class Orchestrator(Protocol):
@@ -24,12 +38,20 @@ class Orchestrator(Protocol):
         """Return every service that carries a label of the autoscaler, as it stands now."""
         ...
 
-    async def apply(self, action: ScalingAction) -> None:
+    async def members(self, service: ServiceId) -> Sequence[Replica]:
+        """Return the replicas that count, in the order in which idle ones would be stopped."""
+        ...
+
+    async def apply(
+        self, action: ScalingAction, last_look: LastLook | None = None
+    ) -> Sequence[str]:
         """Bring the service from `current` to `desired` replicas.
 
         Where somebody else has changed the number since, it may be left for the next tick.
-        Returns when new replicas have been started, or when those to go no longer count:
-        what drains afterwards drains in the background and is never cut short.
+        `last_look` is called right before replicas are stopped, and only those that it calls idle
+        are, even if fewer go than desired; None: any may go.
+        Returns when new replicas have been started, or when those to go no longer count, with the
+        ids of the latter: what drains afterwards drains in the background and is never cut short.
         """
         ...
 
@@ -47,12 +69,19 @@ class Watcher(Protocol):
 
 
 class BacklogSource(Protocol):
-    """Reads backlogs from Temporal."""
+    """Reads from Temporal what waits, and what is in flight."""
 
     async def read(
         self, queues: Collection[TaskQueue]
     ) -> Mapping[TaskQueue, QueueStats | BacklogUnavailable]:
         """Read each task queue and type once. What cannot be read comes back as the error."""
+        ...
+
+    async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
+        """Return the workers asked for, each with its latest heartbeat, as they are right now.
+
+        Empty where none reports. Raises InFlightUnavailable or IntegrationError.
+        """
         ...
 
     def integrations(self) -> Sequence[IntegrationReport]:

@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from autoscaler.core.backoff import Backoff
-from autoscaler.core.errors import BacklogUnavailable, LabelError, describe
+from autoscaler.core.drain import Standing, standings
+from autoscaler.core.errors import AutoscalerError, BacklogUnavailable, LabelError, describe
 from autoscaler.core.integration import canonical
 from autoscaler.core.model import (
     Backlog,
     Decision,
     History,
+    InFlight,
     QueueStats,
+    Replica,
     ScalingAction,
     Service,
     ServiceId,
     Situation,
     TaskQueue,
     UnknownBacklog,
+    UnknownInFlight,
+    WorkerQuery,
+    WorkerVersion,
 )
-from autoscaler.core.policy import decide
+from autoscaler.core.policy import decide, wants_in_flight
 from autoscaler.core.report import ServiceReport, TickReport
-from autoscaler.core.spec import DEFAULT_PREFIX, Mode, ScalingSpec, scaling_labels
+from autoscaler.core.spec import DEFAULT_PREFIX, Busy, Mode, ScalingSpec, scaling_labels
 from autoscaler.ports import BacklogSource, Orchestrator
 
 Readings = Mapping[TaskQueue, QueueStats | BacklogUnavailable]
@@ -41,12 +47,16 @@ class _Memory:
     spec: ScalingSpec | None = None
     """The last labels that were right."""
     label_problems: tuple[str, ...] = ()
-    action: asyncio.Task[None] | None = None
-    """The change of replicas under way."""
+    action: asyncio.Task[int] | None = None
+    """The change of replicas under way; it returns how many replicas it interrupted."""
     wanted: int = 0
     """Replicas that the change under way leads to."""
+    growing: bool = False
+    """Whether it adds replicas. Only failures of that kind are tried again more slowly."""
     failure: str | None = None
     """Why the last change could not be made."""
+    interrupted: int = 0
+    """Replicas stopped since the last report although they were known to be busy."""
     backoff: Backoff = field(
         default_factory=lambda: Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=5))
     )
@@ -64,9 +74,13 @@ class _Memory:
         if self.action is None or not self.action.done():
             return
         error = self.action.exception()
+        self.interrupted += self.action.result() if error is None else 0
         self.action = None
         self.failure = None if error is None else describe(error)
-        self.backoff = self.backoff.succeeded() if error is None else self.backoff.failed(now)
+        if error is None:
+            self.backoff = self.backoff.succeeded()
+        elif self.growing:
+            self.backoff = self.backoff.failed(now)
 
 
 class Reconciler:
@@ -100,8 +114,10 @@ class Reconciler:
         services, errors, unseen = await self._discover()
         self._remember(services, unseen)
         readings = await self._read(self._queues(services))
-        reports = tuple(self._report(service, readings, act=act) for service in services)
-        return TickReport(self._clock(), reports, errors, tuple(self._source.integrations()))
+        reports = await asyncio.gather(
+            *(self._report(service, readings, act=act) for service in services)
+        )
+        return TickReport(self._clock(), tuple(reports), errors, tuple(self._source.integrations()))
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""
@@ -178,15 +194,15 @@ class Reconciler:
             for queue in _task_queues(spec)
         }
 
-    def _report(self, service: Service, readings: Readings, *, act: bool) -> ServiceReport:
+    async def _report(self, service: Service, readings: Readings, *, act: bool) -> ServiceReport:
         try:
-            return self._reconcile(service, readings, act=act)
+            return await self._reconcile(service, readings, act=act)
         except Exception as error:  # noqa: BLE001 - a service fails alone
             return ServiceReport(
                 service.id, service.replicas, service.replicas, errors=(describe(error),)
             )
 
-    def _reconcile(self, service: Service, readings: Readings, *, act: bool) -> ServiceReport:
+    async def _reconcile(self, service: Service, readings: Readings, *, act: bool) -> ServiceReport:
         memory = self._memory[service.id]
         spec = memory.spec
         errors = list(memory.label_problems)
@@ -197,30 +213,23 @@ class Reconciler:
                 service.replicas,
                 warnings=service.warnings,
                 errors=tuple(errors),
+                draining=service.draining,
             )
-        backlog = _backlog(spec, readings)
-        if isinstance(backlog, UnknownBacklog):
-            errors += backlog.why
-        decision = decide(
-            Situation(
-                spec,
-                memory.wanted if memory.acting else service.replicas,
-                backlog,
-                memory.history,
-                self._clock(),
-                service.ceiling,
-                service.refusal,
-            )
-        )
+        situation = await self._situation(service, spec, _backlog(spec, readings))
+        backlog, in_flight = situation.backlog, situation.in_flight
+        errors += backlog.why if isinstance(backlog, UnknownBacklog) else ()
+        errors += [in_flight.why] if isinstance(in_flight, UnknownInFlight) else ()
+        decision = decide(situation)
         memory.history = decision.history
         dry_run = self._dry_run or spec.mode is Mode.DRY_RUN
         action = None
         if dry_run:
             memory.failure = None
         elif act:
-            action = self._act(service, decision, memory)
+            action = self._act(service, spec, decision, in_flight)
         if memory.failure is not None:
             errors.append(memory.failure)
+        interrupted, memory.interrupted = memory.interrupted, 0
         known = backlog if isinstance(backlog, Backlog) else None
         return ServiceReport(
             service=service.id,
@@ -237,30 +246,106 @@ class Reconciler:
             errors=tuple(errors),
             action=action,
             dry_run=dry_run,
+            busy=_busy(in_flight, situation.now),
+            draining=service.draining,
+            interrupted=interrupted,
         )
 
-    def _act(self, service: Service, decision: Decision, memory: _Memory) -> ScalingAction | None:
+    async def _situation(
+        self, service: Service, spec: ScalingSpec, backlog: Backlog | UnknownBacklog
+    ) -> Situation:
+        """Put together all that counts; what is in flight is only read where it does."""
+        memory = self._memory[service.id]
+        situation = Situation(
+            spec=spec,
+            replicas=memory.wanted if memory.acting else service.replicas,
+            backlog=backlog,
+            history=memory.history,
+            now=self._clock(),
+            ceiling=service.ceiling,
+            refusal=service.refusal,
+            draining=service.draining,
+            grace=service.grace,
+        )
+        if not wants_in_flight(situation):
+            return situation
+        return replace(situation, in_flight=await self._in_flight(service.id, spec))
+
+    async def _in_flight(self, service: ServiceId, spec: ScalingSpec) -> InFlight | UnknownInFlight:
+        try:
+            members = await self._orchestrators[service.orchestrator].members(service)
+            return await self._reports_of(members, spec)
+        except AutoscalerError as error:
+            return UnknownInFlight(describe(error))
+
+    async def _reports_of(self, replicas: Sequence[Replica], spec: ScalingSpec) -> InFlight:
+        """Ask the workers of these replicas. Raises InFlightUnavailable or IntegrationError."""
+        hosts = frozenset(replica.host for replica in replicas if replica.host is not None)
+        # One that has not started has no workers yet to ask for.
+        everywhere = any(replica.host is None and replica.started for replica in replicas)
+        query = WorkerQuery(
+            canonical(spec.integration),
+            spec.namespace,
+            hosts,
+            frozenset(spec.queues) if everywhere else frozenset(),
+        )
+        return InFlight(tuple(replicas), tuple(await self._source.workers(query)))
+
+    def _act(
+        self,
+        service: Service,
+        spec: ScalingSpec,
+        decision: Decision,
+        in_flight: InFlight | UnknownInFlight | None,
+    ) -> ScalingAction | None:
         """Start the change that the decision asks for, unless one is under way or must wait."""
+        memory = self._memory[service.id]
         if memory.acting:
             return None
         if decision.desired == service.replicas:
             memory.failure = None
             memory.backoff = memory.backoff.succeeded()
             return None
-        growing = decision.desired > service.replicas
-        if growing and not memory.backoff.ready(self._clock()):
+        memory.growing = decision.desired > service.replicas
+        if memory.growing and not memory.backoff.ready(self._clock()):
             return None
         action = ScalingAction(service.id, service.replicas, decision.desired, decision.reasons)
         memory.wanted = decision.desired
+        reported = isinstance(in_flight, InFlight) and bool(in_flight.workers)
         memory.action = asyncio.create_task(
-            self._orchestrators[service.id.orchestrator].apply(action), name=f"scale {service.id}"
+            self._apply(action, spec, reported=reported), name=f"scale {service.id}"
         )
         return action
 
+    async def _apply(self, action: ScalingAction, spec: ScalingSpec, *, reported: bool) -> int:
+        """Make a change; return how many replicas were stopped although known to be busy.
+
+        `reported` says whether any worker reported when it was decided: if none does at the last
+        look, that is then no leave to stop any.
+        """
+        busy: set[str] = set()
+
+        async def last_look(replicas: Sequence[Replica]) -> Mapping[str, Standing] | None:
+            in_flight = await self._reports_of(replicas, spec)
+            if not in_flight.workers and not reported:
+                return None
+            known = standings(in_flight, self._clock())
+            busy.update(id_ for id_, standing in known.items() if standing is Standing.BUSY)
+            return known
+
+        orchestrator = self._orchestrators[action.service.orchestrator]
+        stopped = await orchestrator.apply(action, None if spec.busy is Busy.IGNORE else last_look)
+        return len(busy.intersection(stopped))
+
 
 def _task_queues(spec: ScalingSpec) -> list[TaskQueue]:
+    version = (
+        WorkerVersion(spec.deployment, spec.build_id)
+        if spec.deployment is not None and spec.build_id is not None
+        else None
+    )
     return [
-        TaskQueue(canonical(spec.integration), spec.namespace, name, type_)
+        TaskQueue(canonical(spec.integration), spec.namespace, name, type_, version)
         for name in spec.queues
         for type_ in spec.queue_types
     ]
@@ -280,3 +365,10 @@ def _backlog(spec: ScalingSpec, readings: Readings) -> Backlog | UnknownBacklog:
     if len(parts) < len(_task_queues(spec)):
         return UnknownBacklog(tuple(why))
     return Backlog(parts)
+
+
+def _busy(in_flight: InFlight | UnknownInFlight | None, now: datetime) -> int | None:
+    """Count the replicas that were seen at work; None where nobody looked, or could."""
+    if not isinstance(in_flight, InFlight) or not in_flight.workers:
+        return None
+    return sum(standing is Standing.BUSY for standing in standings(in_flight, now).values())

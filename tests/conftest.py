@@ -34,6 +34,14 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServe
     server.stop()
 
 
+@pytest.fixture
+def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
+    """A server that a test starts, and may stop."""
+    server = TemporalServer(tmp_path)
+    yield server
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def front_process() -> Iterator[FrontProcess]:
     """The process for fronts of the server: TLS, certificates, API keys."""

@@ -24,11 +24,12 @@ def plan(
 
     Exit code 1 when an engine, a backlog or a label kept a service from being planned.
     """
-    report = asyncio.run(_look(Settings.load()))
+    settings = Settings.load()
+    report = asyncio.run(_look(settings))
     if json:
         print(jsonlib.dumps([_as_json(service) for service in report.services], indent=2))  # noqa: T201
     else:
-        _print_table(report)
+        _print_table(report, settings.label_prefix)
     for error in report.errors:
         print(f"autoscaler: {error}", file=sys.stderr)  # noqa: T201
     if report.failed:
@@ -56,13 +57,14 @@ def _as_json(report: ServiceReport) -> dict[str, Any]:
     }
 
 
-def _print_table(report: TickReport) -> None:
+def _print_table(report: TickReport, prefix: str) -> None:
     # Square brackets in names and errors are no markup.
     console = Console(markup=False, highlight=False)
     if not report.services and not report.errors:
         console.print(
-            "No service carries a label of the autoscaler. Add temporal.queue=NAME to one;"
-            " `autoscaler labels` lists the others.",
+            f"No service carries a label of the autoscaler. Add {prefix}.queue=NAME to one, on"
+            " Compose under labels, on Swarm under deploy.labels; `autoscaler labels` lists the"
+            " others.",
             soft_wrap=True,
         )
         return

@@ -32,6 +32,10 @@ class BacklogUnavailable(AutoscalerError):
     """The backlog of a task queue could not be read. Unknown is never zero."""
 
 
+class InFlightUnavailable(AutoscalerError):
+    """It could not be read what the workers are running. Unknown is never idle."""
+
+
 class IntegrationError(AutoscalerError):
     """An integration is not known or its credentials cannot be used."""
 

@@ -46,6 +46,50 @@ class Service:
     """Why the service cannot be scaled at present at all; one sentence without a full stop."""
     warnings: tuple[str, ...] = ()
     """What the user should know, each with what to do."""
+    draining: int = 0
+    """Replicas that were told to stop and have not ended; they are not among `replicas`."""
+    grace: timedelta | None = None
+    """Time between stop signal and kill; None where it was left at Docker's 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One replica of a service, as far as it matters who stops next."""
+
+    id: str
+    """Of the container on Compose, of the task on Swarm."""
+    host: str | None
+    """Host name that its workers report; None where that cannot be told."""
+    turn: int = 0
+    """The scheduler stops those of a lower turn first, those of one turn in any order."""
+    choosable: bool = True
+    """Whether it can be stopped out of turn."""
+    started: bool = True
+    """Whether it can have work in flight at all."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WorkerVersion:
+    """One build of a Worker Deployment."""
+
+    deployment: str
+    build_id: str
+
+    def __str__(self) -> str:
+        return f"{self.deployment}:{self.build_id}"
+
+
+class BuildStatus(StrEnum):
+    """How far the life of a build has come, in Temporal's terms."""
+
+    NEVER_POLLED = "never polled"
+    """Temporal does not know it yet: none of its workers has ever polled."""
+    INACTIVE = "inactive"
+    CURRENT = "current"
+    RAMPING = "ramping"
+    DRAINING = "draining"
+    """It gets no new workflows; some that are pinned to it are still open."""
+    DRAINED = "drained"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,6 +102,8 @@ class TaskQueue:
     """None: the integration's own namespace."""
     name: str
     type: QueueType
+    version: WorkerVersion | None = None
+    """The build whose tasks count; None: those of all."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -95,6 +141,10 @@ class QueueStats:
     """The server holds tasks back on purpose (rate_limiting_active)."""
     pollers: int = 0
     """Workers that polled of late."""
+    build: BuildStatus | None = None
+    """Of the build that was asked for; None where none was."""
+    deployment: str = ""
+    """Worker Deployment whose builds the figures sum up; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +179,18 @@ class Backlog:
         return any(stats.rate_limited for stats in self.parts.values())
 
     @property
+    def build(self) -> BuildStatus | None:
+        """How far the build that the service runs has come; None where it names none."""
+        return next((stats.build for stats in self.parts.values()), None)
+
+    @property
+    def summed(self) -> Mapping[str, str]:
+        """Task queues whose builds are summed up, each with its Worker Deployment."""
+        return {
+            queue.name: stats.deployment for queue, stats in self.parts.items() if stats.deployment
+        }
+
+    @property
     def queues(self) -> frozenset[QueueName]:
         """All task queues, without their types."""
         return frozenset(QueueName.of(queue) for queue in self.parts)
@@ -151,15 +213,113 @@ class UnknownBacklog:
     """What kept it from being read, each with what to do; empty where nobody asked."""
 
 
+class SlotKind(StrEnum):
+    """What a worker has slots for."""
+
+    WORKFLOW = "workflow"
+    """In use for as long as a workflow is cached: nothing is lost with it."""
+    ACTIVITY = "activity"
+    LOCAL_ACTIVITY = "local activity"
+    NEXUS = "nexus"
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The slots of one kind of one worker."""
+
+    used: int = 0
+    free: int = 0
+    processed: int = 0
+    """Tasks that have been finished in them since the worker started."""
+
+
+LONGEST_HEARTBEAT = timedelta(seconds=60)
+"""Between two heartbeats of a worker: the SDKs' default, and the longest that they allow."""
+HEARTBEAT_SLACK = timedelta(seconds=5)
+"""How late a heartbeat may come, and how far apart two machines' clocks may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker said of itself in its latest heartbeat."""
+
+    instance: str
+    """Its key: a worker that is started again has another."""
+    host: str
+    at: datetime
+    """Time of the heartbeat, by the worker's own clock."""
+    interval: timedelta
+    """Time since the heartbeat before it; zero in the first."""
+    leaving: bool
+    """It was told to stop: it takes no new tasks and finishes what it runs."""
+    slots: Mapping[SlotKind, Slots]
+
+    @property
+    def running(self) -> int:
+        """Tasks that would be lost with it. Workflows are not: another worker goes on."""
+        return sum(
+            slots.used for kind, slots in self.slots.items() if kind is not SlotKind.WORKFLOW
+        )
+
+    @property
+    def processed(self) -> int:
+        """Such tasks that it has finished since it started."""
+        return sum(
+            slots.processed for kind, slots in self.slots.items() if kind is not SlotKind.WORKFLOW
+        )
+
+    def fresh(self, now: datetime) -> bool:
+        """Whether its next heartbeat is not overdue: older ones say nothing of the present."""
+        return now - self.at <= (self.interval or LONGEST_HEARTBEAT) + HEARTBEAT_SLACK
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerQuery:
+    """Which workers are asked for: those on some hosts, and those of some task queues."""
+
+    integration: str
+    """In its canonical spelling."""
+    namespace: str | None
+    """None: the integration's own namespace."""
+    hosts: frozenset[str]
+    queues: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """The replicas of a service, and what their workers report."""
+
+    replicas: tuple[Replica, ...]
+    """In the order in which they would be stopped if all were idle."""
+    workers: tuple[Worker, ...]
+    """Those on the replicas' hosts; where a host cannot be told, all of the task queues."""
+
+    @property
+    def unreported(self) -> bool:
+        """Whether nobody reports, and that says something: those that have not started cannot."""
+        started = any(replica.started for replica in self.replicas)
+        return not self.workers and (started or not self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownInFlight:
+    """It could not be read what is in flight. It is never taken for nothing."""
+
+    why: str
+    """What kept it from being read, with what to do."""
+
+
 class ReasonCode(StrEnum):
     """What moved a decision: the one vocabulary of logs, metrics, page and `plan`."""
 
     BACKLOG = "backlog"
     BACKLOG_UNKNOWN = "backlog-unknown"
     MAX_WAIT = "max-wait"
+    SLOTS = "slots"
     FALLBACK = "fallback"
     ACTIVATION = "activation"
     COOLDOWN = "cooldown"
+    BUILD = "build"
     SCALE_OUT_LIMIT = "scale-out-limit"
     SCALE_IN_LIMIT = "scale-in-limit"
     RATE_LIMITED = "rate-limited"
@@ -173,6 +333,7 @@ class ReasonCode(StrEnum):
     MIN = "min"
     MAX = "max"
     CEILING = "ceiling"
+    BUSY = "busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +356,14 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Spell:
+    """A while in which a worker has had tasks running and finished none."""
+
+    since: datetime
+    processed: int
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """What a decision may know of the past of one service. It does not depend on the labels."""
 
@@ -203,7 +372,7 @@ class History:
     known_at: datetime
     """When the backlog was last known, or nobody asked for it."""
     active_at: datetime
-    """When there last was a backlog, or anything added or dispatched, or it was unknown."""
+    """When there last was a backlog, or anything added, dispatched or in flight, or unknown."""
     recommendations: tuple[Sample, ...] = ()
     """What the stabilization windows look back on, oldest first."""
     changes: tuple[Sample, ...] = ()
@@ -219,6 +388,12 @@ class History:
     """The task queues that ever showed a sign of life."""
     silent_since: Mapping[QueueName, datetime] = field(default_factory=dict)
     """Since when replicas run for task queues that never have."""
+    unreported_since: datetime | None = None
+    """Since when nobody reports what is in flight, whenever somebody looked."""
+    spells: Mapping[str, Spell] = field(default_factory=dict)
+    """Of the workers that were at work at the latest look."""
+    longest_task: timedelta = timedelta()
+    """The longest that any task was seen to run: each may have run longer."""
 
     @classmethod
     def seed(cls, replicas: int, now: datetime) -> History:
@@ -260,6 +435,27 @@ class History:
             silent_since={queue: self.silent_since.get(queue, now) for queue in silent},
         )
 
+    def observe_in_flight(self, in_flight: InFlight, now: datetime) -> History:
+        """Take note of what the workers report: work in flight is activity, too."""
+        spells: dict[str, Spell] = {}
+        longest = self.longest_task
+        for worker in in_flight.workers:
+            if worker.running:
+                before = self.spells.get(worker.instance)
+                same = before is not None and before.processed == worker.processed
+                spell = before if before and same else Spell(worker.at, worker.processed)
+                spells[worker.instance] = spell
+                longest = max(longest, worker.at - spell.since)
+        return replace(
+            self,
+            active_at=now if spells else self.active_at,
+            unreported_since=_since(
+                bool(in_flight.replicas) and in_flight.unreported, self.unreported_since, now
+            ),
+            spells=spells,
+            longest_task=longest,
+        )
+
     def record(self, replicas: int, now: datetime, keep: timedelta) -> History:
         """Add a recommendation and forget those older than `keep`."""
         kept = tuple(sample for sample in self.recommendations if now - sample.at <= keep)
@@ -291,6 +487,12 @@ class Situation:
     now: datetime
     ceiling: Ceiling | None = None
     refusal: str | None = None
+    draining: int = 0
+    """Replicas that were told to stop and have not ended; they are not among `replicas`."""
+    grace: timedelta | None = None
+    """Time between stop signal and kill; None where it was left at Docker's 10 s."""
+    in_flight: InFlight | UnknownInFlight | None = None
+    """None: nobody has looked."""
 
 
 @dataclass(frozen=True, slots=True)

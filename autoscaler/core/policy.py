@@ -1,4 +1,4 @@
-"""The decision: recommend, wake or sleep, stabilise, limit, hold, bound.
+"""The decision: recommend, wake or sleep, stabilise, limit, hold, bound, protect.
 
 Pure, and every change comes with its reason. The order and the windows are the HPA's; zero is
 KEDA's; what is different is said where it is done.
@@ -10,23 +10,33 @@ import math
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
+from autoscaler.core.drain import Standing, reporting, standings, to_stop
 from autoscaler.core.durations import format_duration
 from autoscaler.core.model import (
+    HEARTBEAT_SLACK,
+    LONGEST_HEARTBEAT,
     Backlog,
+    BuildStatus,
     Decision,
     History,
+    InFlight,
     Reason,
     ReasonCode,
     Situation,
+    SlotKind,
     UnknownBacklog,
+    UnknownInFlight,
 )
-from autoscaler.core.spec import LONGEST_WINDOW, Mode, StepLimit, format_share
+from autoscaler.core.spec import LONGEST_WINDOW, Busy, Mode, StepLimit, format_share
 
 RATE_LIMITED_FOR = timedelta(seconds=10)
 """Debounce: the server's flag may flicker between two reads."""
 IN_VAIN_FOR = timedelta(minutes=2)
 """After this long without a dispatch since replicas were added, more of them are of no use.
 Workers have started and polled by then, and the server's 30 s averages have faded."""
+REPORT_WITHIN = LONGEST_HEARTBEAT + HEARTBEAT_SLACK
+"""A worker that can report does so in this time, even after a restart of the server, which keeps
+heartbeats in memory. After as long without a report, nobody is taken to report."""
 SILENT_FOR = timedelta(minutes=1)
 """After this long without a poller, a task or an addition, a queue's name is probably wrong."""
 
@@ -41,6 +51,8 @@ def decide(situation: Situation) -> Decision:
     seen = situation.history.observe(
         situation.replicas, situation.backlog, situation.now, LONGEST_WINDOW
     )
+    if isinstance(situation.in_flight, InFlight):
+        seen = seen.observe_in_flight(situation.in_flight, situation.now)
     recommended, because = recommend(situation)
     # The whole longest window is kept, whatever the labels say now: a label that is
     # changed later finds the history that still applies.
@@ -61,18 +73,35 @@ def decide(situation: Situation) -> Decision:
     return Decision(desired, because, tuple(reasons), history, warnings)
 
 
+def wants_in_flight(situation: Situation) -> bool:
+    """Say whether the decision depends on what is in flight, which costs calls to read."""
+    if _left_alone(situation) is not None or not situation.replicas:
+        return False
+    if situation.spec.slots_target is not None:
+        return True
+    return situation.spec.busy is not Busy.IGNORE and (
+        decide(situation).desired < situation.replicas
+    )
+
+
 def recommend(situation: Situation) -> tuple[int, Reason]:
     """Return the replicas that the signals alone call for, and why.
 
-    `ceil(backlog / target)`, in tasks, or what max-wait asks for where that is more. An unknown
-    backlog recommends the present count, so that the windows remember that nobody knew, and
-    the fallback once it has been unknown for long enough.
+    `ceil(backlog / target)`, in tasks, or what max-wait or slots-target ask for where that is
+    more. An unknown backlog recommends the present count, so that the windows remember that nobody
+    knew, and the fallback once it has been unknown for long enough.
     """
     if isinstance(situation.backlog, UnknownBacklog):
         return _recommend_unknown(situation)
-    by_backlog = _recommend_by_backlog(situation, situation.backlog)
-    by_wait = _recommend_by_wait(situation, situation.backlog)
-    return by_backlog if by_wait is None or by_wait[0] <= by_backlog[0] else by_wait
+    others = (_recommend_by_wait(situation, situation.backlog), _recommend_by_slots(situation))
+    # Of equals the first counts: the backlog's reason is the plainest.
+    return max(
+        (
+            _recommend_by_backlog(situation, situation.backlog),
+            *(each for each in others if each is not None),
+        ),
+        key=lambda recommended: recommended[0],
+    )
 
 
 def _recommend_unknown(situation: Situation) -> tuple[int, Reason]:
@@ -123,6 +152,41 @@ def _recommend_by_wait(situation: Situation, backlog: Backlog) -> tuple[int, Rea
     if lateness > 1 / 2:
         return replicas, Reason(ReasonCode.MAX_WAIT, f"{text}, too close to shrink: {replicas}")
     return None
+
+
+def _recommend_by_slots(situation: Situation) -> tuple[int, Reason] | None:
+    """Ask for as many replicas as the slots in use need, with the wanted share of slots in use.
+
+    The kind of slot with the greatest need counts. What is in use is absolute, so that growth
+    does not repeat itself while new replicas have not reported yet.
+    """
+    share, replicas, in_flight = (
+        situation.spec.slots_target,
+        situation.replicas,
+        situation.in_flight,
+    )
+    if share is None or in_flight is None or not replicas:
+        return None
+    reports = in_flight.workers if isinstance(in_flight, InFlight) else ()
+    workers = [each for each in reports if each.fresh(situation.now) and not each.leaving]
+    if not isinstance(in_flight, InFlight) or not workers:
+        return replicas, Reason(ReasonCode.SLOTS, f"slots in use unknown: held at {replicas}")
+    needs: list[tuple[int, Reason]] = []
+    for kind in (SlotKind.ACTIVITY, SlotKind.LOCAL_ACTIVITY, SlotKind.NEXUS):
+        slots = [worker.slots[kind] for worker in workers if kind in worker.slots]
+        used = sum(each.used for each in slots)
+        total = used + sum(each.free for each in slots)
+        if total:
+            # Rounded first: 8 of 10 slots at 80 % are a little more than 1 in floating point.
+            present = reporting(in_flight, situation.now)
+            number = math.ceil(round(used * present / (total * share), 6))
+            text = (
+                f"{used:,} of {_count(total, f'{kind} slot')} in use, {format_share(share)} aimed"
+                f" at: {number}"
+            )
+            needs.append((number, Reason(ReasonCode.SLOTS, text)))
+    # Workers that only run workflows have no such slots.
+    return max(needs, key=lambda need: need[0], default=None)
 
 
 def _left_alone(situation: Situation) -> Reason | None:
@@ -281,6 +345,20 @@ def hold_phantom(situation: Situation, history: History, desired: int) -> Limite
     )
 
 
+def keep_build(situation: Situation, _history: History, desired: int) -> Limited:
+    """Keep one replica of a build that drains, and of one that has never polled.
+
+    Workflows pinned to a draining build need a worker whenever they go on, which no backlog
+    shows beforehand; and Temporal learns of a new build only when a worker of it polls.
+    """
+    backlog = situation.backlog
+    build = backlog.build if isinstance(backlog, Backlog) else None
+    if desired or build not in (BuildStatus.DRAINING, BuildStatus.NEVER_POLLED):
+        return desired, None
+    why = "is draining" if build is BuildStatus.DRAINING else "has never polled"
+    return 1, Reason(ReasonCode.BUILD, f"build {situation.spec.build_id} {why}: 1")
+
+
 def pause(situation: Situation, _history: History, desired: int) -> Limited:
     """Hold the direction that `mode` pauses; the bounds still apply."""
     mode, replicas = situation.spec.mode, situation.replicas
@@ -311,6 +389,65 @@ def cap(situation: Situation, _history: History, desired: int) -> Limited:
     )
 
 
+def protect(situation: Situation, history: History, desired: int) -> Limited:
+    """Stop no replica that is at work, or may be.
+
+    After the bounds: even more replicas than max stay until they have finished.
+    """
+    replicas, in_flight = situation.replicas, situation.in_flight
+    if desired >= replicas or in_flight is None or situation.spec.busy is Busy.IGNORE:
+        return desired, None
+    if isinstance(in_flight, UnknownInFlight):
+        text = f"it is unknown what is in flight: held at {replicas}"
+        return replicas, Reason(ReasonCode.BUSY, text)
+    if in_flight.unreported:
+        return _go_unreported(situation, in_flight, history, desired)
+    known = standings(in_flight, situation.now)
+    going = sum(standing is Standing.LEAVING for standing in known.values())
+    going += len(to_stop(in_flight.replicas, known, replicas - desired).replicas)
+    least = replicas - going
+    if least <= desired:
+        return desired, None
+    busy, silent = (
+        sum(standing is each for standing in known.values())
+        for each in (Standing.BUSY, Standing.SILENT)
+    )
+    if not busy and not silent:
+        text = f"the replicas have changed since they were counted: {least}"
+        return least, Reason(ReasonCode.BUSY, text)
+    stay = [f"{busy} at work" if busy else "", f"{silent} not reporting" if silent else ""]
+    text = (
+        f"{_count(busy + silent, 'replica')} may not be stopped ({', '.join(filter(None, stay))})"
+    )
+    if least > busy + silent:
+        text += ", and the scheduler would choose from them"
+    return least, Reason(ReasonCode.BUSY, f"{text}: {least}")
+
+
+def _go_unreported(
+    situation: Situation, in_flight: InFlight, history: History, desired: int
+) -> Limited:
+    """Where nobody reports, go on behind the stop grace, once that is sure to be so."""
+    replicas, since = situation.replicas, history.unreported_since
+    if situation.spec.busy is Busy.STRICT:
+        text = f"no replica is known to be idle: held at {replicas}"
+        return replicas, Reason(ReasonCode.BUSY, text)
+    silent = situation.now - since if since is not None else timedelta()
+    if silent < REPORT_WITHIN:
+        text = (
+            f"no worker has reported for {format_duration(_whole(silent))} of"
+            f" {format_duration(REPORT_WITHIN)}: held at {replicas}"
+        )
+        return replicas, Reason(ReasonCode.BUSY, text)
+    if all(replica.choosable for replica in in_flight.replicas):
+        return desired, None
+    # Nobody knows whom the scheduler hits: each gets its whole grace before the next is hit.
+    least = replicas if situation.draining else replicas - 1
+    if desired >= least:
+        return desired, None
+    return least, Reason(ReasonCode.BUSY, f"no worker reports, so one replica at a time: {least}")
+
+
 LIMITERS: tuple[Limiter, ...] = (
     wake,
     sleep,
@@ -320,16 +457,33 @@ LIMITERS: tuple[Limiter, ...] = (
     limit_in,
     hold_rate_limited,
     hold_phantom,
+    keep_build,
     pause,
     bound,
     cap,
+    protect,
 )
 """The limits in the order they apply; each returns what it did and why."""
 
 
 def _warnings(situation: Situation, history: History) -> Iterable[str]:
+    if situation.spec.mode is not Mode.OFF:
+        yield from _stop_warnings(situation, history)
     backlog = situation.backlog
-    if not isinstance(backlog, Backlog) or not situation.replicas:
+    if not isinstance(backlog, Backlog):
+        return
+    spec = situation.spec
+    for name, deployment in sorted(backlog.summed.items()):
+        yield (
+            f"task queue {name!r} belongs to Worker Deployment {deployment!r}, and its backlog sums"
+            " up all builds; set the labels deployment and build-id to scale one build by its own"
+        )
+    if backlog.build is BuildStatus.NEVER_POLLED and situation.replicas:
+        yield (
+            f"Temporal knows no worker of build {spec.build_id!r} of Worker Deployment"
+            f" {spec.deployment!r} yet: if its workers run, check both names"
+        )
+    if not situation.replicas:
         return
     if _grown_in_vain(situation, history):
         yield (
@@ -342,6 +496,28 @@ def _warnings(situation: Situation, history: History) -> Iterable[str]:
                 f"task queue {queue.name!r} has had no poller, no backlog and no task added so"
                 " far: check its name and namespace, and that the workers poll it"
             )
+
+
+def _stop_warnings(situation: Situation, history: History) -> Iterable[str]:
+    """Say what could cost a task when a replica is stopped."""
+    grace, advice = situation.grace, "see docs/graceful-shutdown.md"
+    if grace is None:
+        yield (
+            "stop_grace_period is not set, so Docker kills a replica 10 s after its stop signal:"
+            f" set it longer than the longest activity; {advice}"
+        )
+    elif history.longest_task > grace:
+        yield (
+            f"a task was seen to run for longer than the stop grace of {format_duration(grace)}:"
+            f" raise stop_grace_period; {advice}"
+        )
+    since = history.unreported_since
+    if since is not None and situation.now - since >= REPORT_WITHIN:
+        yield (
+            "no worker reports what it is running, so only the stop grace protects its tasks (and"
+            " strict stops none): it takes Temporal server 1.30, an SDK with worker heartbeats"
+            f" (Python 1.20) and a host name per container; {advice}"
+        )
 
 
 def _grown_in_vain(situation: Situation, history: History) -> bool:

@@ -53,6 +53,14 @@ class Mode(StrEnum):
     PAUSE_OUT = "pause-out"
 
 
+class Busy(StrEnum):
+    """Which replicas a scale-in may stop, by what their workers say they are running."""
+
+    PROTECT = "protect"
+    STRICT = "strict"
+    IGNORE = "ignore"
+
+
 @dataclass(frozen=True, slots=True)
 class StepLimit:
     """At most so many replicas, or such a share of them, in a period: `4/15s`, `100%/15s`."""
@@ -143,12 +151,14 @@ def _strip(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
+def _word(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
 def _mode(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    text = value.strip().lower()
+    text = _word(value)
     # `docker stack deploy` reads YAML 1.1, where an unquoted on or off is a boolean.
-    return {"true": "on", "false": "off"}.get(text, text)
+    return {"true": "on", "false": "off"}.get(text, text) if isinstance(text, str) else text
 
 
 def _step_limits(value: object) -> object:
@@ -175,6 +185,10 @@ def _share(value: object) -> object:
     if text != "0" and not text.endswith("%"):
         raise ValueError("not a share")
     return float(text.removesuffix("%")) / 100
+
+
+def _share_or_none(value: object) -> object:
+    return _share(_or_none(value))
 
 
 def _window(value: timedelta) -> timedelta:
@@ -295,6 +309,21 @@ class ScalingSpec(BaseModel):
     ] = None
     """The oldest waiting task should be younger than this: grow while it is not."""
 
+    slots_target: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None,
+        BeforeValidator(_share_or_none),
+        Label("slots-target", "a share above 0% and up to 100% such as 80%"),
+    ] = None
+    """Share of the workers' slots in use to aim at: grow before a backlog forms. Counts slots for
+    activities, local activities and nexus tasks."""
+
+    busy: Annotated[
+        Busy, BeforeValidator(_word), Label("busy", "one of protect, strict, ignore")
+    ] = Busy.PROTECT
+    """protect: no replica is stopped whose latest heartbeat shows running tasks, nor one that
+    does not report while others do; where no worker reports at all, the stop grace protects and a
+    warning says so. strict: only replicas known to be idle are stopped. ignore: nobody asks."""
+
     fallback: Annotated[
         Fallback,
         BeforeValidator(_fallback),
@@ -306,11 +335,32 @@ class ScalingSpec(BaseModel):
     fallback_after: Annotated[Pause, Label("fallback.after", _PAUSE_FORM)] = timedelta(minutes=3)
     """How long the backlog must have been unknown before the fallback counts."""
 
+    deployment: Annotated[
+        Text | None, BeforeValidator(_or_none), Label("deployment", "a Worker Deployment's name")
+    ] = None
+    """Worker Deployment that the workers of this service belong to: with temporal.build-id, the
+    service is scaled by the backlog of its own build."""
+
+    build_id: Annotated[
+        Text | None,
+        BeforeValidator(_or_none),
+        Label("build-id", "a build id, and deployment the Worker Deployment it belongs to"),
+    ] = None
+    """Build of that Worker Deployment. While it drains, and before it has ever polled, it keeps
+    one replica; drained it may go to zero."""
+
     @field_validator("max")
     @classmethod
     def _max_not_below_min(cls, value: int, info: ValidationInfo) -> int:
         if value < info.data.get("min", 0):
             raise ValueError("below min")
+        return value
+
+    @field_validator("build_id")
+    @classmethod
+    def _build_of_a_deployment(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "deployment" in info.data and (value is None) != (info.data["deployment"] is None):
+            raise ValueError("one is missing")
         return value
 
     @classmethod
@@ -322,8 +372,8 @@ class ScalingSpec(BaseModel):
         fields = {f"{prefix}.{label.name}": name for name, label, _ in _fields()}
         given = scaling_labels(labels, prefix)
         problems = [
-            f"{key} is not a label{_nearest(key, fields, prefix)}"
-            for key in given
+            f"{key}={value!r} is not a label{_nearest(key, fields, prefix)}"
+            for key, value in given.items()
             if key not in fields
         ]
         try:

@@ -15,8 +15,9 @@ from docker import APIClient
 from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
+from autoscaler.core.drain import to_stop
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import ScalingAction, Service, ServiceId
+from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
 from autoscaler.orchestrators import replica
 from autoscaler.orchestrators.containers import NAME, Container, Replicas, service_id
@@ -24,6 +25,7 @@ from autoscaler.orchestrators.copied import archive_of, copied_files
 from autoscaler.orchestrators.engine import Engine, EngineError, Lane, api_url, api_version
 from autoscaler.orchestrators.exits import Exits
 from autoscaler.orchestrators.others import QUIET, OtherHands
+from autoscaler.ports import LastLook
 
 _OTHERS = "somebody else is changing its containers; it is scaled again afterwards"
 _GONE = (404, 409)
@@ -98,29 +100,51 @@ class ComposeOrchestrator:
         )
         return [service for service in found if service is not None]
 
-    async def apply(self, action: ScalingAction) -> None:
-        """Scale to exactly `action.desired` replicas. Raises OrchestratorError.
+    async def members(self, service: ServiceId) -> Sequence[Replica]:
+        """Return the replicas that count, as Compose would stop them. Raises OrchestratorError."""
+        return await self._members(await self._present(service))
+
+    async def apply(
+        self, action: ScalingAction, last_look: LastLook | None = None
+    ) -> Sequence[str]:
+        """Scale to exactly `action.desired` replicas, or as near as `last_look` lets it.
 
         On the way out, returns when the new replicas have been started. On the way in, returns
-        when those to go have been chosen: they stop side by side in the background, each with
-        its own signal and grace, and are removed when they have ended.
+        when those to go have been chosen, with their ids: they stop side by side in the
+        background, each with its own signal and grace, and are removed when they have ended.
+        Raises OrchestratorError, and what `last_look` raises.
         """
-        containers = (await self._containers()).get(action.service)
-        if containers is None:
-            raise OrchestratorError(f"{action.service} has no containers any more")
-        replicas = self._sort(containers)
+        replicas = await self._present(action.service)
         refusal = self._refusal(replicas)
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")
         if action.desired > len(replicas.running):
             await self._scale_out(replicas, action.desired)
         elif action.desired < len(replicas.running):
-            await self._scale_in(replicas, action.desired)
+            return await self._scale_in(replicas, action.desired, last_look)
+        return ()
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` for replicas that drain; the engine stops the others alone."""
         if self._draining:
             await asyncio.wait(self._draining.values(), timeout=patience.total_seconds())
+
+    async def _present(self, service: ServiceId) -> Replicas:
+        containers = (await self._containers()).get(service)
+        if containers is None:
+            raise OrchestratorError(f"{service} has no containers any more")
+        return self._sort(containers)
+
+    async def _members(self, replicas: Replicas) -> Sequence[Replica]:
+        """Name the hosts of the replicas: all are set up alike, but for outdated ones."""
+        looks = {each.config_hash: each for each in (*replicas.running, replicas.template)}
+        templates = dict(
+            zip(looks, await asyncio.gather(*map(self._inspect, looks.values())), strict=True)
+        )
+        return [
+            Replica(each.id, replica.host_name(templates[each.config_hash], each.id), turn)
+            for turn, each in enumerate(replicas.in_turn())
+        ]
 
     def _forget_all_but(self, labelled: Collection[Replicas]) -> None:
         services = {replicas.service for replicas in labelled}
@@ -178,6 +202,8 @@ class ComposeOrchestrator:
             ),
             refusal=self._refusal(replicas),
             warnings=() if trouble is None else (trouble,),
+            draining=sum(container.id in self._draining for container in containers),
+            grace=replica.chosen_grace(template),
         )
 
     def _refusal(self, replicas: Replicas) -> str | None:
@@ -299,19 +325,30 @@ class ComposeOrchestrator:
         finally:
             asyncio.get_running_loop().call_later(QUIET.total_seconds(), leave)
 
-    async def _scale_in(self, replicas: Replicas, desired: int) -> None:
-        kept = None if desired else replicas.keeper()
+    async def _scale_in(
+        self, replicas: Replicas, desired: int, last_look: LastLook | None
+    ) -> Sequence[str]:
+        wanted = len(replicas.running) - desired
+        going = [container.id for container in replicas.in_turn()[:wanted]]
+        if last_look is not None:
+            members = await self._members(replicas)
+            known = await last_look(members)
+            if known is not None:
+                going = [each.id for each in to_stop(members, known, wanted).replicas]
+        kept = None if len(going) < len(replicas.running) else replicas.keeper()
         self._trouble.pop(replicas.service, None)
-        for container in replicas.to_stop(desired):
-            self._exits.let_go(replicas.service, container.id)
-            self._draining[container.id] = asyncio.create_task(
-                self._drain(container, remove=container is not kept),
-                name=f"drain {container.name}",
-            )
+        for container in replicas.running:
+            if container.id in going:
+                self._exits.let_go(replicas.service, container.id)
+                self._draining[container.id] = asyncio.create_task(
+                    self._drain(container, remove=container is not kept),
+                    name=f"drain {container.name}",
+                )
         # As with `up --scale`: on the way in, replicas that do not even run go as well.
         for container in replicas.stopped:
             if container is not kept:
                 await self._remove(container)
+        return going
 
     async def _drain(self, container: Container, *, remove: bool) -> None:
         """Stop one replica behind its own grace, then remove it."""

@@ -59,6 +59,11 @@ class Container:
         """Whether it is stopped and not on its way out."""
         return self.state in ("created", "exited")
 
+    @property
+    def has_run(self) -> bool:
+        """Whether it was ever started; until then its networks and secrets may be missing."""
+        return self.state != "created"
+
 
 @dataclass(frozen=True, slots=True)
 class Replicas:
@@ -66,7 +71,7 @@ class Replicas:
 
     service: ServiceId
     template: Container
-    """The newest: what the service should look like now."""
+    """The newest, of its configuration the newest that has run: what new ones are copied from."""
     running: tuple[Container, ...]
     stopped: tuple[Container, ...]
     highest: int
@@ -80,9 +85,11 @@ class Replicas:
             (c.name for c in containers if replica.being_recreated(c.name, c.labels)), None
         )
         staying = [c for c in containers if c.id not in draining]
+        current = max(staying or containers, key=_age).config_hash
+        alike = [c for c in staying or containers if c.config_hash == current]
         return cls(
             service=containers[0].service,
-            template=max(staying or containers, key=lambda c: (c.created, c.number)),
+            template=max(alike, key=lambda c: (c.has_run, *_age(c))),
             running=tuple(c for c in staying if c.running),
             stopped=tuple(c for c in staying if not c.running),
             highest=max(c.number for c in containers),
@@ -96,23 +103,37 @@ class Replicas:
         return container.config_hash != self.template.config_hash
 
     def to_start(self, wanted: int) -> tuple[Container, ...]:
-        """Choose stopped replicas to run again before new ones are made, lowest number first."""
+        """Choose stopped replicas to run again before new ones are made, lowest number first.
+
+        One that has never run is not among them where there is a complete one to copy: whoever
+        made it may not have come to the end.
+        """
         fit = sorted(
-            (c for c in self.stopped if c.can_start and not self.outdated(c)),
+            (
+                c
+                for c in self.stopped
+                if c.can_start and not self.outdated(c) and (c.has_run or not self.template.has_run)
+            ),
             key=lambda c: c.number,
         )
         return tuple(fit[: max(0, wanted - len(self.running))])
 
-    def to_stop(self, wanted: int) -> tuple[Container, ...]:
-        """Choose the replicas to stop as Compose does: outdated ones, then the highest number."""
-        order = sorted(self.running, key=lambda c: (not self.outdated(c), -c.number))
-        return tuple(order[: max(0, len(self.running) - wanted)])
+    def in_turn(self) -> tuple[Container, ...]:
+        """Return the replicas as Compose would stop them: outdated ones, then highest number."""
+        return tuple(sorted(self.running, key=lambda c: (not self.outdated(c), -c.number)))
 
     def keeper(self) -> Container:
         """Choose the replica that stays, stopped, at zero: the one to copy and start later."""
         able = [*self.running, *(c for c in self.stopped if c.can_start)]
         # Where all drain already, the newest of those is the last to copy.
-        return min(able or [self.template], key=lambda c: (self.outdated(c), c.number))
+        return min(
+            able or [self.template], key=lambda c: (self.outdated(c), not c.has_run, c.number)
+        )
+
+
+def _age(container: Container) -> tuple[float, int]:
+    """Sort the newest last; of those made in one second, the one with the highest number."""
+    return container.created, container.number
 
 
 def service_id(labels: Mapping[str, str]) -> ServiceId | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from autoscaler.core.model import Ceiling
@@ -127,6 +128,24 @@ def grace(template: Json) -> int:
     """Return the seconds between the stop signal and the kill; -1 means no kill."""
     seconds = template["Config"].get("StopTimeout")
     return DEFAULT_GRACE if seconds is None else int(seconds)
+
+
+def chosen_grace(template: Json) -> timedelta | None:
+    """Return the time between stop signal and kill; None where it was left to Docker."""
+    seconds = template["Config"].get("StopTimeout")
+    if seconds is None:
+        return None
+    return timedelta(seconds=seconds) if seconds >= 0 else timedelta.max
+
+
+def host_name(template: Json, container: str) -> str:
+    """Return the host name in a replica, given by id, that looks like `template` (an inspect).
+
+    Without one in the Compose file it is the short id; on the host's network, the host's own.
+    """
+    named: str = template["Config"].get("Hostname") or ""
+    made_up = not named or named == template["Id"][:_SHORT_ID]
+    return container[:_SHORT_ID] if made_up else named
 
 
 def being_recreated(name: str, labels: Mapping[str, str]) -> bool:

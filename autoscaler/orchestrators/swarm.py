@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from docker import APIClient
 
+from autoscaler.core.drain import to_stop
 from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import Ceiling, ScalingAction, Service, ServiceId
+from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
 from autoscaler.orchestrators.engine import Engine, EngineError, Lane, api_url, api_version
+from autoscaler.orchestrators.replica import DEFAULT_GRACE
+from autoscaler.orchestrators.tasks import container_of, in_turn
+from autoscaler.ports import LastLook
+
+PICK_LOOKS, PICK_PAUSE = 20, 0.1
+"""How often, and with what pause in seconds, it is looked what the Swarm has made of a change."""
+_NANO = 1_000_000_000
 
 STACK = "com.docker.stack.namespace"
 
@@ -55,6 +64,7 @@ class SwarmOrchestrator:
         self._projects = frozenset(projects)
         self._required = required
         self._ask_again: datetime | None = None
+        self._node_id: str | None = None
 
     async def discover(self) -> Sequence[Service]:
         """Return the Swarm services with a label of the autoscaler. Raises OrchestratorError."""
@@ -74,43 +84,126 @@ class SwarmOrchestrator:
                 " node, or `docker swarm init` to make this engine one"
             ) from error
         ours = [row for row in rows if self._is_ours(row)]
-        tasks = await self._tasks_of([row["ID"] for row in ours if _lags(row)])
+        tasks = await self._tasks_of([row["ID"] for row in ours if _lag(row) > 0])
         now = self._clock()
         return [self._service(row, tasks.get(row["ID"], ()), now) for row in ours]
 
-    async def apply(self, action: ScalingAction) -> None:
+    async def members(self, service: ServiceId) -> Sequence[Replica]:
+        """Return the replicas in the order in which the Swarm stops them. Raises EngineError."""
+        tasks: list[Json] = await self._engine.call(
+            f"listing the tasks of {service}",
+            lambda client: client.tasks(filters={"service": service.name}),
+        )
+        return in_turn(tasks, await self._node())
+
+    async def apply(
+        self, action: ScalingAction, last_look: LastLook | None = None
+    ) -> Sequence[str]:
         """Set the number of replicas, if nobody else has changed it since it was decided.
 
-        Returns when the manager has taken it; the tasks follow behind their own grace.
-        Raises OrchestratorError.
+        The Swarm picks the tasks that go: with `last_look` their number is lowered no further than
+        it can hit idle ones only; where it would hit a busy one first, an idle task whose
+        container this engine can reach is stopped, and its slot given up. One a call.
+        Returns when the manager has taken it, with the ids of the tasks that go; they follow
+        behind their own grace. Raises OrchestratorError, and what `last_look` raises.
         """
+        if action.desired >= action.current:
+            await self._set(action.service, action.current, action.desired)
+            return ()
+        members = await self.members(action.service)
+        known = None if last_look is None else await last_look(members)
+        if last_look is None or known is None:
+            return await self._let_go(action, action.desired, members)
+        chosen = to_stop(members, known, action.current - action.desired)
+        if chosen.in_turn:
+            return await self._let_go(action, action.current - len(chosen.in_turn), members)
+        for replica in chosen.one_by_one[:1]:
+            return await self._give_up(action, replica, last_look)
+        return ()
 
-        def compare_and_set(client: APIClient) -> None:
+    async def _let_go(
+        self, action: ScalingAction, desired: int, members: Sequence[Replica]
+    ) -> Sequence[str]:
+        """Lower the number of replicas, and return which tasks the Swarm has picked."""
+        if not await self._set(action.service, action.current, desired):
+            return ()
+        gone: list[str] = []
+        for _ in range(PICK_LOOKS):
+            left = {replica.id for replica in await self.members(action.service)}
+            gone = [replica.id for replica in members if replica.id not in left]
+            if len(gone) >= len(members) - desired:
+                break
+            await asyncio.sleep(PICK_PAUSE)
+        return gone
+
+    async def _give_up(
+        self, action: ScalingAction, replica: Replica, last_look: LastLook
+    ) -> Sequence[str]:
+        """Stop one task by its container; before it is replaced, ask for one replica less.
+
+        The slot of a task that has ended is the first that the Swarm gives up. Where it has been
+        filled again already, nothing is lowered: the task was restarted, and that is all.
+        """
+        task = await self._engine.call(
+            f"inspecting task {replica.id}", lambda client: client.inspect_task(replica.id)
+        )
+        grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
+        seconds = DEFAULT_GRACE if grace is None else grace // _NANO
+        await self._engine.stop(container_of(task), seconds)
+        members = await self._members_without(action.service, replica.id)
+        known = await last_look(members)
+        if known is not None and to_stop(members, known, 1).in_turn:
+            await self._set(action.service, action.current, action.current - 1)
+        return [replica.id]
+
+    async def _members_without(self, service: ServiceId, task: str) -> Sequence[Replica]:
+        """Return the members once the manager has seen that a task has ended."""
+        members = await self.members(service)
+        for _ in range(PICK_LOOKS):
+            if all(member.id != task for member in members):
+                break
+            await asyncio.sleep(PICK_PAUSE)
+            members = await self.members(service)
+        return members
+
+    async def _set(self, service: ServiceId, current: int, desired: int) -> bool:
+        """Change the number of replicas; return whether it was still `current`."""
+
+        def compare_and_set(client: APIClient) -> bool:
             # Without insertDefaults: a spec with defaults filled in differs from the stored
             # one, and writing it back would replace every running task.
-            service = client.inspect_service(action.service.name)
-            obstacle = refusal(service)
+            found = client.inspect_service(service.name)
+            obstacle = refusal(found)
             if obstacle is not None:
-                raise OrchestratorError(f"{action.service}: {obstacle}")
-            spec: Json = service["Spec"]
+                raise OrchestratorError(f"{service}: {obstacle}")
+            spec: Json = found["Spec"]
             replicated = spec["Mode"]["Replicated"]
-            if _replicas(replicated) == action.current:
-                replicated["Replicas"] = action.desired
-                client.post(
-                    api_url(client, f"/services/{service['ID']}/update"),
-                    params={"version": service["Version"]["Index"]},
-                    json=spec,
-                    timeout=client.timeout,
-                ).raise_for_status()
+            if _replicas(replicated) != current:
+                return False
+            replicated["Replicas"] = desired
+            client.post(
+                api_url(client, f"/services/{found['ID']}/update"),
+                params={"version": found["Version"]["Index"]},
+                json=spec,
+                timeout=client.timeout,
+            ).raise_for_status()
+            return True
 
-        what = f"scaling {action.service} to {action.desired}"
+        what = f"scaling {service} to {desired}"
         try:
-            await self._engine.call(what, compare_and_set, Lane.CHANGE)
+            return await self._engine.call(what, compare_and_set, Lane.CHANGE)
         except EngineError as error:
             if _OUT_OF_SEQUENCE not in str(error):
                 raise
             # Another writer was faster: look again, and once more only if it left the count.
-            await self._engine.call(what, compare_and_set, Lane.CHANGE)
+            return await self._engine.call(what, compare_and_set, Lane.CHANGE)
+
+    async def _node(self) -> str:
+        """Return the id of this engine's node."""
+        if self._node_id is None:
+            info = await self._engine.call("looking up this node", lambda client: client.info())
+            self._node_id = str(info["Swarm"]["NodeID"])
+        return self._node_id
 
     async def close(self, patience: timedelta) -> None:
         """Nothing to wait for: the Swarm drains its tasks itself."""
@@ -144,6 +237,8 @@ class SwarmOrchestrator:
             replicas=replicas,
             ceiling=None if trouble is None else Ceiling(replicas, trouble),
             refusal=self._refusal(row),
+            draining=max(0, -_lag(row)),
+            grace=_grace(row),
         )
 
     def _refusal(self, row: Json) -> str | None:
@@ -176,10 +271,19 @@ def _services(client: APIClient) -> list[Json]:
     return rows
 
 
-def _lags(row: Json) -> bool:
-    """Whether fewer tasks run than are wanted, as far as the engine says."""
+def _lag(row: Json) -> int:
+    """Return how many tasks run less than are wanted, as far as the engine says.
+
+    Below zero, so many are still stopping.
+    """
     status = row.get("ServiceStatus") or {}
-    return int(status.get("RunningTasks", 0)) < int(status.get("DesiredTasks", 0))
+    return int(status.get("DesiredTasks", 0)) - int(status.get("RunningTasks", 0))
+
+
+def _grace(row: Json) -> timedelta | None:
+    container: Json = row["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
+    grace = container.get("StopGracePeriod")
+    return None if grace is None else timedelta(microseconds=grace / 1000)
 
 
 def _labels(row: Json) -> Mapping[str, str]:

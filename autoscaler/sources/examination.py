@@ -23,9 +23,9 @@ from autoscaler.core.errors import IntegrationError
 from autoscaler.core.findings import Finding, Outcome, examine_expiry
 from autoscaler.core.integration import Integration
 from autoscaler.ports import IntegrationStore
+from autoscaler.sources.calls import ask
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.credentials import Credentials
-from autoscaler.sources.temporal import DEADLINE
 
 NOBODY = "autoscaler-doctor"
 """Name of a task queue, a worker and a build that do not exist: asking for them is enough."""
@@ -43,51 +43,52 @@ class _Call:
         self.ask = ask
 
 
-_OPTIONS: dict[str, Any] = {"retry": False, "timeout": DEADLINE}
 _NAMESPACE = _Call(
     "DescribeNamespace",
     "whether the server knows of heartbeats cannot be told",
-    lambda service, namespace: service.describe_namespace(
-        DescribeNamespaceRequest(namespace=namespace), **_OPTIONS
+    lambda service, namespace: ask(
+        service.describe_namespace, DescribeNamespaceRequest(namespace=namespace)
     ),
 )
 _CALLS = (
     _Call(
         "DescribeTaskQueue",
         "no backlog can be read, and every service holds its replicas",
-        lambda service, namespace: service.describe_task_queue(
+        lambda service, namespace: ask(
+            service.describe_task_queue,
             DescribeTaskQueueRequest(
                 namespace=namespace,
                 task_queue=TaskQueue(name=NOBODY),
                 task_queue_type=1,  # type: ignore[arg-type] # an enumeration's number
                 report_stats=True,
             ),
-            **_OPTIONS,
         ),
     ),
     _Call(
         "ListWorkers",
         "busy replicas cannot be told from idle ones",
-        lambda service, namespace: service.list_workers(
-            ListWorkersRequest(namespace=namespace, query=f"TaskQueue='{NOBODY}'"), **_OPTIONS
+        lambda service, namespace: ask(
+            service.list_workers,
+            ListWorkersRequest(namespace=namespace, query=f"TaskQueue='{NOBODY}'"),
         ),
     ),
     _Call(
         "DescribeWorker",
         "busy replicas cannot be told from idle ones",
-        lambda service, namespace: service.describe_worker(
-            DescribeWorkerRequest(namespace=namespace, worker_instance_key=NOBODY), **_OPTIONS
+        lambda service, namespace: ask(
+            service.describe_worker,
+            DescribeWorkerRequest(namespace=namespace, worker_instance_key=NOBODY),
         ),
     ),
     _Call(
         "DescribeWorkerDeploymentVersion",
         "builds of a Worker Deployment cannot be scaled by their own backlog",
-        lambda service, namespace: service.describe_worker_deployment_version(
+        lambda service, namespace: ask(
+            service.describe_worker_deployment_version,
             DescribeWorkerDeploymentVersionRequest(
                 namespace=namespace,
                 deployment_version=WorkerDeploymentVersion(deployment_name=NOBODY, build_id=NOBODY),
             ),
-            **_OPTIONS,
         ),
     ),
 )
@@ -144,10 +145,7 @@ class IntegrationExaminer:
 
         async def attempt(call: _Call) -> Any | RPCError | RuntimeError:
             try:
-                async with asyncio.timeout(DEADLINE.total_seconds() + 1):
-                    return await call.ask(service, namespace)
-            except TimeoutError:
-                return RPCError("no answer within 5 s", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+                return await call.ask(service, namespace)
             except (RPCError, RuntimeError) as error:
                 return error
 

@@ -1,4 +1,4 @@
-"""Backlogs by DescribeTaskQueue."""
+"""Backlogs and in-flight work of any number of connections, read side by side."""
 
 from __future__ import annotations
 
@@ -7,37 +7,25 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueMessage
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
-from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.backoff import Backoff
-from autoscaler.core.errors import BacklogUnavailable, IntegrationError
-from autoscaler.core.model import QueueStats, TaskQueue
+from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable, IntegrationError
+from autoscaler.core.model import QueueStats, TaskQueue, Worker, WorkerQuery, WorkerVersion
 from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
+from autoscaler.sources.builds import describe_build
+from autoscaler.sources.calls import AT_ONCE
 from autoscaler.sources.connections import Connections
+from autoscaler.sources.queues import describe_queue
+from autoscaler.sources.workers import list_workers
 
-DEADLINE = timedelta(seconds=5)
-"""For one call. The server answers in milliseconds; what takes longer is as good as lost."""
 FRESH = timedelta(seconds=4)
 """A reading this young is used again: the server keeps its own answer for 5 s, so asking more
 often, as when many events cause many ticks, would only cost calls."""
-AT_ONCE = 16
-"""Calls at the same time on one connection: more only lengthens each (measured: unbounded,
-5,000 calls take 1 s each instead of 13 ms)."""
-
-_TYPES = {
-    QueueType.WORKFLOW: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    QueueType.ACTIVITY: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-    QueueType.NEXUS: TaskQueueType.TASK_QUEUE_TYPE_NEXUS,
-}
-
 Reading = QueueStats | BacklogUnavailable
-Address = tuple[str, QueueType]
-"""A task queue and a type within one namespace."""
+Address = tuple[str, QueueType, WorkerVersion | None]
+"""A task queue, a type and perhaps a build within one namespace."""
 Scope = tuple[str, str]
 """An integration and a namespace: what fails together and recovers together."""
 
@@ -49,9 +37,10 @@ class TemporalBacklogSource:
         self._connections = connections
         self._clock = clock
         self._scopes: dict[Scope, _ScopeReader] = {}
+        self._gates: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
 
     async def read(self, queues: Collection[TaskQueue]) -> Mapping[TaskQueue, Reading]:
-        """Read each task queue and type once, however many services share it.
+        """Read each task queue and type once, or each build, however many services share it.
 
         A namespace that does not answer is left alone for a while (1 s, doubling up to 30 s)
         and answers with its last error meanwhile.
@@ -66,15 +55,30 @@ class TemporalBacklogSource:
                 readings[queue] = BacklogUnavailable(str(error))
         for gone in self._scopes.keys() - scoped.keys():
             del self._scopes[gone]
-        gates: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
         for answer in await asyncio.gather(
             *(
-                self._reader(scope).read(members, gates[scope[0]])
+                self._reader(scope).read(members, self._gates[scope[0]])
                 for scope, members in scoped.items()
             )
         ):
             readings.update(answer)
         return readings
+
+    async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
+        """Return the workers asked for, each with its latest heartbeat, as they are right now.
+
+        Raises InFlightUnavailable or IntegrationError.
+        """
+        integration = self._connections.integration(query.integration)
+        namespace = query.namespace or integration.namespace
+        client = await self._connections.client(query.integration)
+        try:
+            return await list_workers(client, namespace, query, self._gates[query.integration])
+        except (RPCError, RuntimeError) as error:
+            tried = f"reading worker heartbeats in namespace {namespace} at {integration.endpoint}"
+            raise InFlightUnavailable(
+                self._connections.explain(error, query.integration, namespace, tried)
+            ) from error
 
     def integrations(self) -> Sequence[IntegrationReport]:
         """Tell how each integration fared in the latest read."""
@@ -118,7 +122,7 @@ class _ScopeReader:
         # A namespace may be named by a label or be the integration's own: one call for both.
         by_address: dict[Address, list[TaskQueue]] = defaultdict(list)
         for queue in queues:
-            by_address[queue.name, queue.type].append(queue)
+            by_address[queue.name, queue.type, queue.version].append(queue)
         now = self._clock()
         if not self._backoff.ready(now) and self._failure is not None:
             return {queue: self._failure for group in by_address.values() for queue in group}
@@ -128,45 +132,55 @@ class _ScopeReader:
             for address, (at, stats) in self._latest.items()
             if address in by_address and timedelta() <= now - at < FRESH
         }
-        answers = await asyncio.gather(
-            *(self._read_one(address, gate, now) for address in by_address)
-        )
+        # All queues of one build come with one call.
+        calls: dict[object, list[Address]] = defaultdict(list)
+        for address in by_address:
+            calls[address[2] or address].append(address)
+        answers: dict[Address, Reading] = {}
+        for answer in await asyncio.gather(
+            *(self._read_one(addresses, gate, now) for addresses in calls.values())
+        ):
+            answers.update(answer)
         self._backoff = (
             self._backoff.succeeded()
             if self._failure is None
             else self._backoff.failed(self._clock())
         )
-        return {
-            queue: answer
-            for answer, group in zip(answers, by_address.values(), strict=True)
-            for queue in group
-        }
+        return {queue: answers[address] for address, group in by_address.items() for queue in group}
 
-    async def _read_one(self, address: Address, gate: asyncio.Semaphore, now: datetime) -> Reading:
-        if address in self._latest:
-            return self._latest[address][1]
-        name, type_ = address
+    async def _read_one(
+        self, addresses: Sequence[Address], gate: asyncio.Semaphore, now: datetime
+    ) -> Mapping[Address, Reading]:
+        """Make one call: for a task queue and type, or for all of one build."""
+        if all(address in self._latest for address in addresses):
+            return {address: self._latest[address][1] for address in addresses}
         async with gate:
             if self._failure is not None:
                 # One call in this tick has shown that the namespace does not answer: the
                 # others would only wait for their deadlines.
-                return self._failure
+                return dict.fromkeys(addresses, self._failure)
             try:
-                client = await self._connections.client(self._integration)
-                stats = await describe(client, self._namespace, name, type_)
+                stats = await self._describe(addresses)
             except IntegrationError as error:
                 self._failure = BacklogUnavailable(str(error))
-            except (RPCError, RuntimeError, TimeoutError) as error:
-                return self._failed(error, name)
+            except (RPCError, RuntimeError) as error:
+                return dict.fromkeys(addresses, self._failed(error, addresses[0][0]))
             else:
-                self._latest[address] = now, stats
+                self._latest |= {address: (now, stats[address]) for address in addresses}
                 return stats
-            return self._failure
+            return dict.fromkeys(addresses, self._failure)
 
-    def _failed(self, error: RPCError | RuntimeError | TimeoutError, name: str) -> Reading:
+    async def _describe(self, addresses: Sequence[Address]) -> Mapping[Address, QueueStats]:
+        client = await self._connections.client(self._integration)
+        name, type_, version = addresses[0]
+        if version is None:
+            return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
+        wanted = {(name, type_): (name, type_, version) for name, type_, _ in addresses}
+        build = await describe_build(client, self._namespace, version, wanted)
+        return {wanted[short]: stats for short, stats in build.items()}
+
+    def _failed(self, error: RPCError | RuntimeError, name: str) -> Reading:
         endpoint = self._connections.endpoint(self._integration)
-        if isinstance(error, TimeoutError):
-            error = RPCError("no answer within 5 s", RPCStatusCode.DEADLINE_EXCEEDED, b"")
         if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
             tried = f"reading task queue {name!r} in namespace {self._namespace} at {endpoint}"
             return BacklogUnavailable(
@@ -177,34 +191,3 @@ class _ScopeReader:
             self._connections.explain(error, self._integration, self._namespace, tried)
         )
         return self._failure
-
-
-async def describe(client: Client, namespace: str, name: str, type_: QueueType) -> QueueStats:
-    """Ask for one task queue and type; namespace Read permission is enough.
-
-    Raises RPCError, RuntimeError (no connection) or TimeoutError.
-    """
-    request = DescribeTaskQueueRequest(
-        namespace=namespace,
-        task_queue=TaskQueueMessage(name=name),
-        task_queue_type=_TYPES[type_],
-        report_stats=True,
-    )
-    # The RPC's own timeout does not cover making the connection.
-    async with asyncio.timeout(DEADLINE.total_seconds() + 1):
-        response = await client.workflow_service.describe_task_queue(
-            request, retry=False, timeout=DEADLINE
-        )
-    return _stats(response)
-
-
-def _stats(response: DescribeTaskQueueResponse) -> QueueStats:
-    stats = response.stats
-    return QueueStats(
-        waiting=stats.approximate_backlog_count,
-        age=stats.approximate_backlog_age.ToTimedelta(),
-        add_rate=stats.tasks_add_rate,
-        dispatch_rate=stats.tasks_dispatch_rate,
-        rate_limited=stats.rate_limiting_active,
-        pollers=len(response.pollers),
-    )

@@ -23,6 +23,7 @@ Trouble = tuple[str, str, str]
 """error or warning, its text, and the service (or the engine) that it befalls."""
 ENGINE = "engine"
 HOLDING = {
+    ReasonCode.BUSY,
     ReasonCode.CEILING,
     ReasonCode.FALLBACK,
     ReasonCode.PHANTOM,
@@ -121,6 +122,10 @@ class LogObserver:
                 action = service.action
                 event = "scaling out" if action.desired > action.current else "scaling in"
                 self._log(service, event, action.current, action.desired)
+            if service.interrupted:
+                self._logger.error(
+                    "interrupted", service=str(service.service), replicas=service.interrupted
+                )
         self._held(report)
         self._tell(set(_troubles(report)), {str(service.service) for service in report.services})
         for integration in report.integrations:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.crew import Crew, ServerInDocker
 from tests.real.daemon import DaemonProcess
 from tests.real.stages import Stage
 from tests.real.temporal import TemporalServer
@@ -22,7 +23,10 @@ def queue() -> str:
 
 @pytest.fixture
 def run_daemon(tmp_path: Path, temporal: TemporalServer) -> Iterator[RunDaemon]:
-    """Start daemons that look after one stage only, and end them with the test."""
+    """Start daemons that look after one stage only, and end them with the test.
+
+    They use the shared server, unless `settings` say otherwise.
+    """
     started: list[DaemonProcess] = []
 
     def run(stage: Stage, **settings: str) -> DaemonProcess:
@@ -42,12 +46,36 @@ def run_daemon(tmp_path: Path, temporal: TemporalServer) -> Iterator[RunDaemon]:
         process.__exit__()
 
 
+@pytest.fixture(scope="session")
+def server_in_docker() -> Iterator[ServerInDocker]:
+    """A Temporal server that workers in containers can reach, for all tests of a worker."""
+    server = ServerInDocker()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def crew(server_in_docker: ServerInDocker, tmp_path: Path, queue: str) -> Crew:
+    """Workers in containers, on a task queue of their own."""
+    return Crew(server_in_docker, tmp_path, queue)
+
+
 def labels(queue: str, **others: str) -> dict[str, str]:
-    """Return labels for a task queue at target 10, with a short scale-in window."""
-    extra = {f"temporal.{name.replace('_', '-')}": value for name, value in others.items()}
+    """Return labels for a task queue at target 10, with a short scale-in window.
+
+    The replicas are no workers, unless a test says so, and none reports: nobody is asked.
+    """
+    extra = {
+        f"temporal.{name.replace('__', '.').replace('_', '-')}": value
+        for name, value in others.items()
+    }
     return {
         "temporal.queue": queue,
         "temporal.target": "10",
         "temporal.scale-in.window": "10s",
+        "temporal.busy": "ignore",
         **extra,
     }

@@ -57,8 +57,10 @@ async def test_more_than_max_times_target_becomes_max(
     await temporal.enqueue(queue, 60)
     stage.up({"worker": 1}, {"worker": labels(queue, max="4")})
 
-    line = run_daemon(stage).wait_for("scaling out")
+    daemon = run_daemon(stage)
+    line = daemon.wait_for("scaling out")
 
+    assert daemon.reads(0, line) <= 2
     assert line["desired"] == 4
     assert line["reasons"] == ["60 waiting tasks at target 10: 6", "max: 4"]
     await until_async(lambda: len(stage.running("worker")) == 4, "4 replicas")
@@ -74,6 +76,39 @@ async def test_scales_to_zero_and_wakes_from_it(
     await temporal.enqueue(queue, 15)
 
     await until_async(lambda: len(stage.running("worker")) == 2, "2 replicas")
+
+
+@pytest.mark.engine
+async def test_a_daemon_that_has_just_started_wakes_a_service_from_zero(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    """With min 0 nobody has stopped it by hand, though `docker compose stop` looks the same."""
+    compose_stage.up({"worker": 1}, {"worker": labels(queue, min="0")})
+    compose_stage.compose("stop", "--timeout", "1")
+    await temporal.enqueue(queue, 15)
+
+    run_daemon(compose_stage)
+
+    await until_async(lambda: len(compose_stage.running("worker")) == 2, "2 replicas")
+
+
+@pytest.mark.swarm
+async def test_one_daemon_follows_services_of_compose_and_of_swarm(
+    compose_stage: ComposeStage,
+    swarm_stage: SwarmStage,
+    temporal: TemporalServer,
+    run_daemon: RunDaemon,
+    queue: str,
+) -> None:
+    await temporal.enqueue(queue, 20)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    swarm_stage.up({"worker": 1}, {"worker": labels(queue)})
+
+    both = f"{compose_stage.project},{swarm_stage.project}"
+    run_daemon(compose_stage, AUTOSCALER_PROJECTS=both)
+
+    await until_async(lambda: len(compose_stage.running("worker")) == 2, "2 on Compose")
+    await until_async(lambda: len(swarm_stage.running("worker")) == 2, "2 on Swarm")
 
 
 async def test_two_services_follow_one_queue_each_by_its_own_target(
@@ -103,7 +138,7 @@ async def test_wrong_labels_are_named_at_once_and_the_other_services_go_on(
     errors = [line["error"] for line in daemon.lines if line["event"] == "cannot scale"]
     assert errors == [
         "temporal.max='many' must be a whole number from 1 to 10000, not below min",
-        "temporal.tarqet is not a label, the nearest is temporal.target",
+        "temporal.tarqet='1' is not a label, the nearest is temporal.target",
     ]
     assert len(stage.running("wrong")) == 2
 

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import RunDaemon, labels
 from tests.real.stages import TINY_IMAGE, ComposeStage, Stage, SwarmStage, docker
 from tests.real.temporal import TemporalServer
-from tests.real.waiting import until_async
+from tests.real.waiting import free_port, free_ports, until_async
 
 FAR_APART = {"AUTOSCALER_POLL_INTERVAL": "10m"}
 CRASHING = ("sh", "-c", "sleep 0.2; exit 3")
@@ -168,6 +168,28 @@ async def test_secrets_and_configs_that_compose_copies_come_along(
 
 
 @pytest.mark.engine
+async def test_a_container_that_was_made_and_never_run_is_no_replica_and_no_template(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    """As a daemon leaves one that is killed between making and starting: without its secrets."""
+    await temporal.enqueue(queue, 30)
+    compose_stage.up(
+        {"worker": 1},
+        {"worker": labels(queue)},
+        secrets=["token"],
+        top={"secrets": {"token": {"environment": "HOME"}}},
+    )
+    compose_stage.compose("up", "--no-start", "--no-recreate", "--scale=worker=2")
+    assert sorted(compose_stage.states()) == ["created", "running"]
+
+    run_daemon(compose_stage)
+    await until_async(lambda: len(compose_stage.running("worker")) == 3, "3 replicas")
+
+    for container in compose_stage.running("worker"):
+        assert docker("exec", container, "cat", "/run/secrets/token")
+
+
+@pytest.mark.engine
 async def test_replicas_that_end_by_themselves_stop_growth_with_the_reason(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
@@ -195,17 +217,20 @@ async def test_a_start_that_fails_leaves_nothing_half_made_behind_and_is_said(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 30)
-    # One port for three replicas: the second start finds it taken.
+    # Three ports for six replicas: some find none that is free.
+    ports = free_ports(3)
     compose_stage.up(
         {"worker": 1, "other": 1},
         {"worker": labels(queue), "other": labels(queue)},
-        ports=["127.0.0.1:18600-18602:80"],
+        ports=[f"127.0.0.1:{ports[0]}-{ports[-1]}:80"],
     )
 
     daemon = run_daemon(compose_stage)
 
     line = daemon.wait_for("cannot scale")
     assert "replicas could not be started" in line["error"]
+    # The daemon goes on trying: only at its end is nothing being made.
+    assert daemon.terminate() == 0
     assert "created" not in compose_stage.states()
 
 
@@ -248,13 +273,14 @@ async def test_a_service_with_a_fixed_port_keeps_its_one_replica_and_says_why(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 30)
-    compose_stage.up({"worker": 1}, {"worker": labels(queue)}, ports=["127.0.0.1:18610:80"])
+    port = free_port()
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)}, ports=[f"127.0.0.1:{port}:80"])
 
     line = run_daemon(compose_stage).wait_for("held")
 
     assert line["reasons"][-1] == (
-        "at most 1: host port 18610 is published for 80/tcp, and only one container can have it;"
-        " publish a range of ports or none"
+        f"at most 1: host port {port} is published for 80/tcp, and only one container can have"
+        " it; publish a range of ports or none"
     )
     assert len(compose_stage.running("worker")) == 1
 

@@ -1,15 +1,18 @@
-"""A source of backlogs in memory."""
+"""A source of backlogs and of what is in flight, in memory."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from autoscaler.core.errors import BacklogUnavailable
-from autoscaler.core.model import QueueStats, TaskQueue
+from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
+from autoscaler.core.model import QueueStats, SlotKind, Slots, TaskQueue, Worker, WorkerQuery
 from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
+
+ALWAYS = datetime.max.replace(tzinfo=UTC)
+"""The time of a heartbeat that never gets old."""
 
 
 class FakeBacklogSource:
@@ -20,6 +23,14 @@ class FakeBacklogSource:
         """The task queues of every read."""
         self.reading: asyncio.Event | None = None
         """While there is one, read waits for it."""
+        self.running: dict[str, int] = {}
+        """Tasks that run on a host; on the others, idle workers report."""
+        self.mute = False
+        """Whether no worker reports."""
+        self.asked: list[WorkerQuery] = []
+        """Every question for workers."""
+        self.heartbeats_fail: str | None = None
+        """Why workers cannot be asked for, while it is set."""
         self.connections: list[IntegrationReport] = []
         """What there is to say of the integrations."""
         self._waiting: dict[tuple[str, QueueType], int] = {}
@@ -42,6 +53,17 @@ class FakeBacklogSource:
         if self.reading is not None:
             await self.reading.wait()
         return {queue: self._answer(queue) for queue in queues}
+
+    async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
+        """Return a worker on each of these hosts, unless nobody reports."""
+        self.asked.append(query)
+        if self.heartbeats_fail is not None:
+            raise InFlightUnavailable(self.heartbeats_fail)
+        return [] if self.mute else [self._worker(host) for host in sorted(query.hosts)]
+
+    def _worker(self, host: str) -> Worker:
+        slots = {SlotKind.ACTIVITY: Slots(used=self.running.get(host, 0), free=2)}
+        return Worker(host, host, ALWAYS, timedelta(), leaving=False, slots=slots)
 
     def integrations(self) -> Sequence[IntegrationReport]:
         """Return what a test has set."""

@@ -7,8 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from autoscaler.core.drain import to_stop
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import Ceiling, ScalingAction, Service, ServiceId
+from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
+from autoscaler.ports import LastLook
+
+GRACE = timedelta(seconds=30)
 
 
 class FakeOrchestrator:
@@ -25,6 +29,12 @@ class FakeOrchestrator:
         """Raised by discover while it is set."""
         self.discovery: asyncio.Event | None = None
         """While there is one, discover waits for it."""
+        self.careless = False
+        """Whether others are stopped than may be, as many as were chosen."""
+        self.nameless = False
+        """Whether it cannot be told on which hosts the replicas run."""
+        self._numbers: dict[ServiceId, set[int]] = {}
+        """Of the replicas of a service, each for as long as it is there."""
         self._failures: dict[ServiceId, Exception] = {}
         self._gates: dict[ServiceId, asyncio.Event] = {}
         self._scaled = asyncio.Event()
@@ -38,10 +48,14 @@ class FakeOrchestrator:
         ceiling: Ceiling | None = None,
         refusal: str | None = None,
         warnings: tuple[str, ...] = (),
+        grace: timedelta | None = GRACE,
     ) -> ServiceId:
         """Put a service there."""
         id_ = ServiceId(self.name, name)
-        self.services[id_] = Service(id_, dict(labels), replicas, ceiling, refusal, warnings)
+        self.services[id_] = Service(
+            id_, dict(labels), replicas, ceiling, refusal, warnings, grace=grace
+        )
+        self._numbers[id_] = set(range(1, replicas + 1))
         return id_
 
     def replicas(self, id_: ServiceId) -> int:
@@ -50,6 +64,10 @@ class FakeOrchestrator:
 
     def scale_by_hand(self, id_: ServiceId, replicas: int) -> None:
         """Change the replicas behind the daemon's back."""
+        numbers = sorted(self._numbers[id_])[:replicas]
+        highest = max(self._numbers[id_], default=0)
+        added = range(highest + 1, highest + 1 + replicas - len(numbers))
+        self._numbers[id_] = {*numbers, *added}
         self.services[id_] = replace(self.services[id_], replicas=replicas)
         self._scaled.set()
 
@@ -58,6 +76,10 @@ class FakeOrchestrator:
         while self.replicas(id_) != replicas:
             self._scaled.clear()
             await self._scaled.wait()
+
+    def drain(self, id_: ServiceId, replicas: int) -> None:
+        """Let so many replicas that count no more be still stopping."""
+        self.services[id_] = replace(self.services[id_], draining=replicas)
 
     def relabel(self, id_: ServiceId, labels: Mapping[str, str]) -> None:
         """Deploy the service anew with other labels."""
@@ -83,20 +105,40 @@ class FakeOrchestrator:
             raise self.unreachable
         return list(self.services.values())
 
-    async def apply(self, action: ScalingAction) -> None:
-        """Bring the service to exactly `action.desired` replicas."""
+    async def members(self, service: ServiceId) -> Sequence[Replica]:
+        """Return the replicas, the highest number first; `orders-3` runs on the host `orders-3`."""
+        if service not in self.services:
+            raise OrchestratorError(f"{service} is not there any more")
+        names = [f"{service}-{number}" for number in sorted(self._numbers[service])[::-1]]
+        return [
+            Replica(name, None if self.nameless else name, turn) for turn, name in enumerate(names)
+        ]
+
+    async def apply(
+        self, action: ScalingAction, last_look: LastLook | None = None
+    ) -> Sequence[str]:
+        """Bring the service to exactly `action.desired` replicas, or as near as it may."""
         self.actions.append(action)
         gate = self._gates.get(action.service)
         if gate is not None:
             await gate.wait()
         if action.service in self._failures:
             raise self._failures[action.service]
-        if action.service not in self.services:
-            raise OrchestratorError(f"{action.service} is not there any more")
+        members = await self.members(action.service)
         refusal = self.services[action.service].refusal
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")
-        self.scale_by_hand(action.service, action.desired)
+        going: Sequence[Replica] = members[: max(0, len(members) - action.desired)]
+        if going and last_look is not None:
+            known = await last_look(members)
+            going = going if known is None else to_stop(members, known, len(going)).replicas
+        if self.careless:
+            going = members[: len(going)]
+        gone = {int(replica.id.removeprefix(f"{action.service}-")) for replica in going}
+        self._numbers[action.service] -= gone
+        left = max(action.desired, len(members) - len(going))
+        self.scale_by_hand(action.service, left)
+        return [replica.id for replica in going]
 
     async def close(self, patience: timedelta) -> None:
         """Nothing drains here: only the patience is written down."""

@@ -1,16 +1,28 @@
-"""A Temporal client that answers DescribeTaskQueue from memory, and counts."""
+"""A Temporal client that answers from memory, and counts."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import cast
 
-from temporalio.api.taskqueue.v1 import TaskQueueStats
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
+from temporalio.api.taskqueue.v1 import TaskQueueStats, TaskQueueVersioningInfo
+from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerInfo, WorkerListInfo
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
+    DescribeWorkerDeploymentVersionRequest,
+    DescribeWorkerDeploymentVersionResponse,
+    DescribeWorkerRequest,
+    DescribeWorkerResponse,
+    ListWorkersRequest,
+    ListWorkersResponse,
+)
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
@@ -27,10 +39,25 @@ class FakeTemporal:
         self.most_at_once = 0
         self.stats: dict[str, TaskQueueStats] = defaultdict(TaskQueueStats)
         """By task queue."""
+        self.versioning: dict[str, TaskQueueVersioningInfo] = {}
+        """By task queue."""
         self.broken_queues: dict[str, Exception] = {}
         self.broken_namespaces: dict[str, Exception] = {}
         self.answering: asyncio.Event | None = None
         """While there is one, calls wait for it."""
+        self.builds: dict[tuple[str, str], DescribeWorkerDeploymentVersionResponse] = {}
+        """By deployment and build id."""
+        self.described_builds: list[DescribeWorkerDeploymentVersionRequest] = []
+        self.heartbeats: list[WorkerHeartbeat] = []
+        self.lists_slots = True
+        """Whether the list of workers has their slots."""
+        self.most_in_a_page = 1000
+        self.listed: list[ListWorkersRequest] = []
+        self.described_workers: list[str] = []
+        """Keys of the workers that were asked for one by one."""
+        self.forgotten: set[str] = set()
+        """Keys of workers that are listed, and not known any more when they are asked for."""
+        self.broken_lists: Exception | None = None
         self._at_once = 0
 
     @property
@@ -45,9 +72,86 @@ class FakeTemporal:
         retry: bool,
         timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
     ) -> DescribeTaskQueueResponse:
-        """Answer, after everybody else had a chance to call as well."""
+        """Answer for one task queue and type."""
         self.calls.append(request)
-        self.options.append((retry, timeout))
+        await self._call(request.namespace, retry=retry, deadline=timeout)
+        name = request.task_queue.name
+        if name in self.broken_queues:
+            raise self.broken_queues[name]
+        return DescribeTaskQueueResponse(
+            stats=self.stats[name], versioning_info=self.versioning.get(name)
+        )
+
+    async def describe_worker_deployment_version(
+        self,
+        request: DescribeWorkerDeploymentVersionRequest,
+        *,
+        retry: bool,
+        timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
+    ) -> DescribeWorkerDeploymentVersionResponse:
+        """Answer for one build that is known."""
+        self.described_builds.append(request)
+        await self._call(request.namespace, retry=retry, deadline=timeout)
+        version = request.deployment_version
+        try:
+            return self.builds[version.deployment_name, version.build_id]
+        except KeyError:
+            raise RPCError("no such version", RPCStatusCode.NOT_FOUND, b"") from None
+
+    async def list_workers(
+        self,
+        request: ListWorkersRequest,
+        *,
+        retry: bool,
+        timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
+    ) -> ListWorkersResponse:
+        """Answer as the server does: by `HostName` or `TaskQueue`, joined by OR, page by page."""
+        copied = ListWorkersRequest()
+        copied.CopyFrom(request)
+        self.listed.append(copied)
+        await self._call(request.namespace, retry=retry, deadline=timeout)
+        if self.broken_lists is not None:
+            raise self.broken_lists
+        wanted = {
+            (field, re.sub(r"\\(.)", r"\1", name))
+            for field, name in re.findall(r"(\w+)='((?:[^'\\]|\\.)*)'", request.query)
+        }
+        found = [
+            beat
+            for beat in self.heartbeats
+            if ("HostName", beat.host_info.host_name) in wanted
+            or ("TaskQueue", beat.task_queue) in wanted
+        ]
+        begin = int(request.next_page_token or b"0")
+        end = begin + min(self.most_in_a_page, request.page_size)
+        page = found[begin:end]
+        return ListWorkersResponse(
+            workers_info=[WorkerInfo(worker_heartbeat=beat) for beat in page]
+            if self.lists_slots
+            else [],
+            workers=[WorkerListInfo(worker_instance_key=beat.worker_instance_key) for beat in page],
+            next_page_token=str(end).encode() if end < len(found) else b"",
+        )
+
+    async def describe_worker(
+        self,
+        request: DescribeWorkerRequest,
+        *,
+        retry: bool,
+        timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
+    ) -> DescribeWorkerResponse:
+        """Answer for one worker that is known."""
+        self.described_workers.append(request.worker_instance_key)
+        await self._call(request.namespace, retry=retry, deadline=timeout)
+        for beat in self.heartbeats:
+            key = beat.worker_instance_key
+            if key == request.worker_instance_key and key not in self.forgotten:
+                return DescribeWorkerResponse(worker_info=WorkerInfo(worker_heartbeat=beat))
+        raise RPCError("no such worker", RPCStatusCode.NOT_FOUND, b"")
+
+    async def _call(self, namespace: str, *, retry: bool, deadline: timedelta) -> None:
+        """Count one call, and answer after everybody else had a chance to call as well."""
+        self.options.append((retry, deadline))
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
@@ -56,11 +160,8 @@ class FakeTemporal:
                 await self.answering.wait()
         finally:
             self._at_once -= 1
-        name = request.task_queue.name
-        error = self.broken_namespaces.get(request.namespace) or self.broken_queues.get(name)
-        if error is not None:
-            raise error
-        return DescribeTaskQueueResponse(stats=self.stats[name])
+        if namespace in self.broken_namespaces:
+            raise self.broken_namespaces[namespace]
 
 
 class FakeConnections(Connections):

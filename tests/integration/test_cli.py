@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from autoscaler.integrations.store import EncryptedStore
 from tests.real.daemon import DaemonProcess, autoscaler, environment
 
@@ -76,7 +78,46 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     done = autoscaler(tmp_path, "--help")
 
     assert done.returncode == 0
-    assert all(verb in done.stdout for verb in ("run", "plan", "labels"))
+    assert all(verb in done.stdout for verb in ("run", "plan", "simulate", "labels"))
+
+
+@pytest.mark.parametrize("trace", ["burst", "ramp", "day", "fan-out"])
+def test_simulate_sets_ours_beside_keda_on_every_trace_that_comes_along(
+    tmp_path: Path, trace: str
+) -> None:
+    done = autoscaler(tmp_path, "simulate", trace, "--compare", "keda", COLUMNS="100")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    table, _, plots = done.stdout.partition("waiting tasks")
+    assert all(name in table for name in (trace, "default labels", "KEDA", "replica-seconds"))
+    assert "replicas" in plots
+
+
+def test_simulate_for_programs_is_one_json_object(tmp_path: Path) -> None:
+    done = autoscaler(tmp_path, "simulate", "burst", "--label", "temporal.target=20", "--json")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    (alone,) = json.loads(done.stdout)["runs"]
+    assert alone["figures"]["tasks_done"] == 2000
+
+
+def test_a_wrong_trace_is_told_row_by_row_and_wrong_labels_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("time,arrivals\n0,many\n0,1\nsoon,2\n")
+    labels = ("--label=temporal.tarqet=2", "--label=temporal.max=many")
+
+    rows = autoscaler(tmp_path, "simulate", "orders.csv")
+    named = autoscaler(tmp_path, "simulate", "burst", *labels)
+
+    assert (rows.returncode, rows.stdout) == (named.returncode, named.stdout) == (2, "")
+    assert [line.split(":")[0] for line in rows.stderr.splitlines()[1:]] == [
+        "  orders.csv, row 2, column arrivals",
+        "  orders.csv, row 3, column time",
+        "  orders.csv, row 4, column time",
+    ]
+    assert [line.split()[0] for line in named.stderr.splitlines()[1:]] == [
+        "temporal.tarqet='2'",
+        "temporal.max='many'",
+    ]
 
 
 def test_the_prompt_for_an_api_key_shows_nothing_of_it(tmp_path: Path) -> None:

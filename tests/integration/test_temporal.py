@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,14 +19,6 @@ from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import free_port
-
-
-@pytest.fixture
-def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
-    """A server that a test may stop."""
-    server = TemporalServer(tmp_path)
-    yield server
-    server.stop()
 
 
 @pytest.fixture

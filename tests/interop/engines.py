@@ -84,9 +84,14 @@ class NestedEngine(Engine):
             f"autoscaler-test/dind:{version}", "-c", START,
         )  # fmt: skip
         self.await_answer()
-        archive = folder / "tiny.tar"
-        outer().docker("save", f"--output={archive}", TINY_IMAGE)
+        self.bring(TINY_IMAGE)
+
+    def bring(self, image: str) -> None:
+        """Give it an image of this machine's engine."""
+        archive = self.folder / "image.tar"
+        outer().docker("save", f"--output={archive}", image)
         self.docker("load", f"--input={archive}")
+        archive.unlink()
 
     @property
     def address(self) -> str:

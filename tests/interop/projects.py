@@ -73,11 +73,19 @@ class Project:
         if service:
             filters.append(f"--filter=label=com.docker.compose.service={service}")
         ids = self.engine.docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
-        found = json.loads(self.engine.docker("inspect", *ids)) if ids else []
+        found = self._inspect(ids) if ids else []
         self._volumes |= {
             mount["Name"] for each in found for mount in each["Mounts"] if "Name" in mount
         }
         return {self._short(each["Name"]): each for each in found}
+
+    def _inspect(self, ids: Collection[str]) -> list[Json]:
+        """Inspect those that are still there: what drains may go at any moment."""
+        looked = self.engine.attempt("inspect", "--type=container", *ids)
+        complaints = looked.stderr.splitlines()
+        assert all("No such container" in complaint for complaint in complaints), looked.stderr
+        found: list[Json] = json.loads(looked.stdout)
+        return found
 
     def states(self) -> dict[str, str]:
         """Return each container and its state."""
@@ -122,9 +130,11 @@ class Project:
 
     def close(self) -> None:
         """Remove everything, also what Compose would not take for its own."""
-        left = [each["Id"] for each in self.inspects().values()]
-        if left:
-            self.engine.docker("rm", "--force", "--volumes", *left)
+        for each in self.inspects().values():
+            removed = self.engine.attempt("rm", "--force", "--volumes", each["Id"])
+            # A daemon that has just been ended may have asked for the same.
+            too_late = ("No such container", "already in progress")
+            assert removed.returncode == 0 or any(words in removed.stderr for words in too_late)
         self.compose("--profile=*", "down", "--volumes", "--remove-orphans")
         if self._volumes:
             self.engine.docker("volume", "rm", "--force", *self._volumes)

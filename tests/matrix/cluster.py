@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,7 +39,9 @@ LABELS = {
 class Cluster:
     """One manager and its workers."""
 
-    def __init__(self, manager: NestedEngine, *workers: NestedEngine) -> None:
+    def __init__(self, network: str, manager: NestedEngine, *workers: NestedEngine) -> None:
+        """Make a Swarm of engines on one network of this machine's engine."""
+        self.network = network
         self.manager = manager
         self.nodes = {node.name: node for node in (manager, *workers)}
         self._killed: set[str] = set()
@@ -119,8 +122,13 @@ class Stack:
         version: str = "1",
         command: Sequence[str] = BUSY,
         wait: bool = True,
+        **options: Any,
     ) -> None:
-        """Deploy the stack with this number of replicas in its file."""
+        """Deploy the stack with this number of replicas in its file.
+
+        `options` go into the service; its `top` stands beside the services.
+        """
+        top = options.pop("top", {})
         worker = {
             "image": TINY_IMAGE,
             "command": list(command),
@@ -129,7 +137,7 @@ class Stack:
             "networks": ["mesh"],
             "deploy": {
                 "replicas": replicas,
-                "labels": LABELS,
+                "labels": options.pop("labels_of_deploy", LABELS),
                 "update_config": {
                     "parallelism": 1,
                     "monitor": "2s",
@@ -137,11 +145,13 @@ class Stack:
                 },
                 "restart_policy": {"delay": "1s"},
             },
+            **options,
         }
         content = {
             "version": "3.8",
             "services": {"worker": worker},
             "networks": {"mesh": {"driver": "overlay"}},
+            **top,
         }
         self._file.write_text(yaml.safe_dump(content))
         options = ("--resolve-image=never", f"--compose-file={self._file}")
@@ -196,11 +206,14 @@ class Stack:
         return [entry.removeprefix("VERSION=") for line in lines for entry in json.loads(line)]
 
     def resolve(self, name: str, *, on: str) -> str:
-        """Look a name up in the overlay network, from a container on this node."""
+        """Look a name up in the overlay network, from a container on this node.
+
+        The nodes tell each other of new tasks with a little delay: a name may not be known yet.
+        """
         node = self._cluster.nodes[on]
         filter_ = f"--filter=label=com.docker.swarm.service.name={self.service}"
         container = node.docker("ps", "--quiet", filter_).split()[0]
-        return node.docker("exec", container, "nslookup", name, "127.0.0.11")
+        return node.attempt("exec", container, "nslookup", name, "127.0.0.11").stdout
 
     def close(self) -> None:
         """Remove the stack from every node."""

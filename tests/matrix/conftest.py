@@ -44,7 +44,7 @@ def cluster() -> Iterator[Cluster]:
         for _ in range(3):
             nodes.append(NestedEngine(ENGINE, f"--network={network}"))
             stack.callback(nodes[-1].close)
-        yield Cluster(*nodes)
+        yield Cluster(network, *nodes)
 
 
 @pytest.fixture

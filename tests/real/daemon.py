@@ -1,4 +1,4 @@
-"""`autoscaler run` as a process of its own."""
+"""The command line as a process of its own: `autoscaler run`, and those that end."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from tests.real.waiting import LIMIT
 
 Line = dict[str, Any]
 
+GRACE = 30
+"""Seconds that a daemon gets to end, more than it takes for itself."""
+
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the tests' environment without any configuration of ours or Temporal's."""
@@ -32,7 +35,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 def autoscaler(
     folder: Path, *arguments: str, stdin: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours to its end, with nothing but these settings."""
+    """Run a command of ours to its end, in a folder and with these settings only."""
     return subprocess.run(
         [sys.executable, "-m", "autoscaler", *arguments],
         cwd=folder,
@@ -67,9 +70,13 @@ class DaemonProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
+        # As Docker ends it: one that is killed may leave a container that is just being made.
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=GRACE)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-        self._process.wait()
+            self._process.wait()
         self._reader.join()
 
     def wait_for(self, event: str, *, after: int = 0, **fields: object) -> Line:
@@ -111,6 +118,11 @@ class DaemonProcess:
         """Send SIGTERM and return the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=LIMIT)
+
+    def kill(self) -> None:
+        """End it from one moment to the next."""
+        self._process.kill()
+        self._process.wait()
 
     def alive(self) -> bool:
         return self._process.poll() is None

@@ -67,10 +67,16 @@ class ComposeStage:
         self.compose("up", "--detach", *scale)
 
     def write(self, services: Iterable[str], labels: Mapping[str, Labels], **options: Any) -> None:
-        """Write the Compose file; `top` goes beside the services, other options into each."""
-        top = options.pop("top", {})
+        """Write the Compose file; `top` goes beside the services, other options into each.
+
+        `each` has further options of single services.
+        """
+        top, each = options.pop("top", {}), options.pop("each", {})
         entries = {
-            service: {**_service(options), "labels": dict(labels.get(service, {}))}
+            service: {
+                **_service({**options, **each.get(service, {})}),
+                "labels": dict(labels.get(service, {})),
+            }
             for service in services
         }
         content = {"name": self.project, "services": entries, **top}
@@ -124,12 +130,13 @@ class SwarmStage:
         self._file = folder / "stack.yaml"
 
     def up(self, replicas: Mapping[str, int], labels: Mapping[str, Labels], **options: Any) -> None:
-        """Deploy the stack; `deploy` goes into that part of each service.
+        """Deploy the stack; `deploy` goes into that part of each service, `network` is theirs.
 
-        Waits until all tasks run, unless `await_running` says that they never will.
+        Waits until so many tasks run, unless `await_running` says that they never will. There
+        may be more of them at once: a daemon that looks on does not wait.
         """
         deploy = options.pop("deploy", {})
-        await_running = options.pop("await_running", True)
+        await_running, network = options.pop("await_running", True), options.pop("network", "host")
         services = {
             service: {
                 **_service(options),
@@ -138,14 +145,14 @@ class SwarmStage:
             for service, number in replicas.items()
         }
         # Without a network of their own the services need no overlay network to be made first.
-        networks = {"default": {"external": True, "name": "host"}}
+        networks = {"default": {"external": True, "name": network}}
         content = {"version": "3.8", "services": services, "networks": networks}
         self._file.write_text(yaml.safe_dump(content))
         docker(
             "stack", "deploy", "--resolve-image=never", f"--compose-file={self._file}", self.project
         )
         for service, number in replicas.items() if await_running else ():
-            until(lambda s=service, n=number: len(self.running(s)) == n, f"{number} x {service}")
+            until(lambda s=service, n=number: len(self.running(s)) >= n, f"{number} x {service}")
 
     def name(self, service: str) -> str:
         return f"{self.project}_{service}"

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 LIMIT = 90.0
 """Seconds after which something that should happen is taken not to. Never a measure of speed."""
@@ -30,3 +31,17 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def free_ports(number: int) -> range:
+    """Return ports of the loopback address that follow each other and nobody listens on."""
+    with ExitStack() as held:
+        while True:
+            first = free_port()
+            try:
+                for port in range(first, first + number):
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+            except (OSError, OverflowError):
+                held.close()
+                continue
+            return range(first, first + number)

@@ -12,12 +12,17 @@ from autoscaler.core.model import (
     Ceiling,
     Decision,
     History,
+    InFlight,
     QueueStats,
     ReasonCode,
+    Replica,
     Sample,
     Situation,
+    SlotKind,
+    Slots,
     TaskQueue,
     UnknownBacklog,
+    Worker,
 )
 from autoscaler.core.spec import Mode, QueueType, ScalingSpec
 from tests.fakes.clock import START as NOW
@@ -94,6 +99,7 @@ def situation(
         now=NOW,
         ceiling=ceiling,
         refusal=refusal,
+        grace=30 * SECOND,
     )
 
 
@@ -117,3 +123,38 @@ def highest(given: Situation) -> int:
 def lowest(given: Situation) -> int:
     """Return the fewest replicas that bounds and ceiling allow."""
     return min(given.spec.min, highest(given))
+
+
+def worker(
+    host: str = "r1", *, running: int = 0, age: timedelta = timedelta(), **rest: Any
+) -> Worker:
+    """Describe a worker with two activity slots that has sent a heartbeat `age` ago.
+
+    It sends one every 10 s, and was told nothing so far.
+    """
+    slots = {SlotKind.ACTIVITY: Slots(used=running, free=max(0, 2 - running))}
+    now = Worker(host, host, NOW - age, 10 * SECOND, leaving=False, slots=slots)
+    return replace(now, **rest)
+
+
+OUTDATED = DAY
+"""The age of a heartbeat that says nothing of the present."""
+
+
+def fleet(known: str, *, one_turn: bool = False, choosable: bool = True) -> InFlight:
+    """Describe replicas r1, r2, ... by a letter each, those first that would be stopped first.
+
+    `i` is idle, `b` busy, `l` leaving, `s` silent. They go in turn, or all in one turn.
+    """
+    hosts = [f"r{number}" for number in range(1, len(known) + 1)]
+    return InFlight(
+        tuple(
+            Replica(host, host, 0 if one_turn else turn, choosable)
+            for turn, host in enumerate(hosts)
+        ),
+        tuple(
+            worker(host, running=int(letter == "b"), leaving=letter == "l")
+            for host, letter in zip(hosts, known, strict=True)
+            if letter != "s"
+        ),
+    )

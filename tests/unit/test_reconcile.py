@@ -10,7 +10,16 @@ from datetime import timedelta
 import pytest
 
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import Decision, ReasonCode, ScalingAction, ServiceId, Situation
+from autoscaler.core.model import (
+    Decision,
+    ReasonCode,
+    Replica,
+    ScalingAction,
+    ServiceId,
+    Situation,
+    WorkerQuery,
+    WorkerVersion,
+)
 from autoscaler.core.policy import decide
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.core.spec import QueueType
@@ -269,7 +278,7 @@ class TestLabels:
         assert world.compose.replicas(good) == 2
         assert of(report, bad).desired == 30
         assert [error.split(" ")[0] for error in of(report, bad).errors] == [
-            "temporal.maxi",
+            "temporal.maxi='3'",
             "temporal.max='many'",
         ]
 
@@ -632,3 +641,307 @@ class TestReadingAsAWhole:
         report = await world.report(worker)
         assert report.desired == 3
         assert report.errors == ("unexpected ZeroDivisionError: division by zero",)
+
+
+AT_ONCE = ORDERS | {"temporal.scale-in.window": "0s"}
+"""Labels of a service that scales in without waiting."""
+
+
+class TestInFlight:
+    """What the workers are running is read where it counts, and only there."""
+
+    @pytest.mark.parametrize(
+        ("labels", "waiting", "asked"),
+        [
+            pytest.param(AT_ONCE, 10, 1, id="a-scale-in"),
+            pytest.param(ORDERS, 10, 0, id="a-scale-in-that-the-window-holds"),
+            pytest.param(AT_ONCE, 50, 0, id="at-rest"),
+            pytest.param(AT_ONCE, 90, 0, id="growth"),
+            pytest.param(AT_ONCE | {"temporal.slots-target": "80%"}, 50, 1, id="slots-target"),
+            pytest.param(AT_ONCE | {"temporal.busy": "ignore"}, 10, 0, id="ignore"),
+            pytest.param(AT_ONCE | {"temporal.mode": "off"}, 10, 0, id="mode-off"),
+            pytest.param(AT_ONCE | {"temporal.mode": "pause-in"}, 10, 0, id="pause-in"),
+        ],
+    )
+    async def test_it_is_asked_for_only_where_the_decision_depends_on_it(
+        self, world: World, labels: dict[str, str], waiting: int, asked: int
+    ) -> None:
+        world.compose.add("shop/worker", labels, replicas=5)
+        world.source.fill("orders", waiting)
+        await world.tick(act=False)
+        assert len(world.source.asked) == asked
+
+    async def test_the_workers_on_the_hosts_of_the_replicas_are_asked_for(
+        self, world: World
+    ) -> None:
+        where = {"temporal.integration": "Prod-EU", "temporal.namespace": "eu"}
+        world.compose.add("shop/worker", AT_ONCE | where, replicas=2)
+        await world.tick(act=False)
+        hosts = frozenset({"shop/worker-1", "shop/worker-2"})
+        assert world.source.asked == [WorkerQuery("prod_eu", "eu", hosts, frozenset())]
+
+    async def test_where_a_host_cannot_be_told_those_of_its_task_queues_are_as_well(
+        self, world: World
+    ) -> None:
+        world.compose.nameless = True
+        world.compose.add("shop/worker", AT_ONCE | {"temporal.queue": "a,b"}, replicas=2)
+        await world.tick(act=False)
+        (query,) = world.source.asked
+        assert (query.hosts, query.queues) == (frozenset(), frozenset({"a", "b"}))
+
+    async def test_replicas_that_have_not_started_are_no_cause_to_ask_for_whole_task_queues(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def members(_: ServiceId) -> Sequence[Replica]:
+            return [Replica("new", None, started=False), Replica("old", "old")]
+
+        monkeypatch.setattr(world.compose, "members", members)
+        world.compose.add("shop/worker", AT_ONCE, replicas=2)
+        await world.tick(act=False)
+        assert world.source.asked[0].queues == frozenset()
+        assert world.source.asked[0].hosts == {"old"}
+
+    async def test_those_at_work_stay_and_the_idle_ones_go(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=8)
+        world.source.running = {"shop/worker-8": 1, "shop/worker-3": 2, "shop/worker-1": 1}
+        report = await world.report(worker)
+        await world.finish()
+        assert world.compose.replicas(worker) == 3
+        assert (report.desired, report.busy) == (3, 3)
+        assert report.reasons[-1].code is ReasonCode.BUSY
+        assert report.errors == ()
+
+    async def test_when_they_have_finished_they_go_as_well(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=8)
+        world.source.running = {"shop/worker-2": 1, "shop/worker-1": 1}
+        await world.settle()
+        assert world.compose.replicas(worker) == 2
+        world.source.running = {}
+        await world.settle()
+        assert world.compose.replicas(worker) == 1
+
+    async def test_what_cannot_be_read_holds_the_replicas_and_says_why(self, world: World) -> None:
+        blind = world.compose.add("shop/worker", AT_ONCE, replicas=5)
+        world.source.heartbeats_fail = "Temporal does not answer"
+        report = await world.report(blind)
+        await world.finish()
+        assert world.compose.replicas(blind) == 5
+        assert report.errors == ("Temporal does not answer",)
+        assert report.reasons[-1].code is ReasonCode.BUSY
+        assert report.busy is None
+
+    async def test_replicas_that_cannot_be_listed_hold_it_too(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fails(_: ServiceId) -> Sequence[Replica]:
+            raise OrchestratorError("no engine")
+
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
+        monkeypatch.setattr(world.compose, "members", fails)
+        report = await world.report(worker)
+        assert (report.desired, report.errors, report.action) == (5, ("no engine",), None)
+
+    async def test_growth_does_not_need_to_know(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE)
+        world.source.heartbeats_fail = "Temporal does not answer"
+        world.source.fill("orders", 50)
+        report = await world.report(worker)
+        await world.finish()
+        assert world.compose.replicas(worker) == 5
+        assert report.errors == ()
+
+    async def test_ignore_never_asks_not_even_right_before_the_stop(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE | {"temporal.busy": "ignore"}, replicas=5)
+        world.source.running = {"shop/worker-5": 1}
+        report = await world.report(worker)
+        await world.finish()
+        assert world.compose.replicas(worker) == 1
+        assert world.source.asked == []
+        assert report.busy is None
+
+    @pytest.mark.parametrize(
+        ("target", "replicas"),
+        [pytest.param("40%", 3, id="with-it"), pytest.param("none", 2, id="without-it")],
+    )
+    async def test_slots_target_grows_before_a_backlog_forms(
+        self, world: World, target: str, replicas: int
+    ) -> None:
+        labels = AT_ONCE | {"temporal.slots-target": target}
+        worker = world.compose.add("shop/worker", labels, replicas=2)
+        world.source.running = {"shop/worker-1": 2, "shop/worker-2": 2}
+        report = await world.report(worker)
+        await world.finish()
+        assert world.compose.replicas(worker) == replicas
+        assert report.busy == 2
+
+    async def test_a_plan_reads_and_says_the_same_and_stops_nothing(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
+        world.source.running = {"shop/worker-5": 1, "shop/worker-4": 1}
+        planned = of(await world.tick(act=False), worker)
+        asked = list(world.source.asked)
+        done = await world.report(worker)
+        assert (planned.desired, planned.reasons, planned.busy) == (2, done.reasons, 2)
+        assert planned.action is None
+        assert asked[0] == world.source.asked[1]
+
+
+class TestNobodyReports:
+    """An older SDK or server: behind the grace, with one warning."""
+
+    async def test_scale_in_goes_on_after_a_minute(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
+        world.source.mute = True
+        await world.settle()
+        await world.settle(after=64)
+        assert world.compose.replicas(worker) == 5
+        await world.settle(after=2)
+        assert world.compose.replicas(worker) == 1
+
+    async def test_until_then_it_is_no_trouble_and_then_one_warning(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
+        world.source.fill("orders", 10)
+        world.source.mute = True
+        first = await world.report(worker)
+        assert (first.errors, first.warnings, first.busy) == ((), (), None)
+        (warning,) = (await world.report(worker, after=66)).warnings
+        assert warning.startswith("no worker reports what it is running")
+
+    async def test_strict_stops_none_and_warns_too(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE | {"temporal.busy": "strict"}, replicas=5)
+        world.source.fill("orders", 10)
+        world.source.mute = True
+        await world.settle()
+        report = await world.report(worker, after=600)
+        assert (report.desired, report.action) == (5, None)
+        assert len(report.warnings) == 1
+
+
+class TestLastLook:
+    """Right before the stop it is looked again."""
+
+    async def test_one_that_has_become_busy_meanwhile_stays(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
+        gate = world.compose.hold(worker)
+        report = await world.report(worker)
+        assert report.desired == 1
+        world.source.running = {"shop/worker-3": 1, "shop/worker-2": 1}
+        gate.set()
+        await world.finish()
+        assert world.compose.replicas(worker) == 2
+
+    async def test_where_all_have_none_goes_and_nothing_failed(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
+        gate = world.compose.hold(worker)
+        await world.tick()
+        world.source.running = {f"shop/worker-{number}": 1 for number in (1, 2, 3)}
+        gate.set()
+        await world.finish()
+        assert world.compose.replicas(worker) == 3
+        report = await world.report(worker)
+        assert (report.errors, report.busy, report.interrupted) == ((), 3, 0)
+
+    async def test_where_nobody_reports_any_more_none_goes(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
+        gate = world.compose.hold(worker)
+        await world.tick()
+        world.source.mute = True
+        gate.set()
+        await world.finish()
+        assert world.compose.replicas(worker) == 3
+
+    async def test_where_somebody_reports_at_last_those_at_work_stay(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
+        world.source.mute = True
+        await world.settle()
+        gate = world.compose.hold(worker)
+        assert (await world.report(worker, after=66)).desired == 1
+        world.source.mute = False
+        world.source.running = {"shop/worker-3": 1, "shop/worker-2": 1}
+        gate.set()
+        await world.finish()
+        assert world.compose.replicas(worker) == 2
+
+    async def test_where_it_cannot_be_read_none_goes_and_the_next_tick_says_why(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
+        gate = world.compose.hold(worker)
+        await world.tick()
+        world.source.heartbeats_fail = "Temporal does not answer"
+        gate.set()
+        await world.finish()
+        assert world.compose.replicas(worker) == 3
+        world.source.heartbeats_fail = None
+        world.source.fill("orders", 90)
+        report = await world.report(worker)
+        assert report.errors == ("Temporal does not answer",)
+
+
+class TestInterrupted:
+    """Replicas that were stopped although they were known to be busy are counted."""
+
+    async def test_there_is_none(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
+        world.source.running = {"shop/worker-5": 1}
+        interrupted = [(await world.report(worker)).interrupted]
+        await world.finish()
+        interrupted.append((await world.report(worker)).interrupted)
+        assert interrupted == [0, 0]
+
+    async def test_a_careless_orchestrator_is_found_out_once(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
+        world.source.running = {"shop/worker-5": 1, "shop/worker-4": 2}
+        world.compose.careless = True
+        interrupted = [(await world.report(worker)).interrupted]
+        await world.finish()
+        world.source.running = {}
+        world.compose.careless = False
+        for _ in range(2):
+            interrupted.append((await world.report(worker)).interrupted)
+            await world.finish()
+        assert interrupted == [0, 2, 0]
+
+    async def test_a_change_that_failed_has_stopped_none(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
+        world.source.running = {"shop/worker-5": 1}
+        world.compose.careless = True
+        world.compose.fail(worker, OrchestratorError("no engine"))
+        await world.settle()
+        report = await world.report(worker)
+        assert (report.errors, report.interrupted) == (("no engine",), 0)
+        await world.finish()
+
+
+class TestDraining:
+    async def test_what_drains_is_told_and_does_not_count(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS, replicas=2)
+        world.compose.drain(worker, 3)
+        world.source.fill("orders", 50)
+        report = await world.report(worker)
+        await world.finish()
+        assert (report.replicas, report.draining, report.desired) == (2, 3, 5)
+        assert world.compose.replicas(worker) == 5
+
+    async def test_it_is_told_of_a_service_with_bad_labels_too(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", {"temporal.max": "many"})
+        world.compose.drain(worker, 3)
+        assert (await world.report(worker)).draining == 3
+
+
+class TestWhatElseCounts:
+    async def test_a_service_that_names_a_build_is_read_by_its_own_backlog(
+        self, world: World
+    ) -> None:
+        version = WorkerVersion("shop", "v2")
+        labels = ORDERS | {"temporal.deployment": "shop", "temporal.build-id": "v2"}
+        world.compose.add("shop/worker", labels)
+        world.compose.add("shop/other", ORDERS)
+        await world.tick()
+        (read,) = world.source.reads
+        assert {queue.version for queue in read} == {version, None}
+        assert len(read) == 4
+
+    async def test_a_grace_that_nobody_chose_is_warned_of(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS, grace=None)
+        (warning,) = (await world.report(worker)).warnings
+        assert warning.startswith("stop_grace_period is not set")

@@ -95,7 +95,13 @@ class TestTable:
     def test_without_any_service_it_says_how_to_add_one(self, house: House) -> None:
         result = house.plan()
         assert result.exit_code == 0
-        assert "Add temporal.queue=NAME to one" in result.stdout
+        assert "Add temporal.queue=NAME to one, on Compose under labels, on Swarm" in result.stdout
+
+    def test_it_says_so_with_the_prefix_of_the_settings(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AUTOSCALER_LABEL_PREFIX", "acme")
+        assert "Add acme.queue=NAME to one" in house.plan().stdout
 
     def test_an_engine_that_does_not_answer_is_one_line_and_a_bad_exit(self, house: House) -> None:
         house.orchestrator.unreachable = OrchestratorError("no Docker Engine")

@@ -130,7 +130,7 @@ class TestOptions:
         [
             pytest.param(
                 ("--label", "temporal.tagret=2", "--label", "temporal.max=no"),
-                ["temporal.tagret is not a label", "temporal.max='no' must be"],
+                ["temporal.tagret='2' is not a label", "temporal.max='no' must be"],
                 id="labels-are-all-named",
             ),
             pytest.param(

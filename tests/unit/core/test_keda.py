@@ -49,6 +49,9 @@ class TestRecommendation:
     ) -> None:
         assert follow(Keda(10, 1), [waiting], replicas) == [wanted]
 
+    def test_half_the_target_for_each_halves_once_the_window_is_over(self) -> None:
+        assert follow(Keda(100, 1), [400] * 21 + [200] * 20, 4)[-2:] == [4, 2]
+
     def test_the_reasons_say_the_sum_and_what_limited_it(self) -> None:
         keda = Keda(10, 1)
         keda.start(START)

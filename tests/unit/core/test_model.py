@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from autoscaler.core.model import (
+    HEARTBEAT_SLACK,
+    LONGEST_HEARTBEAT,
     Backlog,
+    BuildStatus,
     History,
+    InFlight,
     QueueStats,
+    Replica,
     Sample,
     ServiceId,
+    SlotKind,
+    Slots,
+    Spell,
     UnknownBacklog,
+    Worker,
+    WorkerVersion,
 )
 from autoscaler.core.spec import QueueType
 from tests.fakes.clock import START
-from tests.unit.builders import INSTANT, MINUTE, SECOND, UNKNOWN, backlog, stats, task_queue
+from tests.unit.builders import (
+    HOUR,
+    INSTANT,
+    MINUTE,
+    SECOND,
+    UNKNOWN,
+    backlog,
+    fleet,
+    stats,
+    task_queue,
+    worker,
+)
 
 
 def test_backlogs_of_several_queues_and_types_add_up() -> None:
@@ -93,6 +115,71 @@ def test_what_one_queue_does_the_whole_backlog_does(
         dispatching,
         rate_limited,
     )
+
+
+def test_a_build_is_called_by_its_deployment_and_its_id() -> None:
+    assert str(WorkerVersion("shop", "v1.2")) == "shop:v1.2"
+
+
+def test_the_build_of_a_backlog_is_that_of_its_task_queues() -> None:
+    parts = {
+        task_queue("orders"): stats(0, build=BuildStatus.DRAINING),
+        task_queue("mails"): stats(3, build=BuildStatus.DRAINING),
+    }
+    assert Backlog(parts).build is BuildStatus.DRAINING
+    assert backlog(1).build is None
+    assert Backlog({}).build is None
+
+
+def test_queues_whose_builds_are_summed_up_are_known_with_their_deployment() -> None:
+    parts = {
+        task_queue("orders"): stats(0, deployment="shop"),
+        task_queue("orders", QueueType.ACTIVITY): stats(0, deployment="shop"),
+        task_queue("mails"): stats(0),
+    }
+    assert Backlog(parts).summed == {"orders": "shop"}
+    assert backlog(1).summed == {}
+
+
+class TestWorker:
+    """What a worker said of itself."""
+
+    ALL_KINDS = worker(
+        slots={
+            SlotKind.WORKFLOW: Slots(used=100, free=900, processed=10_000),
+            SlotKind.ACTIVITY: Slots(used=4, free=1, processed=40),
+            SlotKind.LOCAL_ACTIVITY: Slots(used=2, free=1, processed=20),
+            SlotKind.NEXUS: Slots(used=1, free=1, processed=10),
+        }
+    )
+
+    def test_what_runs_is_all_that_would_be_lost_with_it(self) -> None:
+        assert self.ALL_KINDS.running == 7
+        assert worker(slots={SlotKind.WORKFLOW: Slots(used=100)}).running == 0
+        assert worker(slots={}).running == 0
+
+    def test_so_is_what_it_has_finished(self) -> None:
+        assert self.ALL_KINDS.processed == 70
+
+    @pytest.mark.parametrize(
+        ("interval", "lasts"),
+        [
+            pytest.param(timedelta(), LONGEST_HEARTBEAT, id="the-first-tells-no-interval"),
+            pytest.param(SECOND, SECOND, id="every-second"),
+            pytest.param(MINUTE, MINUTE, id="every-minute"),
+        ],
+    )
+    def test_a_heartbeat_is_fresh_until_the_next_is_overdue(
+        self, interval: timedelta, lasts: timedelta
+    ) -> None:
+        heard = worker(interval=interval)
+        due = START + lasts + HEARTBEAT_SLACK
+        assert heard.fresh(START)
+        assert heard.fresh(due)
+        assert not heard.fresh(due + INSTANT)
+
+    def test_one_from_a_clock_ahead_of_ours_is_fresh(self) -> None:
+        assert worker(interval=SECOND).fresh(START - HOUR)
 
 
 ALL_SEEN = backlog(1).lively_queues
@@ -206,3 +293,90 @@ class TestObserve:
         history = History.seed(7, START)
         history.observe(9, backlog(5), START + MINUTE, MINUTE)
         assert history == History.seed(7, START)
+
+
+class TestObserveInFlight:
+    """A history takes note of what the workers report."""
+
+    @staticmethod
+    def observed(*looks: Worker | None, seed: History | None = None) -> History:
+        """Look at one replica once for each heartbeat, at its time; None does not report."""
+        history, now = seed or History.seed(1, START), START
+        for heard in looks:
+            now = now + 10 * SECOND if heard is None else heard.at
+            seen = InFlight((Replica("r1", "r1"),), () if heard is None else (heard,))
+            history = history.observe_in_flight(seen, now)
+        return history
+
+    @staticmethod
+    def beat(
+        after: int, running: int = 1, processed: int = 0, kind: SlotKind = SlotKind.ACTIVITY
+    ) -> Worker:
+        """Describe the heartbeat so many seconds after the start."""
+        slots = {kind: Slots(used=running, processed=processed)}
+        return worker(at=START + after * SECOND, slots=slots)
+
+    def test_a_task_that_goes_on_was_seen_to_run_from_the_first_look_to_the_last(self) -> None:
+        history = self.observed(self.beat(10), self.beat(20), self.beat(95))
+        assert history.longest_task == 85 * SECOND
+        assert history.spells == {"r1": Spell(START + 10 * SECOND, 0)}
+
+    def test_a_heartbeat_that_was_seen_before_proves_nothing_new(self) -> None:
+        assert self.observed(self.beat(10), self.beat(10)).longest_task == timedelta()
+
+    def test_one_that_finished_since_begins_a_new_spell(self) -> None:
+        history = self.observed(self.beat(10), self.beat(20, processed=1), self.beat(23, 1, 1))
+        assert history.longest_task == 3 * SECOND
+
+    def test_an_idle_look_ends_the_spell(self) -> None:
+        history = self.observed(self.beat(10), self.beat(20, running=0), self.beat(30))
+        assert history.longest_task == timedelta()
+        assert history.spells == {"r1": Spell(START + 30 * SECOND, 0)}
+
+    def test_a_worker_that_was_started_again_is_another_one(self) -> None:
+        again = replace(self.beat(50), instance="again")
+        assert self.observed(self.beat(10), again).longest_task == timedelta()
+
+    def test_the_longest_of_all_is_kept(self) -> None:
+        history = self.observed(self.beat(10), self.beat(70), self.beat(80, 1, 1), None)
+        assert history.longest_task == MINUTE
+        assert history.spells == {}
+
+    def test_cached_workflows_are_no_task_that_runs(self) -> None:
+        cached = [self.beat(after, kind=SlotKind.WORKFLOW) for after in (10, 90)]
+        history = self.observed(*cached)
+        assert history.spells == {}
+        assert history.active_at == START
+
+    def test_work_in_flight_is_activity(self) -> None:
+        assert self.observed(self.beat(10)).active_at == START + 10 * SECOND
+        assert self.observed(self.beat(10, running=0)).active_at == START
+        assert self.observed(None).active_at == START
+
+    def test_since_when_nobody_reports(self) -> None:
+        assert self.observed(None).unreported_since == START + 10 * SECOND
+        assert self.observed(None, None, None).unreported_since == START + 10 * SECOND
+        assert self.observed(None, self.beat(30, running=0)).unreported_since is None
+        assert self.observed(self.beat(10), None).unreported_since == START + 20 * SECOND
+
+    def test_where_some_report_somebody_does(self) -> None:
+        seen = History.seed(3, START).observe_in_flight(fleet("ssi"), START)
+        assert seen.unreported_since is None
+
+    def test_where_there_is_no_replica_nobody_could(self) -> None:
+        before = self.observed(None)
+        assert before.observe_in_flight(InFlight((), ()), START + MINUTE).unreported_since is None
+
+    def test_a_look_at_the_backlog_in_between_changes_none_of_it(self) -> None:
+        history = self.observed(self.beat(10), self.beat(70), None)
+        looked = history.observe(1, backlog(0), START + 2 * MINUTE, HOUR)
+        assert (looked.spells, looked.longest_task, looked.unreported_since) == (
+            history.spells,
+            history.longest_task,
+            history.unreported_since,
+        )
+
+    def test_it_leaves_the_history_it_began_with_as_it_was(self) -> None:
+        history = History.seed(1, START)
+        history.observe_in_flight(fleet("b"), START + MINUTE)
+        assert history == History.seed(1, START)

@@ -1,4 +1,4 @@
-"""The decision: recommend, wake or sleep, stabilise, limit, hold, bound; each with its reason."""
+"""The decision: recommend, wake or sleep, stabilise, limit, hold, bound, protect; with reasons."""
 
 from __future__ import annotations
 
@@ -11,29 +11,39 @@ import pytest
 
 from autoscaler.core.model import (
     Backlog,
+    BuildStatus,
     Ceiling,
     Decision,
     History,
+    InFlight,
     QueueStats,
     ReasonCode,
+    Replica,
     Situation,
+    SlotKind,
+    Slots,
     UnknownBacklog,
+    UnknownInFlight,
+    Worker,
 )
-from autoscaler.core.policy import decide, recommend
+from autoscaler.core.policy import REPORT_WITHIN, decide, recommend, wants_in_flight
 from autoscaler.core.spec import Fallback, QueueType, StepLimit
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
     HOUR,
     INSTANT,
     MINUTE,
+    OUTDATED,
     SECOND,
     Past,
     backlog,
     codes,
+    fleet,
     remembered,
     situation,
     stats,
     task_queue,
+    worker,
 )
 
 FIXED_NAME = Ceiling(1, "container_name is set")
@@ -1230,6 +1240,601 @@ class TestChangedLabels:
         assert plain.history == special.history
 
 
+def shrinking(in_flight: InFlight | UnknownInFlight, desired: int, **spec: Any) -> Situation:
+    """Describe a service whose backlog needs no more than `desired` of its replicas any more."""
+    replicas = len(in_flight.replicas) if isinstance(in_flight, InFlight) else 5
+    quick = {"min": 0, "scale_in_window": timedelta(), "cooldown": timedelta()}
+    given = situation(waiting=10 * desired, replicas=replicas, **{**quick, **spec})
+    return replace(given, in_flight=in_flight)
+
+
+def silent_for(silent: timedelta) -> History:
+    """Describe a service of which nobody has reported, whenever somebody looked."""
+    return remembered(unreported_since=NOW - silent)
+
+
+class TestProtect:
+    """A scale-in stops idle replicas only."""
+
+    @pytest.mark.parametrize(
+        ("known", "wanted", "desired"),
+        [
+            pytest.param("iiiii", 1, 1, id="all-are-idle"),
+            pytest.param("iiibb", 1, 2, id="those-at-work-stay"),
+            pytest.param("bbbbb", 1, 5, id="all-are-at-work"),
+            pytest.param("iissb", 1, 3, id="those-that-do-not-report-stay-while-others-do"),
+            pytest.param("iiibb", 3, 3, id="no-more-go-than-are-to-go"),
+            pytest.param("lliib", 1, 1, id="those-that-leave-are-as-good-as-gone"),
+            pytest.param("lllll", 3, 3, id="more-leave-than-are-to-go"),
+            pytest.param("b", 0, 1, id="the-last-one-is-at-work"),
+        ],
+    )
+    @pytest.mark.parametrize("busy", ["protect", "strict"])
+    def test_only_idle_replicas_go(self, known: str, wanted: int, desired: int, busy: str) -> None:
+        assert decide(shrinking(fleet(known), wanted, busy=busy)).desired == desired
+
+    @pytest.mark.parametrize(
+        ("known", "why"),
+        [
+            pytest.param("iib", "1 replica may not be stopped (1 at work): 1", id="one-at-work"),
+            pytest.param("iibb", "2 replicas may not be stopped (2 at work): 2", id="two-at-work"),
+            pytest.param(
+                "iis", "1 replica may not be stopped (1 not reporting): 1", id="one-silent"
+            ),
+            pytest.param(
+                "bbsi",
+                "3 replicas may not be stopped (2 at work, 1 not reporting): 3",
+                id="some-of-both",
+            ),
+        ],
+    )
+    def test_it_says_how_many_stay_and_why(self, known: str, why: str) -> None:
+        decision = decide(shrinking(fleet(known), 0))
+        assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.BUSY]
+        assert str(decision.reasons[-1]) == why
+
+    def test_where_the_idle_ones_are_enough_there_is_nothing_to_say(self) -> None:
+        assert codes(decide(shrinking(fleet("iibb"), 2))) == [ReasonCode.BACKLOG]
+
+    def test_it_has_no_say_in_growth_or_rest(self) -> None:
+        grown = decide(shrinking(fleet("bbb"), 9))
+        assert (grown.desired, codes(grown)) == (9, [ReasonCode.BACKLOG])
+        at_rest = decide(shrinking(fleet("bbb"), 3))
+        assert (at_rest.desired, codes(at_rest)) == (3, [ReasonCode.BACKLOG])
+
+    @pytest.mark.parametrize(
+        "in_flight",
+        [
+            pytest.param(fleet("bbbbb"), id="all-at-work"),
+            pytest.param(fleet("sssss"), id="nobody-reports"),
+            pytest.param(UnknownInFlight("no answer"), id="unknown"),
+        ],
+    )
+    def test_ignore_lets_all_go(self, in_flight: InFlight | UnknownInFlight) -> None:
+        decision = decide(shrinking(in_flight, 1, busy="ignore"))
+        assert (decision.desired, codes(decision)) == (1, [ReasonCode.BACKLOG])
+
+    @pytest.mark.parametrize("busy", ["protect", "strict"])
+    def test_what_could_not_be_read_holds_all_of_them(self, busy: str) -> None:
+        decision = decide(shrinking(UnknownInFlight("no answer"), 1, busy=busy))
+        assert decision.desired == 5
+        assert str(decision.reasons[-1]) == "it is unknown what is in flight: held at 5"
+
+    def test_more_than_max_stay_while_they_are_at_work(self) -> None:
+        decision = decide(shrinking(fleet("ibbbb"), 20, max=2))
+        assert decision.desired == 4
+        assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.MAX, ReasonCode.BUSY]
+
+    def test_more_stay_than_docker_could_make(self) -> None:
+        decision = decide(shrinking(fleet("ibb"), 20, ceiling=FIXED_NAME))
+        assert codes(decision)[-2:] == [ReasonCode.CEILING, ReasonCode.BUSY]
+        assert decision.desired == 2
+
+    def test_steady_short_tasks_do_not_keep_replicas_for_ever(self) -> None:
+        """Each look finds another replica at work: the others go meanwhile."""
+        replicas = 10
+        for at_work in (3, 0, 1, 0):
+            known = "".join("b" if each == at_work else "i" for each in range(replicas))
+            replicas = decide(shrinking(fleet(known), 1)).desired
+        assert replicas == 1
+
+
+class TestProtectWhereTheSchedulerChooses:
+    """Swarm picks the tasks that go itself, turn after turn."""
+
+    @pytest.mark.parametrize(
+        ("known", "wanted", "desired"),
+        [
+            pytest.param("iiibb", 1, 2, id="idle-ones-in-turn"),
+            pytest.param("bbiii", 1, 5, id="a-busy-one-is-the-first-in-turn"),
+            pytest.param("ibiii", 1, 4, id="only-up-to-the-busy-one"),
+            pytest.param("isiii", 1, 4, id="only-up-to-the-silent-one"),
+        ],
+    )
+    def test_idle_ones_go_only_as_far_as_it_hits_no_other(
+        self, known: str, wanted: int, desired: int
+    ) -> None:
+        assert decide(shrinking(fleet(known, choosable=False), wanted)).desired == desired
+
+    def test_it_says_whose_choice_it_is(self) -> None:
+        decision = decide(shrinking(fleet("ibii", choosable=False), 0))
+        assert str(decision.reasons[-1]) == (
+            "1 replica may not be stopped (1 at work), and the scheduler would choose from them: 3"
+        )
+
+    def test_of_a_turn_with_a_busy_one_in_it_none_goes(self) -> None:
+        known = fleet("iib", one_turn=True, choosable=False)
+        assert decide(shrinking(known, 1)).desired == 3
+
+
+class TestNobodyReports:
+    """An older SDK or server: scale-in goes on behind the grace, once that is sure to be so."""
+
+    @pytest.mark.parametrize(
+        ("silent", "desired"),
+        [
+            pytest.param(timedelta(), 3, id="since-just-now"),
+            pytest.param(REPORT_WITHIN - INSTANT, 3, id="just-less-than-a-heartbeat-takes"),
+            pytest.param(REPORT_WITHIN, 1, id="exactly-as-long-as-a-heartbeat-takes"),
+            pytest.param(HOUR, 1, id="for-long"),
+        ],
+    )
+    def test_replicas_go_once_nobody_has_reported_for_as_long_as_a_heartbeat_takes(
+        self, silent: timedelta, desired: int
+    ) -> None:
+        assert decide(shrinking(fleet("sss"), 1, past=silent_for(silent))).desired == desired
+
+    def test_until_then_it_says_for_how_long(self) -> None:
+        decision = decide(shrinking(fleet("sss"), 1, past=silent_for(64 * SECOND)))
+        assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.BUSY]
+        assert str(decision.reasons[-1]) == ("no worker has reported for 1m4s of 1m5s: held at 3")
+
+    def test_the_first_look_begins_to_count(self) -> None:
+        first = decide(shrinking(fleet("sss"), 1))
+        assert first.desired == 3
+        again = replace(shrinking(fleet("sss"), 1), history=first.history, now=NOW + REPORT_WITHIN)
+        assert decide(again).desired == 1
+
+    def test_one_report_ends_it(self) -> None:
+        seen = decide(shrinking(fleet("ssi"), 1, past=silent_for(HOUR)))
+        assert seen.desired == 2
+        assert seen.history.unreported_since is None
+
+    def test_strict_stops_none_however_long_it_lasts(self) -> None:
+        decision = decide(shrinking(fleet("sss"), 1, past=silent_for(HOUR), busy="strict"))
+        assert decision.desired == 3
+        assert str(decision.reasons[-1]) == "no replica is known to be idle: held at 3"
+
+    @pytest.mark.parametrize(
+        ("draining", "desired"),
+        [
+            pytest.param(0, 4, id="one-goes"),
+            pytest.param(1, 5, id="none-while-one-drains"),
+        ],
+    )
+    def test_where_the_scheduler_chooses_one_goes_at_a_time(
+        self, draining: int, desired: int
+    ) -> None:
+        given = shrinking(fleet("sssss", choosable=False), 1, past=silent_for(HOUR))
+        decision = decide(replace(given, draining=draining))
+        assert decision.desired == desired
+        assert str(decision.reasons[-1]) == (
+            f"no worker reports, so one replica at a time: {desired}"
+        )
+
+    def test_a_single_one_that_is_to_go_needs_no_reason(self) -> None:
+        given = shrinking(fleet("ss", choosable=False), 1, past=silent_for(HOUR))
+        assert codes(decide(given)) == [ReasonCode.BACKLOG]
+
+    @pytest.mark.parametrize("busy", ["protect", "strict"])
+    def test_those_that_have_not_started_are_not_waited_for(self, busy: str) -> None:
+        """Tasks that the Swarm finds no place for go at once when nobody needs them any more."""
+        waiting = tuple(
+            Replica(f"t{number}", None, choosable=False, started=False) for number in range(4)
+        )
+        decision = decide(shrinking(InFlight(waiting, ()), 1, busy=busy))
+        assert (decision.desired, codes(decision)) == (1, [ReasonCode.BACKLOG])
+        assert decision.history.unreported_since is None
+
+    def test_one_that_has_started_among_them_is(self) -> None:
+        waiting = (Replica("t1", None, choosable=False, started=False), Replica("t2", "t2", 1))
+        decision = decide(shrinking(InFlight(waiting, ()), 0))
+        assert decision.desired == 2
+        assert decision.history.unreported_since == NOW
+
+    def test_replicas_that_nobody_found_are_not_taken_for_silent(self) -> None:
+        found = InFlight((), ())
+        decision = decide(replace(shrinking(fleet("sss"), 1), in_flight=found))
+        assert decision.desired == 3
+        assert decision.history.unreported_since is None
+
+
+def with_slots(*hosts: str, kind: SlotKind = SlotKind.ACTIVITY, **rest: Any) -> list[Worker]:
+    """Describe a worker on each host that uses 2 of its 2 slots, or as `rest` says."""
+    used, free = rest.pop("used", 2), rest.pop("free", 0)
+    return [worker(host, slots={kind: Slots(used, free)}, **rest) for host in hosts]
+
+
+def fanned_out(
+    *workers: Worker, replicas: int = 2, waiting: int = 0, share: float | None = 0.8
+) -> Situation:
+    """Describe a service with a slots-target whose workers report this."""
+    given = situation(waiting=waiting, replicas=replicas, slots_target=share)
+    members = tuple(Replica(f"r{number}", f"r{number}") for number in range(1, replicas + 1))
+    return replace(given, in_flight=InFlight(members, workers))
+
+
+class TestSlotsTarget:
+    """Grow on slots in use, before a backlog forms."""
+
+    def test_with_every_slot_in_use_it_grows_though_nothing_waits(self) -> None:
+        recommended, reason = recommend(fanned_out(*with_slots("r1", "r2")))
+        assert recommended == 3
+        assert reason.code is ReasonCode.SLOTS
+        assert str(reason) == "4 of 4 activity slots in use, 80% aimed at: 3"
+
+    def test_without_it_nothing_grows(self) -> None:
+        assert recommend(fanned_out(*with_slots("r1", "r2"), share=None))[0] == 0
+
+    @pytest.mark.parametrize(
+        ("used", "free", "recommended"),
+        [
+            pytest.param(0, 10, 0, id="none-in-use"),
+            pytest.param(1, 9, 1, id="one-needs-a-replica"),
+            pytest.param(8, 2, 2, id="exactly-as-aimed-at"),
+            pytest.param(9, 1, 3, id="just-above"),
+            pytest.param(4, 6, 1, id="as-few-as-half"),
+        ],
+    )
+    def test_it_asks_for_as_many_replicas_as_the_slots_in_use_need(
+        self, used: int, free: int, recommended: int
+    ) -> None:
+        reports = with_slots("r1", "r2", used=used, free=free)
+        assert recommend(fanned_out(*reports))[0] == recommended
+
+    def test_growth_does_not_repeat_before_the_new_replicas_report(self) -> None:
+        reports = with_slots("r1", "r2")
+        assert recommend(fanned_out(*reports, replicas=2))[0] == 3
+        assert recommend(fanned_out(*reports, replicas=3))[0] == 3
+        full_again = with_slots("r1", "r2", "r3")
+        assert recommend(fanned_out(*full_again, replicas=3))[0] == 4
+
+    def test_the_larger_of_backlog_and_slots_counts(self) -> None:
+        reports = with_slots("r1", "r2")
+        recommended, reason = recommend(fanned_out(*reports, waiting=90))
+        assert (recommended, reason.code) == (9, ReasonCode.BACKLOG)
+        recommended, reason = recommend(fanned_out(*reports, waiting=20))
+        assert (recommended, reason.code) == (3, ReasonCode.SLOTS)
+
+    def test_of_equals_the_backlog_is_the_reason(self) -> None:
+        assert recommend(fanned_out(*with_slots("r1", "r2"), waiting=30))[1].code is (
+            ReasonCode.BACKLOG
+        )
+
+    def test_slots_for_workflows_never_count(self) -> None:
+        cached = {
+            SlotKind.WORKFLOW: Slots(used=100, free=0),
+            SlotKind.ACTIVITY: Slots(used=0, free=2),
+        }
+        assert recommend(fanned_out(worker("r1", slots=cached)))[0] == 0
+
+    @pytest.mark.parametrize("kind", [SlotKind.LOCAL_ACTIVITY, SlotKind.NEXUS])
+    def test_the_kind_in_greatest_need_counts(self, kind: SlotKind) -> None:
+        mixed = {SlotKind.ACTIVITY: Slots(used=0, free=100), kind: Slots(used=2, free=0)}
+        reports = [worker(host, slots=mixed) for host in ("r1", "r2")]
+        recommended, reason = recommend(fanned_out(*reports))
+        assert recommended == 3
+        assert str(reason) == f"4 of 4 {kind} slots in use, 80% aimed at: 3"
+
+    def test_workers_of_one_replica_add_up(self) -> None:
+        both = [*with_slots("r1"), *with_slots("r1", used=0, free=2)]
+        assert recommend(fanned_out(*both, replicas=1, share=0.5))[0] == 1
+
+    @pytest.mark.parametrize(
+        "apart",
+        [
+            pytest.param({"age": OUTDATED}, id="outdated"),
+            pytest.param({"leaving": True}, id="leaving"),
+        ],
+    )
+    def test_workers_that_leave_or_whose_report_is_outdated_do_not_count(
+        self, apart: Mapping[str, Any]
+    ) -> None:
+        reports = [*with_slots("r1"), *with_slots("r2", used=200, **apart)]
+        assert str(recommend(fanned_out(*reports))[1]) == (
+            "2 of 2 activity slots in use, 80% aimed at: 2"
+        )
+
+    @pytest.mark.parametrize(
+        "reports",
+        [
+            pytest.param([], id="nobody-reports"),
+            pytest.param(with_slots("r1", age=OUTDATED), id="all-reports-are-outdated"),
+        ],
+    )
+    def test_where_it_is_unknown_the_replicas_stay(self, reports: list[Worker]) -> None:
+        recommended, reason = recommend(fanned_out(*reports, replicas=4))
+        assert recommended == 4
+        assert str(reason) == "slots in use unknown: held at 4"
+
+    def test_workers_that_only_run_workflows_have_no_say(self) -> None:
+        assert (
+            recommend(fanned_out(*with_slots("r1", used=0), replicas=4))[1].code
+            is ReasonCode.BACKLOG
+        )
+
+    def test_replicas_that_share_a_host_name_are_each_counted(self) -> None:
+        sharing = tuple(Replica(f"r{number}", "vm", number) for number in range(10))
+        workers = tuple(worker("vm", instance=f"w{number}", running=2) for number in range(10))
+        full = replace(fanned_out(replicas=10, share=0.5), in_flight=InFlight(sharing, workers))
+        assert recommend(full)[0] == 20
+
+    def test_where_it_could_not_be_read_they_stay_or_follow_a_larger_backlog(self) -> None:
+        unread = replace(fanned_out(replicas=4), in_flight=UnknownInFlight("no answer"))
+        assert recommend(unread)[0] == 4
+        assert recommend(replace(unread, backlog=backlog(90)))[0] == 9
+
+    def test_it_wakes_nothing_from_zero(self) -> None:
+        assert recommend(fanned_out(*with_slots("gone"), replicas=0))[0] == 0
+
+    def test_with_nothing_in_use_the_service_comes_down(self) -> None:
+        idle = fanned_out(*with_slots("r1", "r2", used=0, free=2))
+        assert decide(idle).desired == 1
+
+
+class TestScaleToZeroWithWorkInFlight:
+    """The last replica goes only when nothing has been in flight for the cooldown."""
+
+    LONG_QUIET = remembered(active_at=NOW - HOUR)
+
+    def quiet(self, in_flight: InFlight, **spec: Any) -> Decision:
+        """Decide where nothing has waited or been dispatched for an hour."""
+        given = shrinking(in_flight, 0, past=self.LONG_QUIET, cooldown=5 * MINUTE, **spec)
+        return decide(given)
+
+    def test_an_idle_one_goes(self) -> None:
+        assert self.quiet(fleet("i")).desired == 0
+
+    def test_what_is_in_flight_restarts_the_cooldown(self) -> None:
+        busy = self.quiet(fleet("b"))
+        assert busy.desired == 1
+        assert codes(busy) == [ReasonCode.BACKLOG, ReasonCode.COOLDOWN]
+        assert busy.history.active_at == NOW
+
+    @pytest.mark.parametrize(
+        ("after", "desired"),
+        [
+            pytest.param(5 * MINUTE - INSTANT, 1, id="just-before-its-end"),
+            pytest.param(5 * MINUTE, 0, id="at-its-end"),
+        ],
+    )
+    def test_once_it_is_over_the_idle_one_goes(self, after: timedelta, desired: int) -> None:
+        now = NOW + after
+        idle = InFlight((Replica("r1", "r1"),), (worker("r1", at=now),))
+        given = shrinking(idle, 0, cooldown=5 * MINUTE)
+        later = replace(given, history=self.quiet(fleet("b")).history, now=now)
+        assert decide(later).desired == desired
+
+    def test_work_of_a_replica_that_leaves_counts_as_well(self) -> None:
+        leaving = InFlight((Replica("r1", "r1"),), (worker("r1", running=1, leaving=True),))
+        assert self.quiet(leaving).desired == 1
+
+
+def of_build(status: BuildStatus, waiting: int = 0) -> Backlog:
+    return backlog(waiting, build=status)
+
+
+class TestBuilds:
+    """A service that runs one build of a Worker Deployment."""
+
+    SPEC: ClassVar[dict[str, Any]] = {
+        "min": 0,
+        "cooldown": timedelta(),
+        "deployment": "shop",
+        "build_id": "v1",
+    }
+
+    @pytest.mark.parametrize("window", [timedelta(), MINUTE], ids=["no-window", "a-window"])
+    @pytest.mark.parametrize("replicas", [0, 1])
+    @pytest.mark.parametrize(
+        ("status", "kept"),
+        [
+            (BuildStatus.NEVER_POLLED, True),
+            (BuildStatus.DRAINING, True),
+            (BuildStatus.DRAINED, False),
+            (BuildStatus.CURRENT, False),
+            (BuildStatus.RAMPING, False),
+            (BuildStatus.INACTIVE, False),
+        ],
+    )
+    def test_one_that_drains_or_has_never_polled_keeps_a_replica(
+        self, status: BuildStatus, replicas: int, window: timedelta, *, kept: bool
+    ) -> None:
+        given = situation(
+            waiting=of_build(status),
+            replicas=replicas,
+            past=[(SECOND, 0)],
+            scale_out_window=window,
+            **self.SPEC,
+        )
+        decision = decide(given)
+        assert decision.desired == int(kept)
+        assert (ReasonCode.BUILD in codes(decision)) is kept
+
+    @pytest.mark.parametrize(
+        ("status", "why"),
+        [
+            (BuildStatus.NEVER_POLLED, "build v1 has never polled: 1"),
+            (BuildStatus.DRAINING, "build v1 is draining: 1"),
+        ],
+    )
+    def test_it_says_why(self, status: BuildStatus, why: str) -> None:
+        decision = decide(situation(waiting=of_build(status), replicas=1, **self.SPEC))
+        assert str(decision.reasons[-1]) == why
+
+    def test_the_activation_does_not_keep_a_new_build_from_polling(self) -> None:
+        new = of_build(BuildStatus.NEVER_POLLED, waiting=3)
+        decision = decide(situation(waiting=new, replicas=0, activation=10, **self.SPEC))
+        assert decision.desired == 1
+
+    def test_more_replicas_come_and_go_with_its_own_backlog(self) -> None:
+        busy = of_build(BuildStatus.DRAINING, waiting=40)
+        assert decide(situation(waiting=busy, replicas=1, **self.SPEC)).desired == 4
+        quiet = of_build(BuildStatus.DRAINING)
+        assert decide(situation(waiting=quiet, replicas=4, **self.SPEC)).desired == 1
+
+    def test_a_service_that_names_no_build_is_not_kept(self) -> None:
+        spec = {"min": 0, "cooldown": timedelta()}
+        assert decide(situation(waiting=0, replicas=1, **spec)).desired == 0
+
+
+class TestStopWarnings:
+    """What could cost a task when a replica is stopped."""
+
+    NOT_SET = (
+        "stop_grace_period is not set, so Docker kills a replica 10 s after its stop signal:"
+        " set it longer than the longest activity; see docs/graceful-shutdown.md"
+    )
+    NO_REPORTS = (
+        "no worker reports what it is running, so only the stop grace protects its tasks (and"
+        " strict stops none): it takes Temporal server 1.30, an SDK with worker heartbeats"
+        " (Python 1.20) and a host name per container; see docs/graceful-shutdown.md"
+    )
+
+    @pytest.mark.parametrize(
+        ("grace", "warnings"),
+        [
+            pytest.param(None, (NOT_SET,), id="left-at-dockers"),
+            pytest.param(10 * SECOND, (), id="chosen-though-short"),
+        ],
+    )
+    def test_a_grace_that_nobody_chose(
+        self, grace: timedelta | None, warnings: tuple[str, ...]
+    ) -> None:
+        assert decide(replace(situation(), grace=grace)).warnings == warnings
+
+    @pytest.mark.parametrize(
+        ("longest", "warned"),
+        [
+            pytest.param(30 * SECOND, False, id="as-long-as-the-grace"),
+            pytest.param(31 * SECOND, True, id="longer"),
+        ],
+    )
+    def test_a_task_that_was_seen_to_run_for_longer_than_the_grace(
+        self, longest: timedelta, *, warned: bool
+    ) -> None:
+        past = remembered(longest_task=longest)
+        warning = (
+            "a task was seen to run for longer than the stop grace of 30s:"
+            " raise stop_grace_period; see docs/graceful-shutdown.md"
+        )
+        assert decide(situation(past=past)).warnings == ((warning,) if warned else ())
+
+    @pytest.mark.parametrize(
+        ("silent", "warnings"),
+        [
+            pytest.param(REPORT_WITHIN - INSTANT, (), id="not-for-long-enough"),
+            pytest.param(REPORT_WITHIN, (NO_REPORTS,), id="as-long-as-a-heartbeat-takes"),
+        ],
+    )
+    def test_nobody_reports(self, silent: timedelta, warnings: tuple[str, ...]) -> None:
+        given = shrinking(fleet("sss"), 1, past=silent_for(silent))
+        assert decide(given).warnings == warnings
+
+    def test_some_report(self) -> None:
+        assert decide(shrinking(fleet("ssi"), 1, past=silent_for(HOUR))).warnings == ()
+
+    def test_mode_off_warns_of_none_of_it(self) -> None:
+        past = remembered(longest_task=HOUR, unreported_since=NOW - HOUR)
+        for grace in (None, SECOND):
+            given = situation(waiting=NOT_ASKED, past=past, mode="off")
+            assert decide(replace(given, grace=grace)).warnings == ()
+
+    def test_all_of_it_at_once_is_said_one_by_one(self) -> None:
+        given = replace(shrinking(fleet("sss"), 1, past=silent_for(HOUR)), grace=None)
+        assert decide(given).warnings == (self.NOT_SET, self.NO_REPORTS)
+
+
+class TestBuildWarnings:
+    def test_builds_that_are_summed_up_are_named_with_what_to_do(self) -> None:
+        seen = Backlog(
+            {
+                task_queue("orders"): stats(0, deployment="shop"),
+                task_queue("orders", QueueType.ACTIVITY): stats(0, deployment="shop"),
+                task_queue("mails"): stats(0, pollers=1),
+            }
+        )
+        (warning,) = decide(situation(waiting=seen)).warnings
+        assert warning == (
+            "task queue 'orders' belongs to Worker Deployment 'shop', and its backlog sums up all"
+            " builds; set the labels deployment and build-id to scale one build by its own"
+        )
+
+    @pytest.mark.parametrize(
+        ("status", "replicas", "warned"),
+        [
+            pytest.param(BuildStatus.NEVER_POLLED, 1, True, id="it-runs"),
+            pytest.param(BuildStatus.NEVER_POLLED, 0, False, id="it-does-not-run"),
+            pytest.param(BuildStatus.CURRENT, 1, False, id="it-is-known"),
+        ],
+    )
+    def test_a_build_that_runs_and_that_temporal_does_not_know(
+        self, status: BuildStatus, replicas: int, *, warned: bool
+    ) -> None:
+        given = situation(waiting=of_build(status), replicas=replicas, **TestBuilds.SPEC)
+        warning = (
+            "Temporal knows no worker of build 'v1' of Worker Deployment 'shop' yet:"
+            " if its workers run, check both names"
+        )
+        assert decide(given).warnings == ((warning,) if warned else ())
+
+
+class TestWantsInFlight:
+    """What is in flight costs calls to read: only where the decision depends on it."""
+
+    @pytest.mark.parametrize(
+        ("given", "wanted"),
+        [
+            pytest.param(situation(waiting=10, replicas=3), True, id="a-scale-in"),
+            pytest.param(situation(waiting=30, replicas=3), False, id="at-rest"),
+            pytest.param(situation(waiting=90, replicas=3), False, id="growth"),
+            pytest.param(
+                situation(waiting=10, replicas=3, past=[(SECOND, 3)]),
+                False,
+                id="a-scale-in-that-the-window-holds",
+            ),
+            pytest.param(situation(waiting=10, replicas=3, busy="strict"), True, id="strict"),
+            pytest.param(situation(waiting=10, replicas=3, busy="ignore"), False, id="ignore"),
+            pytest.param(situation(waiting=30, replicas=3, max=2), True, id="more-than-max"),
+            pytest.param(
+                situation(waiting=30, replicas=3, slots_target=0.8), True, id="slots-target"
+            ),
+            pytest.param(
+                situation(waiting=30, replicas=3, slots_target=0.8, busy="ignore"),
+                True,
+                id="slots-target-counts-whatever-is-stopped",
+            ),
+            pytest.param(situation(replicas=0, min=0, slots_target=0.8), False, id="nothing-runs"),
+            pytest.param(situation(replicas=3, mode="off"), False, id="mode-off"),
+            pytest.param(
+                situation(replicas=3, mode="off", slots_target=0.8),
+                False,
+                id="mode-off-with-slots-target",
+            ),
+            pytest.param(situation(replicas=3, refusal="no"), False, id="a-refusal"),
+            pytest.param(situation(waiting=None, replicas=3), False, id="backlog-unknown"),
+        ],
+    )
+    def test_it_is_read_only_where_it_counts(self, given: Situation, *, wanted: bool) -> None:
+        assert wants_in_flight(given) is wanted
+
+    def test_the_last_replica_is_asked_once_the_cooldown_is_over(self) -> None:
+        quiet = remembered(active_at=NOW - 5 * MINUTE)
+        assert wants_in_flight(situation(replicas=1, min=0, past=quiet))
+        quieting = remembered(active_at=NOW - 4 * MINUTE)
+        assert not wants_in_flight(situation(replicas=1, min=0, past=quieting))
+
+
 GROWTH_HELD = backlog(900, rate_limited=True)
 STALLED_AND_GROWN = (
     History.seed(1, NOW - HOUR)
@@ -1363,6 +1968,29 @@ class TestOrder:
                 1,
                 [ReasonCode.BACKLOG, ReasonCode.MIN, ReasonCode.CEILING],
                 id="min-then-ceiling",
+            ),
+            pytest.param(
+                shrinking(fleet("iibb"), 1, min=3),
+                3,
+                [ReasonCode.BACKLOG, ReasonCode.MIN],
+                id="min-leaves-nothing-to-protect",
+            ),
+            pytest.param(
+                shrinking(fleet("bbbb"), 1, min=2),
+                4,
+                [ReasonCode.BACKLOG, ReasonCode.MIN, ReasonCode.BUSY],
+                id="min-then-busy",
+            ),
+            pytest.param(
+                situation(
+                    waiting=of_build(BuildStatus.DRAINING),
+                    replicas=0,
+                    mode="pause-out",
+                    **TestBuilds.SPEC,
+                ),
+                0,
+                [ReasonCode.BACKLOG, ReasonCode.BUILD, ReasonCode.PAUSED],
+                id="build-then-pause",
             ),
             pytest.param(
                 situation(waiting=900, replicas=30, refusal="no", past=[(SECOND, 50)], max=5),

@@ -11,17 +11,32 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from autoscaler.core.drain import Standing, standings
 from autoscaler.core.model import (
     Backlog,
+    BuildStatus,
     Ceiling,
     Decision,
     History,
+    InFlight,
+    Replica,
     Sample,
     Situation,
+    SlotKind,
+    Slots,
     UnknownBacklog,
+    UnknownInFlight,
+    Worker,
 )
-from autoscaler.core.policy import LIMITERS, RATE_LIMITED_FOR, decide, recommend
-from autoscaler.core.spec import LONGEST_WINDOW, Fallback, Mode, ScalingSpec, StepLimit
+from autoscaler.core.policy import (
+    LIMITERS,
+    RATE_LIMITED_FOR,
+    REPORT_WITHIN,
+    decide,
+    recommend,
+    wants_in_flight,
+)
+from autoscaler.core.spec import LONGEST_WINDOW, Busy, Fallback, Mode, ScalingSpec, StepLimit
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
     HOUR,
@@ -31,6 +46,7 @@ from tests.unit.builders import (
     UNKNOWN,
     backlog,
     codes,
+    fleet,
     highest,
     left_alone,
     lowest,
@@ -314,6 +330,174 @@ def test_the_windows_are_those_of_the_hpa(drawn: Situation) -> None:
 
     smallest, largest = min(within(spec.scale_out_window)), max(within(spec.scale_in_window))
     assert decide(free).desired == min(max(free.replicas, smallest), largest)
+
+
+WORKERS = st.builds(
+    Worker,
+    instance=st.sampled_from(["a", "b", "c"]),
+    host=st.sampled_from([f"r{number}" for number in range(8)]),
+    at=st.sampled_from([NOW, NOW - 20 * SECOND, NOW - HOUR]),
+    interval=st.sampled_from([timedelta(), 10 * SECOND]),
+    leaving=st.sampled_from([False, False, True]),
+    slots=st.dictionaries(
+        st.sampled_from(SlotKind),
+        st.builds(Slots, st.sampled_from([0, 0, 1, 9]), st.sampled_from([0, 1, 9])),
+        max_size=2,
+    ),
+)
+
+
+UNREPORTED_SINCE = st.sampled_from(
+    [NOW - HOUR, NOW - REPORT_WITHIN, NOW - REPORT_WITHIN + INSTANT, NOW, None]
+)
+
+
+@st.composite
+def shrinking(draw: st.DrawFn) -> Situation:
+    """Draw any situation with replicas and what is known of them; mostly a few may go."""
+    known = draw(st.lists(st.sampled_from("iiibbsl"), min_size=2, max_size=8).map("".join))
+    described = fleet(known, one_turn=draw(st.booleans()), choosable=draw(st.booleans()))
+    first, *others = described.replicas
+    in_flight = replace(
+        described,
+        replicas=(replace(first, host=draw(st.sampled_from(["r1", "r1", None]))), *others),
+        workers=(*described.workers, *draw(st.lists(WORKERS, max_size=1))),
+    )
+    given_ = draw(situations(st.integers(0, 3).map(backlog) | SEEN))
+    low = draw(st.integers(0, 2))
+    return replace(
+        given_,
+        spec=ScalingSpec(
+            queues=("orders",),
+            target=1,
+            min=low,
+            max=draw(st.integers(max(low, 1), 9)),
+            cooldown=draw(st.just(timedelta()) | SPANS),
+            scale_in_window=timedelta(),
+            busy=draw(st.sampled_from([Busy.PROTECT, *Busy])),
+            slots_target=draw(st.sampled_from([None, None, 0.8])),
+        ),
+        history=replace(given_.history, unreported_since=draw(UNREPORTED_SINCE)),
+        replicas=len(known),
+        refusal=None,
+        draining=draw(st.integers(0, 1)),
+        in_flight=draw(
+            st.sampled_from(
+                [in_flight] * 5 + [replace(in_flight, workers=())] + [UnknownInFlight("no answer")]
+            )
+        ),
+    )
+
+
+def count(drawn: Situation, *which: Standing) -> int:
+    """Count the replicas of which this is known."""
+    assert isinstance(drawn.in_flight, InFlight)
+    known = standings(drawn.in_flight, drawn.now)
+    return sum(standing in which for standing in known.values())
+
+
+@some
+@given(shrinking())
+def test_no_more_replicas_go_than_are_idle_or_leaving(drawn: Situation) -> None:
+    desired = decide(drawn).desired
+    if left_alone(drawn) or drawn.spec.busy is Busy.IGNORE:
+        return
+    if isinstance(drawn.in_flight, UnknownInFlight):
+        event("unknown")
+        assert desired >= drawn.replicas
+    elif isinstance(drawn.in_flight, InFlight) and drawn.in_flight.workers:
+        event("scale-in" if desired < drawn.replicas else "none")
+        at_work = count(drawn, Standing.BUSY, Standing.SILENT)
+        assert desired >= min(at_work, drawn.replicas)
+
+
+@some
+@given(shrinking())
+def test_where_nobody_reports_none_goes_before_that_is_sure(drawn: Situation) -> None:
+    mute = replace(drawn, in_flight=InFlight(_members(drawn), ()))
+    silent_since = drawn.history.unreported_since
+    decision = decide(mute)
+    if left_alone(mute) or mute.spec.busy is Busy.IGNORE or decision.desired >= mute.replicas:
+        return
+    event("scale-in")
+    assert mute.spec.busy is Busy.PROTECT
+    assert silent_since is not None
+    assert mute.now - silent_since >= REPORT_WITHIN
+
+
+def _members(drawn: Situation) -> tuple[Replica, ...]:
+    if isinstance(drawn.in_flight, InFlight):
+        return drawn.in_flight.replicas
+    return tuple(Replica(f"r{number}", f"r{number}") for number in range(drawn.replicas))
+
+
+@some
+@given(shrinking())
+def test_the_bounds_hold_but_for_replicas_that_may_not_be_stopped(drawn: Situation) -> None:
+    desired = decide(drawn).desired
+    if left_alone(drawn):
+        assert desired == drawn.replicas
+    else:
+        assert lowest(drawn) <= desired <= max(highest(drawn), drawn.replicas)
+        assert desired <= highest(drawn) or drawn.spec.busy is not Busy.IGNORE
+
+
+@some
+@given(shrinking())
+def test_protection_never_makes_a_service_grow_or_shrink_by_itself(drawn: Situation) -> None:
+    protected = decide(drawn)
+    free = decide(replace(drawn, spec=drawn.spec.model_copy(update={"busy": Busy.IGNORE}))).desired
+    if left_alone(drawn):
+        return
+    assert protected.desired == free or free < protected.desired <= drawn.replicas
+
+
+@some
+@given(shrinking())
+def test_where_all_are_idle_and_can_be_chosen_protection_changes_nothing(drawn: Situation) -> None:
+    members = tuple(replace(each, host=each.id, choosable=True) for each in _members(drawn))
+    idle = InFlight(
+        members,
+        tuple(
+            Worker(each.id, each.id, NOW, timedelta(), leaving=False, slots={}) for each in members
+        ),
+    )
+    free = replace(drawn, in_flight=idle)
+    ignored = replace(free, spec=free.spec.model_copy(update={"busy": Busy.IGNORE}))
+    assert decide(free).desired == decide(ignored).desired
+
+
+@some
+@given(shrinking())
+def test_with_what_is_in_flight_the_same_situation_leads_to_the_same_decision(
+    drawn: Situation,
+) -> None:
+    before = replace(drawn)
+    assert decide(drawn) == decide(drawn)
+    assert drawn == before
+
+
+@some
+@given(shrinking())
+def test_what_is_in_flight_is_wanted_wherever_protection_could_speak(drawn: Situation) -> None:
+    """Nobody has looked yet: without a look no replica may go, unless nobody cares."""
+    unseen = replace(drawn, in_flight=None)
+    if decide(unseen).desired < unseen.replicas and unseen.spec.busy is not Busy.IGNORE:
+        assert wants_in_flight(unseen)
+
+
+@some
+@given(situations(KNOWN), st.sampled_from([BuildStatus.DRAINING, BuildStatus.NEVER_POLLED]))
+def test_a_build_that_drains_or_is_new_keeps_a_replica_unless_left_alone(
+    drawn: Situation, status: BuildStatus
+) -> None:
+    assert isinstance(drawn.backlog, Backlog)
+    parts = {queue: replace(part, build=status) for queue, part in drawn.backlog.parts.items()}
+    build = replace(drawn, backlog=Backlog(parts))
+    if left_alone(build) or highest(build) == 0:
+        return
+    kept = drawn.replicas or drawn.spec.mode is not Mode.PAUSE_OUT
+    assert decide(build).desired >= int(bool(kept))
 
 
 @st.composite

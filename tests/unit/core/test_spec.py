@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import LabelError
-from autoscaler.core.spec import Fallback, Mode, QueueType, ScalingSpec, StepLimit
+from autoscaler.core.spec import Busy, Fallback, Mode, QueueType, ScalingSpec, StepLimit
 
 WORKFLOW, ACTIVITY, NEXUS = QueueType.WORKFLOW, QueueType.ACTIVITY, QueueType.NEXUS
 LABELS = {
@@ -30,8 +30,12 @@ LABELS = {
     "scale-in.limit": "scale_in_limit",
     "tolerance": "tolerance",
     "max-wait": "max_wait",
+    "slots-target": "slots_target",
+    "busy": "busy",
     "fallback": "fallback",
     "fallback.after": "fallback_after",
+    "deployment": "deployment",
+    "build-id": "build_id",
 }
 """Every label and the field that it sets."""
 LIMIT = "replicas or a share of them in a period, such as 4/15s, 100%/15s or 4/15s,100%/15s"
@@ -73,8 +77,12 @@ def problems(labels: dict[str, str], prefix: str = "temporal") -> tuple[str, ...
         pytest.param("scale_in_limit", (), id="scale-in.limit"),
         pytest.param("tolerance", 0.0, id="tolerance"),
         pytest.param("max_wait", None, id="max-wait"),
+        pytest.param("slots_target", None, id="slots-target"),
+        pytest.param("busy", Busy.PROTECT, id="busy"),
         pytest.param("fallback", Fallback(), id="fallback"),
         pytest.param("fallback_after", timedelta(minutes=3), id="fallback.after"),
+        pytest.param("deployment", None, id="deployment"),
+        pytest.param("build_id", None, id="build-id"),
     ],
 )
 def test_only_the_queue_is_required_and_the_rest_has_defaults(field: str, default: object) -> None:
@@ -145,6 +153,13 @@ def test_only_the_queue_is_required_and_the_rest_has_defaults(field: str, defaul
         pytest.param("max-wait", "24h", "max_wait", timedelta(days=1), id="longest-max-wait"),
         pytest.param("max-wait", "none", "max_wait", None, id="no-max-wait"),
         pytest.param("max-wait", " NONE ", "max_wait", None, id="no-max-wait-in-capitals"),
+        pytest.param("slots-target", "80%", "slots_target", 0.8, id="slots-target"),
+        pytest.param("slots-target", "100%", "slots_target", 1.0, id="largest-slots-target"),
+        pytest.param("slots-target", "0.5%", "slots_target", 0.005, id="smallest-slots-target"),
+        pytest.param("slots-target", " None ", "slots_target", None, id="no-slots-target"),
+        pytest.param("busy", "protect", "busy", Busy.PROTECT, id="protect"),
+        pytest.param("busy", "strict", "busy", Busy.STRICT, id="strict"),
+        pytest.param("busy", " Ignore ", "busy", Busy.IGNORE, id="ignore-in-capitals"),
         pytest.param("fallback", "hold", "fallback", Fallback(), id="hold"),
         pytest.param("fallback", " Hold ", "fallback", Fallback(), id="hold-in-capitals"),
         pytest.param("fallback", "0", "fallback", Fallback(0), id="fallback-of-0"),
@@ -237,6 +252,15 @@ def test_on_and_off_are_understood_where_yaml_made_booleans_of_them(
         pytest.param("max-wait", "30", "above 0s and up to 24h", id="wait-without-unit"),
         pytest.param("max-wait", "24h1s", "above 0s and up to 24h", id="wait-too-long"),
         pytest.param("max-wait", "", "above 0s and up to 24h", id="empty-wait"),
+        pytest.param("slots-target", "0%", "above 0% and up to 100%", id="no-slot-in-use"),
+        pytest.param("slots-target", "101%", "above 0% and up to 100%", id="more-than-all-slots"),
+        pytest.param("slots-target", "80", "above 0% and up to 100%", id="slots-without-sign"),
+        pytest.param("slots-target", "0.8", "above 0% and up to 100%", id="slots-as-a-fraction"),
+        pytest.param("slots-target", "", "above 0% and up to 100%", id="empty-slots-target"),
+        pytest.param("busy", "protected", "protect, strict, ignore", id="unknown-protection"),
+        pytest.param("busy", "true", "protect, strict, ignore", id="protection-as-a-boolean"),
+        pytest.param("busy", "none", "protect, strict, ignore", id="protection-of-none"),
+        pytest.param("busy", "", "protect, strict, ignore", id="empty-protection"),
         pytest.param("fallback", "", FALLBACK, id="empty-fallback"),
         pytest.param("fallback", "none", FALLBACK, id="fallback-of-none"),
         pytest.param("fallback", "-1", FALLBACK, id="negative-fallback"),
@@ -285,6 +309,52 @@ def test_max_must_not_be_below_min(labels: dict[str, str], blamed: str) -> None:
     assert problem.endswith("not below min")
 
 
+def test_a_build_is_named_with_its_deployment() -> None:
+    spec = read(deployment="shop", build_id=" v1.2 ")
+    assert (spec.deployment, spec.build_id) == ("shop", "v1.2")
+
+
+@pytest.mark.parametrize(
+    ("labels", "blamed"),
+    [
+        pytest.param(
+            {"temporal.build-id": "v1"}, "temporal.build-id='v1' must be", id="a-build-alone"
+        ),
+        pytest.param(
+            {"temporal.build-id": "v1", "temporal.deployment": "none"},
+            "temporal.build-id='v1' must be",
+            id="a-build-of-none",
+        ),
+        pytest.param(
+            {"temporal.deployment": "shop"},
+            "temporal.build-id (default none) must be",
+            id="a-deployment-alone",
+        ),
+        pytest.param(
+            {"temporal.deployment": "shop", "temporal.build-id": "none"},
+            "temporal.build-id='none' must be",
+            id="a-deployment-without-a-build",
+        ),
+    ],
+)
+def test_one_of_deployment_and_build_alone_is_wrong(labels: dict[str, str], blamed: str) -> None:
+    (problem,) = problems({"temporal.queue": "orders"} | labels)
+    assert problem == (f"{blamed} a build id, and deployment the Worker Deployment it belongs to")
+
+
+@pytest.mark.parametrize(
+    ("labels", "blamed"),
+    [
+        pytest.param({"deployment": "", "build-id": "v1"}, "temporal.deployment=''", id="of-blank"),
+        pytest.param({"deployment": "shop", "build-id": " "}, "temporal.build-id=' '", id="blank"),
+    ],
+)
+def test_an_empty_deployment_or_build_is_blamed_itself(labels: dict[str, str], blamed: str) -> None:
+    given_labels = {f"temporal.{name}": value for name, value in labels.items()}
+    (problem,) = problems({"temporal.queue": "orders"} | given_labels)
+    assert problem.startswith(blamed)
+
+
 def test_all_that_is_wrong_is_named_at_once() -> None:
     named = problems(
         {
@@ -299,8 +369,12 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
             "temporal.scale-in.limit": "slow",
             "temporal.tolerance": "much",
             "temporal.max-wait": "long",
+            "temporal.slots-target": "most",
+            "temporal.busy": "spare",
             "temporal.fallback": "run",
             "temporal.fallback.after": "soon",
+            "temporal.deployment": "",
+            "temporal.build-id": "",
         }
     )
     assert [problem.split("=")[0].split(" ")[0] for problem in named] == [
@@ -316,8 +390,12 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         "temporal.scale-in.limit",
         "temporal.tolerance",
         "temporal.max-wait",
+        "temporal.slots-target",
+        "temporal.busy",
         "temporal.fallback",
         "temporal.fallback.after",
+        "temporal.deployment",
+        "temporal.build-id",
     ]
 
 
@@ -333,11 +411,15 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         pytest.param("temporal.maxwait", "temporal.max-wait", id="a-dash-missing"),
         pytest.param("temporal.scale-in-limit", "temporal.scale-in.limit", id="a-dash-for-a-dot"),
         pytest.param("temporal.fallback-after", "temporal.fallback.after", id="likewise"),
+        pytest.param("temporal.slot-target", "temporal.slots-target", id="a-plural-missing"),
+        pytest.param("temporal.build_id", "temporal.build-id", id="another-underscore"),
     ],
 )
-def test_an_unknown_label_comes_with_the_nearest_known_name(typed: str, meant: str) -> None:
+def test_an_unknown_label_comes_with_its_value_and_the_nearest_known_name(
+    typed: str, meant: str
+) -> None:
     (problem,) = problems({"temporal.queue": "orders", typed: "5"})
-    assert problem == f"{typed} is not a label, the nearest is {meant}"
+    assert problem == f"{typed}='5' is not a label, the nearest is {meant}"
 
 
 def test_labels_of_others_are_ignored() -> None:
@@ -352,7 +434,7 @@ def test_another_prefix_reads_its_own_labels_only() -> None:
 
 def test_problems_are_told_under_the_prefix_in_use() -> None:
     named = problems({"acme.maxi": "3"}, "acme")
-    assert named[0] == "acme.maxi is not a label, the nearest is acme.max"
+    assert named[0] == "acme.maxi='3' is not a label, the nearest is acme.max"
     assert named[1].startswith("acme.queue is missing")
 
 
@@ -378,6 +460,10 @@ def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
         "scale-in.limit": "none",
         "tolerance": "0%",
         "max-wait": "none",
+        "slots-target": "none",
+        "busy": "protect",
+        "deployment": "none",
+        "build-id": "none",
         "fallback": "hold",
         "fallback.after": "3m",
     }
@@ -419,7 +505,19 @@ KEYS = st.sampled_from([f"temporal.{name}" for name in LABELS]) | st.text(max_si
 )
 WORDS = [
     *("on", "true", "workflow", "5m", "1h", "0", "9" * 5000, "a,b", "\ud800"),
-    *("none", "4/15s", "100%/15s,", "9/9h", "10%", "nan%", "1e999%", "hold", "at-least 3"),
+    *(
+        "none",
+        "strict",
+        "shop",
+        "4/15s",
+        "100%/15s,",
+        "9/9h",
+        "10%",
+        "nan%",
+        "1e999%",
+        "hold",
+        "at-least 3",
+    ),
 ]
 VALUES: st.SearchStrategy[Any] = (
     st.text(max_size=12) | st.integers().map(str) | st.floats().map(str) | st.sampled_from(WORDS)
@@ -438,3 +536,5 @@ def test_no_label_whatever_raises_anything_but_a_label_error(labels: dict[str, s
     else:
         assert spec.queues
         assert spec.min <= spec.max
+        assert (spec.deployment is None) == (spec.build_id is None)
+        assert spec.slots_target is None or 0 < spec.slots_target <= 1

@@ -100,6 +100,16 @@ class TestSorting:
         higher = container(2, Created=1000)
         assert replicas(container(1, Created=1000), higher).template is higher
 
+    def test_one_that_has_never_run_may_be_half_made_and_is_no_template(self) -> None:
+        half_made = container(3, "created")
+        assert replicas(container(1), container(2), half_made).template.number == 2
+        assert replicas(container(1, "exited"), half_made).template.number == 1
+
+    def test_it_is_the_template_where_nothing_of_its_configuration_has_run(self) -> None:
+        newest = container(3, "created")
+        assert replicas(container(2, "created"), newest).template is newest
+        assert replicas(container(1, hash_="old"), newest).template is newest
+
     def test_what_drains_is_no_replica_but_keeps_its_number(self) -> None:
         sorted_ = replicas(container(1), container(7), draining=("id7",))
         assert numbers(sorted_.running) == [1]
@@ -124,8 +134,13 @@ class TestStarting:
         sorted_ = replicas(container(1), *(container(n, "exited") for n in (4, 3, 2)))
         assert numbers(sorted_.to_start(3)) == [2, 3]
 
-    def test_a_replica_that_never_ran_is_started_as_well(self) -> None:
-        assert numbers(replicas(container(1), container(2, "created")).to_start(2)) == [2]
+    def test_one_that_has_never_run_may_be_half_made_and_is_not_started(self) -> None:
+        assert replicas(container(1), container(2, "created")).to_start(2) == ()
+        assert numbers(replicas(container(1, "exited"), container(2, "created")).to_start(2)) == [1]
+
+    def test_it_is_started_where_none_has_ever_run(self) -> None:
+        sorted_ = replicas(container(1, "created"), container(2, "created"))
+        assert numbers(sorted_.to_start(2)) == [1, 2]
 
     def test_outdated_ones_stay_stopped(self) -> None:
         sorted_ = replicas(container(2), container(1, "exited", hash_="old"))
@@ -142,23 +157,23 @@ class TestStarting:
 class TestStopping:
     def test_the_highest_numbers_go_first(self) -> None:
         sorted_ = replicas(*(container(n) for n in (2, 4, 1, 3)))
-        assert numbers(sorted_.to_stop(2)) == [4, 3]
+        assert numbers(sorted_.in_turn()) == [4, 3, 2, 1]
 
     def test_outdated_ones_go_before_them(self) -> None:
         sorted_ = replicas(
             container(1, hash_="old"), container(2, hash_="old"), container(3), container(4)
         )
-        assert numbers(sorted_.to_stop(1)) == [2, 1, 4]
+        assert numbers(sorted_.in_turn()) == [2, 1, 4, 3]
 
-    def test_all_go_at_zero(self) -> None:
-        assert numbers(replicas(container(1), container(2)).to_stop(0)) == [2, 1]
+    def test_those_that_drain_are_not_told_again(self) -> None:
+        sorted_ = replicas(container(1), container(2), container(3), draining=("id3",))
+        assert numbers(sorted_.in_turn()) == [2, 1]
 
-    def test_none_goes_where_there_are_no_more_than_wanted(self) -> None:
-        sorted_ = replicas(container(1), container(2))
-        assert sorted_.to_stop(2) == sorted_.to_stop(5) == ()
+    def test_where_nothing_runs_nothing_goes(self) -> None:
+        assert replicas(container(1, "exited")).in_turn() == ()
 
     def test_stopped_ones_are_not_among_those_to_stop(self) -> None:
-        assert numbers(replicas(container(1), container(2, "exited")).to_stop(0)) == [1]
+        assert numbers(replicas(container(1), container(2, "exited")).in_turn()) == [1]
 
 
 class TestKeeper:
@@ -167,6 +182,10 @@ class TestKeeper:
 
     def test_a_stopped_one_may_be_it(self) -> None:
         assert replicas(container(3), container(1, "exited")).keeper().number == 1
+
+    def test_one_that_has_never_run_is_it_only_where_there_is_no_other(self) -> None:
+        assert replicas(container(1, "created"), container(2)).keeper().number == 2
+        assert replicas(container(1, "created")).keeper().number == 1
 
     def test_it_is_an_outdated_one_only_where_there_is_no_other(self) -> None:
         assert replicas(container(1, hash_="old"), container(2)).keeper().number == 2

@@ -59,6 +59,10 @@ def test_a_replica_that_ended_soon_stops_growth_and_says_why(exits: Exits) -> No
     )
 
 
+def test_one_that_the_engine_could_not_clean_up_has_ended_as_well(exits: Exits) -> None:
+    assert ceiling(exits, container(1), container(2, "dead"), now=START) is not None
+
+
 def test_growth_is_tried_again_after_a_pause(exits: Exits) -> None:
     ended = (container(1), container(2, "exited"))
     ceiling(exits, *ended, now=START)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -311,3 +312,43 @@ def test_a_container_that_is_being_recreated_shows_by_its_name(
 def test_a_project_whose_name_looks_like_an_id_is_not_being_recreated() -> None:
     labels = {replica.PROJECT: "deadbeef1234", replica.SERVICE: "web", replica.NUMBER: "1"}
     assert not replica.being_recreated("deadbeef1234_web_1", labels)
+
+
+@pytest.mark.parametrize(
+    ("config", "chosen"),
+    [
+        pytest.param({}, None, id="left-to-docker"),
+        pytest.param({"StopTimeout": None}, None, id="said-to-be-left-to-docker"),
+        pytest.param({"StopTimeout": 90}, timedelta(seconds=90), id="chosen"),
+        pytest.param({"StopTimeout": 10}, timedelta(seconds=10), id="chosen-as-docker-would"),
+        pytest.param({"StopTimeout": 0}, timedelta(), id="killed-at-once"),
+        pytest.param({"StopTimeout": -1}, timedelta.max, id="never-killed"),
+    ],
+)
+def test_a_grace_that_somebody_chose_is_told_from_dockers(
+    config: dict[str, Any], chosen: timedelta | None
+) -> None:
+    assert replica.chosen_grace(inspect(config=config)) == chosen
+
+
+OTHER = "fedcba987654" + "c" * 52
+
+
+@pytest.mark.parametrize(
+    ("config", "host"),
+    [
+        pytest.param({}, OTHER[:12], id="docker-made-it-up"),
+        pytest.param({"Hostname": ""}, OTHER[:12], id="the-engine-says-none"),
+        pytest.param({"Hostname": None}, OTHER[:12], id="the-engine-says-nothing"),
+        pytest.param({"Hostname": "box"}, "box", id="set-by-hand"),
+        pytest.param({"Hostname": OTHER[:12]}, OTHER[:12], id="set-by-hand-to-look-made-up"),
+    ],
+)
+def test_the_host_name_is_the_short_id_unless_another_was_chosen(
+    config: dict[str, Any], host: str
+) -> None:
+    assert replica.host_name(inspect(config=config), OTHER) == host
+
+
+def test_the_host_name_of_the_template_is_its_own() -> None:
+    assert replica.host_name(inspect(), ID) == ID[:12]

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
 import requests
 
-from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import Ceiling, ScalingAction, ServiceId
+from autoscaler.core.drain import Standing
+from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
+from autoscaler.core.model import Ceiling, Replica, ScalingAction, ServiceId
 from autoscaler.orchestrators.engine import EngineError, Lane
-from autoscaler.orchestrators.swarm import RECENT, SwarmOrchestrator, stuck
-from tests.fakes.clock import START, Clock
+from autoscaler.orchestrators.swarm import (
+    PICK_LOOKS,
+    PICK_PAUSE,
+    RECENT,
+    SwarmOrchestrator,
+    stuck,
+)
+from tests.fakes.clock import START, Clock, run_in_virtual_time
 
 T = TypeVar("T")
 WORKER = ServiceId("swarm", "shop_worker")
@@ -47,6 +54,9 @@ class Manager:
     def tasks(self, *, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
         self.asked_for_tasks_of.append(filters["service"])
         return self.all_tasks
+
+    def info(self) -> dict[str, Any]:
+        return {"Swarm": {"NodeID": "here"}}
 
     def inspect_service(self, name: str) -> dict[str, Any]:
         for found in self.rows:
@@ -202,6 +212,37 @@ class TestDiscover:
         assert found.labels == {}
         assert "move them under deploy.labels" in str(found.refusal)
 
+    @pytest.mark.parametrize(
+        ("status", "draining"),
+        [
+            pytest.param({"RunningTasks": 5, "DesiredTasks": 3}, 2, id="more-run-than-are-wanted"),
+            pytest.param({"RunningTasks": 3, "DesiredTasks": 3}, 0, id="as-many"),
+            pytest.param({"RunningTasks": 1, "DesiredTasks": 3}, 0, id="fewer"),
+            pytest.param(None, 0, id="an-engine-that-does-not-say"),
+        ],
+    )
+    async def test_what_runs_and_is_not_wanted_any_more_drains(
+        self, status: dict[str, int] | None, draining: int
+    ) -> None:
+        orchestrator, _ = swarm(row(ServiceStatus=status))
+        (found,) = await orchestrator.discover()
+        assert (found.replicas, found.draining) == (3, draining)
+
+    @pytest.mark.parametrize(
+        ("written", "grace"),
+        [
+            pytest.param({}, None, id="left-to-docker"),
+            pytest.param({"StopGracePeriod": 90_000_000_000}, timedelta(seconds=90), id="chosen"),
+            pytest.param({"StopGracePeriod": 500_000_000}, timedelta(seconds=0.5), id="a-part"),
+            pytest.param({"StopGracePeriod": 0}, timedelta(), id="none"),
+        ],
+    )
+    async def test_the_grace_is_what_somebody_chose(
+        self, written: dict[str, int], grace: timedelta | None
+    ) -> None:
+        orchestrator, _ = swarm(row(spec={"TaskTemplate": {"ContainerSpec": written}}))
+        assert (await orchestrator.discover())[0].grace == grace
+
     async def test_tasks_are_listed_only_for_services_that_lag(self) -> None:
         complete = row(ID="id1", ServiceStatus={"RunningTasks": 3, "DesiredTasks": 3})
         lagging = row(ID="id2", ServiceStatus={"RunningTasks": 2, "DesiredTasks": 3})
@@ -331,3 +372,279 @@ class TestApply:
         with pytest.raises(OrchestratorError):
             await orchestrator.apply(ScalingAction(WORKER, 3, 4))
         assert manager.written == []
+
+
+IDLE, BUSY, SILENT = Standing.IDLE, Standing.BUSY, Standing.SILENT
+
+
+class Cluster(Manager):
+    """A manager whose service has tasks, on this node unless a test says otherwise."""
+
+    def __init__(self, tasks: int, *, restart: str = "any", **container: Any) -> None:
+        super().__init__(row(spec={"Mode": {"Replicated": {"Replicas": tasks}}}))
+        self._template = {
+            "ContainerSpec": container,
+            "RestartPolicy": {"Condition": restart},
+        }
+        self.all_tasks = [self._task(slot) for slot in range(1, tasks + 1)]
+        self.stopped: list[tuple[str, int]] = []
+        """Every container that was stopped, with its grace in seconds."""
+        self.quick = False
+        """Whether a task that has ended is made up for before anybody can look."""
+        self.picks_after = 0
+        """Looks at the tasks until the manager has picked those that go."""
+        self._to_pick = 0
+        self.hears_after = 0
+        """Looks at the tasks until the manager has heard that a container has ended."""
+        self._ended: list[str] = []
+        self.looked_up = 0
+        """How often somebody asked which node this is."""
+
+    def info(self) -> dict[str, Any]:
+        self.looked_up += 1
+        return super().info()
+
+    def _task(self, slot: int, id_: str | None = None) -> dict[str, Any]:
+        return {
+            "ID": id_ or f"t{slot}",
+            "Slot": slot,
+            "NodeID": "here",
+            "DesiredState": "running",
+            "Status": {"State": "running", "ContainerStatus": {"ContainerID": f"c{slot}"}},
+            "Spec": self._template,
+        }
+
+    @property
+    def asked_for(self) -> int:
+        """The number of replicas that the service asks for now."""
+        return int(self.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"])
+
+    def tasks(self, *, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        assert filters == {"service": WORKER.name}
+        if self._to_pick and not self.picks_after:
+            # On one node: what does not run, then the highest slot.
+            wanted = [each for each in self.all_tasks if each["DesiredState"] != "shutdown"]
+            wanted.sort(key=lambda each: (each["Status"]["State"] == "running", -each["Slot"]))
+            for each in wanted[: self._to_pick]:
+                each["DesiredState"] = "shutdown"
+            self._to_pick = 0
+        self.picks_after = max(0, self.picks_after - 1)
+        if self._ended and not self.hears_after:
+            self._make_up_for(self._ended.pop())
+        self.hears_after -= bool(self._ended)
+        return copy.deepcopy(self.all_tasks)
+
+    def inspect_task(self, id_: str) -> dict[str, Any]:
+        return next(each for each in self.all_tasks if each["ID"] == id_)
+
+    async def stop(self, container: str, grace: int) -> None:
+        self.stopped.append((container, grace))
+        self._ended.append(container)
+
+    def _make_up_for(self, container: str) -> None:
+        (ended,) = [
+            each
+            for each in self.all_tasks
+            if each["Status"]["ContainerStatus"].get("ContainerID") == container
+        ]
+        ended["DesiredState"] = "shutdown"
+        ended["Status"]["State"] = "complete"
+        made = self._task(ended["Slot"], f"new{ended['Slot']}")
+        if not self.quick:
+            made |= {"DesiredState": "ready", "Status": {"State": "ready", "ContainerStatus": {}}}
+        self.all_tasks.append(made)
+
+    def post(
+        self, url: str, *, params: dict[str, int], json: dict[str, Any], timeout: int
+    ) -> requests.Response:
+        answer = super().post(url, params=params, json=json, timeout=timeout)
+        self._to_pick += self.asked_for - int(json["Mode"]["Replicated"]["Replicas"])
+        self.rows[0]["Spec"] = copy.deepcopy(json)
+        return answer
+
+
+class Look:
+    """A last look, and what it was asked about."""
+
+    def __init__(self, **known: Standing) -> None:
+        """Know something of tasks by their ids; of the others, that they are idle."""
+        self.known = known
+        self.asked: list[list[str]] = []
+        self.nobody_reports = False
+
+    async def __call__(self, replicas: Sequence[Replica]) -> Mapping[str, Standing] | None:
+        self.asked.append([replica.id for replica in replicas])
+        if self.nobody_reports:
+            return None
+        return {replica.id: self.known.get(replica.id, IDLE) for replica in replicas}
+
+
+async def scale_in(
+    cluster: Cluster, desired: int, look: Look | None, current: int | None = None
+) -> Sequence[str]:
+    """Ask for fewer tasks, and return which went."""
+    orchestrator = SwarmOrchestrator(cluster, clock=Clock())  # type: ignore[arg-type]
+    action = ScalingAction(WORKER, cluster.asked_for if current is None else current, desired)
+    return await orchestrator.apply(action, look)
+
+
+class TestScaleIn:
+    """The Swarm picks the tasks that go: the count is lowered no further than it hits idle ones."""
+
+    async def test_members_are_the_tasks_in_the_swarms_order(self) -> None:
+        orchestrator = SwarmOrchestrator(Cluster(3), clock=Clock())  # type: ignore[arg-type]
+        members = await orchestrator.members(WORKER)
+        assert [member.id for member in members] == ["t3", "t2", "t1"]
+        assert [member.choosable for member in members] == [True] * 3
+
+    @pytest.mark.parametrize(
+        ("busy", "desired", "asked_for", "gone"),
+        [
+            pytest.param([], 1, 1, ["t5", "t4", "t3", "t2"], id="all-are-idle"),
+            pytest.param(["t1"], 1, 1, ["t5", "t4", "t3", "t2"], id="the-last-in-turn-is-busy"),
+            pytest.param(["t3"], 1, 3, ["t5", "t4"], id="only-up-to-the-busy-one"),
+            pytest.param(["t3"], 4, 4, ["t5"], id="no-further-than-desired"),
+            pytest.param(["t1", "t2", "t3", "t4", "t5"], 0, 5, [], id="all-are-busy"),
+        ],
+    )
+    async def test_it_is_lowered_as_far_as_only_idle_ones_go(
+        self, busy: list[str], desired: int, asked_for: int, gone: list[str]
+    ) -> None:
+        cluster = Cluster(5)
+        went = await scale_in(cluster, desired, Look(**dict.fromkeys(busy, BUSY)))
+        assert cluster.asked_for == asked_for
+        assert list(went) == gone
+        assert cluster.stopped == []
+
+    async def test_one_that_does_not_report_is_not_hit_either(self) -> None:
+        cluster = Cluster(5)
+        await scale_in(cluster, 1, Look(t4=SILENT))
+        assert cluster.asked_for == 4
+
+    @pytest.mark.parametrize("look", [None, Look(t5=BUSY)], ids=["ignore", "nobody-reports"])
+    async def test_where_any_may_go_the_swarm_has_its_way(self, look: Look | None) -> None:
+        if look is not None:
+            look.nobody_reports = True
+        cluster = Cluster(5)
+        assert list(await scale_in(cluster, 2, look)) == ["t5", "t4", "t3"]
+        assert cluster.asked_for == 2
+
+    async def test_growth_asks_nobody(self) -> None:
+        cluster, look = Cluster(2), Look()
+        assert await scale_in(cluster, 4, look) == ()
+        assert (cluster.asked_for, look.asked) == (4, [])
+
+    async def test_a_count_that_somebody_else_has_changed_is_left(self) -> None:
+        cluster = Cluster(5)
+        assert await scale_in(cluster, 1, None, current=6) == ()
+        assert cluster.asked_for == 5
+
+    async def test_what_the_last_look_raises_stops_none(self) -> None:
+        async def fails(_: Sequence[Replica]) -> Mapping[str, Standing] | None:
+            raise InFlightUnavailable("no answer")
+
+        cluster = Cluster(3)
+        orchestrator = SwarmOrchestrator(cluster, clock=Clock())  # type: ignore[arg-type]
+        with pytest.raises(InFlightUnavailable):
+            await orchestrator.apply(ScalingAction(WORKER, 3, 1), fails)
+        assert (cluster.asked_for, cluster.stopped) == (3, [])
+
+    def test_which_tasks_the_swarm_has_picked_is_awaited(self) -> None:
+        cluster = Cluster(3)
+        cluster.picks_after = 5
+        assert list(run_in_virtual_time(scale_in(cluster, 1, Look()))) == ["t3", "t2"]
+
+    def test_but_not_for_ever(self) -> None:
+        cluster = Cluster(3)
+        cluster.picks_after = 10 * PICK_LOOKS
+        assert list(run_in_virtual_time(scale_in(cluster, 1, Look()))) == []
+        assert cluster.asked_for == 1
+        assert PICK_LOOKS * PICK_PAUSE < 5
+
+    async def test_this_node_is_looked_up_once(self) -> None:
+        cluster = Cluster(3)
+        orchestrator = SwarmOrchestrator(cluster, clock=Clock())  # type: ignore[arg-type]
+        for _ in range(3):
+            await orchestrator.members(WORKER)
+        assert cluster.looked_up == 1
+
+
+class TestGivingUpATask:
+    """Where the first in turn is busy, an idle task within reach is stopped by its container."""
+
+    async def test_an_idle_one_is_stopped_and_its_slot_given_up(self) -> None:
+        cluster = Cluster(3)
+        assert list(await scale_in(cluster, 1, Look(t3=BUSY))) == ["t2"]
+        assert cluster.stopped == [("c2", 10)]
+        assert cluster.asked_for == 2
+
+    async def test_it_is_one_a_call(self) -> None:
+        cluster = Cluster(5)
+        await scale_in(cluster, 1, Look(t5=BUSY))
+        assert len(cluster.stopped) == 1
+        assert cluster.asked_for == 4
+
+    @pytest.mark.parametrize(
+        ("written", "seconds"),
+        [({"StopGracePeriod": 90_000_000_000}, 90), ({"StopGracePeriod": 0}, 0), ({}, 10)],
+    )
+    async def test_it_gets_its_own_grace(self, written: dict[str, int], seconds: int) -> None:
+        cluster = Cluster(2, **written)
+        await scale_in(cluster, 1, Look(t2=BUSY))
+        assert cluster.stopped == [("c1", seconds)]
+
+    async def test_a_slot_that_has_been_filled_again_is_not_given_up(self) -> None:
+        cluster = Cluster(3)
+        cluster.quick = True
+        look = Look(t3=BUSY, new2=SILENT)
+        assert list(await scale_in(cluster, 1, look)) == ["t2"]
+        assert cluster.asked_for == 3
+
+    def test_it_is_awaited_that_the_manager_hears_of_its_end(self) -> None:
+        cluster = Cluster(3)
+        cluster.hears_after = 5
+        assert list(run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))) == ["t2"]
+        assert cluster.asked_for == 2
+
+    def test_but_not_until_the_slot_is_filled_again(self) -> None:
+        cluster = Cluster(3)
+        cluster.hears_after = 10 * PICK_LOOKS
+        assert list(run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))) == ["t2"]
+        assert cluster.asked_for == 3
+
+    async def test_it_is_looked_again_before_the_count_is_lowered(self) -> None:
+        cluster, look = Cluster(3), Look(t3=BUSY)
+        await scale_in(cluster, 1, look)
+        assert look.asked == [["t3", "t2", "t1"], ["new2", "t3", "t1"]]
+
+    async def test_a_count_that_was_changed_meanwhile_is_left(self) -> None:
+        cluster = Cluster(3)
+        look = Look(t3=BUSY)
+
+        def raised() -> None:
+            cluster.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 9
+
+        class Later(Look):
+            async def __call__(self, replicas: Sequence[Replica]) -> Mapping[str, Standing] | None:
+                if cluster.stopped:
+                    raised()
+                return await look(replicas)
+
+        await scale_in(cluster, 1, Later())
+        assert cluster.asked_for == 9
+        assert cluster.written == []
+
+    @pytest.mark.parametrize("restart", ["none", "on-failure"])
+    async def test_one_that_the_swarm_would_not_make_up_for_is_not_touched(
+        self, restart: str
+    ) -> None:
+        cluster = Cluster(3, restart=restart)
+        assert await scale_in(cluster, 1, Look(t3=BUSY)) == ()
+        assert (cluster.stopped, cluster.asked_for) == ([], 3)
+
+    async def test_nor_is_one_on_another_node(self) -> None:
+        cluster = Cluster(3)
+        for each in cluster.all_tasks:
+            each["NodeID"] = "there"
+        assert await scale_in(cluster, 1, Look(t3=BUSY)) == ()
+        assert (cluster.stopped, cluster.asked_for) == ([], 3)

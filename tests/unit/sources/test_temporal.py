@@ -16,7 +16,8 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.temporal import AT_ONCE, DEADLINE, FRESH, TemporalBacklogSource
+from autoscaler.sources.calls import AT_ONCE, DEADLINE
+from autoscaler.sources.temporal import FRESH, TemporalBacklogSource
 from tests.fakes.clock import Clock, run_in_virtual_time
 from tests.fakes.temporal import FakeConnections, FakeTemporal
 from tests.unit.builders import stats, task_queue

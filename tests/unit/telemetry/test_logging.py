@@ -110,6 +110,36 @@ class TestChanges:
         ]
 
 
+class TestHeld:
+    """What holds a service back without being an error, and without being its labels' wish."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            ReasonCode.CEILING,
+            ReasonCode.FALLBACK,
+            ReasonCode.PHANTOM,
+            ReasonCode.RATE_LIMITED,
+            ReasonCode.REFUSED,
+            ReasonCode.STOPPED_BY_HAND,
+        ],
+    )
+    def test_it_is_told_once_when_it_begins_and_again_when_it_comes_back(
+        self, log: Log, code: ReasonCode
+    ) -> None:
+        held = service(backlog=100, reasons=(TEN, Reason(code, "held at 1")))
+        (line,) = log.lines(*others(), held)
+        assert (line["event"], line["service"]) == ("held", "shop/worker")
+        assert (line["replicas"], line["desired"]) == (1, 1)
+        assert line["reasons"] == ["100 waiting tasks at target 10: 10", "held at 1"]
+        assert log.events(*others(), held) == []
+        assert log.events(*others(), service()) == []
+        assert log.events(*others(), held) == ["held"]
+
+    def test_what_the_labels_ask_for_holds_nothing_back(self, log: Log) -> None:
+        assert log.events(*others(), service(backlog=100, reasons=(TEN, MAX))) == []
+
+
 class TestServices:
     def test_those_found_at_the_start_are_named(self) -> None:
         lines = Log().lines(service("b/two"), service("a/one"))

@@ -1,0 +1,88 @@
+"""The tasks of a Swarm service, and in which order the Swarm would stop them. Pure.
+
+The order is swarmkit's (manager/orchestrator/replicated): slots without a node or with several
+tasks first, then by how many copies their node has, the fullest nodes first; on one node, those
+that do not run first, then the highest slot. Between nodes with equally many it is undefined.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autoscaler.core.model import Replica
+
+Json = dict[str, Any]
+
+_SHORT_ID = 12
+_BEFORE_START = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready")
+_COUNT = ("ready", "running")
+"""Desired states of tasks that are one of the replicas, or about to be."""
+
+
+def in_turn(tasks: Iterable[Json], node: str) -> Sequence[Replica]:
+    """Return the replicas of one service, those first that the Swarm would stop first.
+
+    `node` is the id of the node whose containers this engine can stop itself.
+    """
+    slots: dict[int, list[Json]] = defaultdict(list)
+    for task in tasks:
+        if task["DesiredState"] in _COUNT:
+            slots[task["Slot"]].append(task)
+    copies: Counter[str] = Counter()
+    placed: list[tuple[int, Replica]] = []
+    for _, members in sorted(slots.items(), key=lambda slot: (not _runs(slot[1]), slot[0])):
+        task = next((each for each in members if is_running(each)), members[0])
+        home = task.get("NodeID", "")
+        copy = 0
+        if home and len(members) == 1:
+            copies[home] += 1
+            copy = copies[home]
+        placed.append((copy, _replica(task, node)))
+    last = max((copy for copy, _ in placed), default=0)
+    # The undefined ones first of all, then the nth copies before the ones before them.
+    turns = ((last - copy + 1 if copy else 0, replica) for copy, replica in placed)
+    return [
+        Replica(each.id, each.host, turn, each.choosable, each.started)
+        for turn, each in sorted(turns, key=lambda entry: entry[0])
+    ]
+
+
+def is_running(task: Mapping[str, Any]) -> bool:
+    """Whether the container of a task runs."""
+    return bool(task["Status"]["State"] == "running")
+
+
+def container_of(task: Mapping[str, Any]) -> str:
+    """Return the id of a task's container; empty while there is none."""
+    return str((task["Status"].get("ContainerStatus") or {}).get("ContainerID") or "")
+
+
+def _runs(tasks: Iterable[Json]) -> bool:
+    return any(map(is_running, tasks))
+
+
+def _replica(task: Json, node: str) -> Replica:
+    container = container_of(task)
+    return Replica(
+        id=task["ID"],
+        host=container[:_SHORT_ID] if container and not _has_a_name(task) else None,
+        choosable=task.get("NodeID") == node and is_running(task) and _is_restarted(task),
+        started=task["Status"]["State"] not in _BEFORE_START,
+    )
+
+
+def _has_a_name(task: Json) -> bool:
+    """Whether the host name is not the container's short id: set by hand, or the host's own."""
+    named = (task["Spec"].get("ContainerSpec") or {}).get("Hostname")
+    networks = (each["Network"] for each in task.get("NetworksAttachments") or ())
+    return bool(named) or any(
+        (network.get("DriverState") or {}).get("Name") == "host" for network in networks
+    )
+
+
+def _is_restarted(task: Json) -> bool:
+    """Whether the Swarm makes up for a task that ends: then its slot is the first to go."""
+    policy = task["Spec"].get("RestartPolicy") or {}
+    return policy.get("Condition") in (None, "", "any")

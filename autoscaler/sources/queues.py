@@ -1,0 +1,49 @@
+"""Backlogs of one task queue: DescribeTaskQueue."""
+
+from __future__ import annotations
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueMessage
+from temporalio.api.taskqueue.v1 import TaskQueueStats
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+
+from autoscaler.core.model import QueueStats
+from autoscaler.core.spec import QueueType
+from autoscaler.sources.calls import ask
+
+TYPES = {
+    QueueType.WORKFLOW: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    QueueType.ACTIVITY: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+    QueueType.NEXUS: TaskQueueType.TASK_QUEUE_TYPE_NEXUS,
+}
+
+
+async def describe_queue(client: Client, namespace: str, name: str, type_: QueueType) -> QueueStats:
+    """Ask for one task queue and type; namespace Read permission is enough.
+
+    Raises RPCError, or RuntimeError where there is no connection.
+    """
+    request = DescribeTaskQueueRequest(
+        namespace=namespace,
+        task_queue=TaskQueueMessage(name=name),
+        task_queue_type=TYPES[type_],
+        report_stats=True,
+    )
+    answer = await ask(client.workflow_service.describe_task_queue, request)
+    # Empty for a queue whose workers are not versioned; otherwise the figures are of all builds.
+    deployment = answer.versioning_info.current_deployment_version.deployment_name
+    return queue_stats(answer.stats, pollers=len(answer.pollers), deployment=deployment)
+
+
+def queue_stats(stats: TaskQueueStats, *, pollers: int, deployment: str = "") -> QueueStats:
+    """Take over the server's figures."""
+    return QueueStats(
+        waiting=stats.approximate_backlog_count,
+        age=stats.approximate_backlog_age.ToTimedelta(),
+        add_rate=stats.tasks_add_rate,
+        dispatch_rate=stats.tasks_dispatch_rate,
+        rate_limited=stats.rate_limiting_active,
+        pollers=pollers,
+        deployment=deployment,
+    )

@@ -1,0 +1,85 @@
+"""The count of interrupted replicas counts: a Swarm that is made to hit a busy task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from autoscaler.core.model import Replica
+from autoscaler.core.report import ServiceReport
+from autoscaler.orchestrators import swarm
+from autoscaler.orchestrators.engine import Engine
+from autoscaler.orchestrators.tasks import in_turn
+from autoscaler.reconcile import Reconciler
+from tests.fakes.backlog import FakeBacklogSource
+from tests.real.stages import SwarmStage
+
+pytestmark = pytest.mark.swarm
+
+LABELS = {"temporal.queue": "orders", "temporal.scale-in.window": "0s"}
+
+
+def upside_down(tasks: Iterable[dict[str, Any]], node: str) -> Sequence[Replica]:
+    """Give the Swarm's order the wrong way round, so that it hits others than expected."""
+    right = in_turn(tasks, node)
+    return [replace(each, turn=turn) for turn, each in enumerate(reversed(right))]
+
+
+class Stage:
+    """A service of three tasks, the first to go of which is busy."""
+
+    def __init__(self, swarm_stage: SwarmStage) -> None:
+        self.engine = Engine()
+        self.source = FakeBacklogSource()
+        self._orchestrator = swarm.SwarmOrchestrator(
+            self.engine, clock=now, projects=[swarm_stage.project]
+        )
+        self._reconciler = Reconciler([self._orchestrator], self.source, clock=now)
+
+    async def begin(self) -> None:
+        """Let the task be busy that the Swarm stops first."""
+        (service,) = await self._orchestrator.discover()
+        first = (await self._orchestrator.members(service.id))[0]
+        assert first.host is not None
+        self.source.running[first.host] = 1
+
+    async def scale_in(self) -> ServiceReport:
+        """Tick, wait for what that sets off, and return what the next tick says."""
+        await self._reconciler.tick()
+        await self._reconciler.close(timedelta(seconds=60))
+        (report,) = (await self._reconciler.tick()).services
+        return report
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+async def stage(swarm_stage: SwarmStage) -> Stage:
+    swarm_stage.up({"worker": 3}, {"worker": LABELS}, network="bridge")
+    stage = Stage(swarm_stage)
+    await stage.begin()
+    return stage
+
+
+async def test_a_busy_task_that_is_next_holds_the_others_up_and_nothing_is_counted(
+    stage: Stage, swarm_stage: SwarmStage
+) -> None:
+    report = await stage.scale_in()
+    # An idle one went out of turn, since this engine could stop it by itself.
+    assert (report.interrupted, report.busy) == (0, 1)
+    assert swarm_stage.desired("worker") == 2
+
+
+async def test_a_busy_task_that_is_hit_all_the_same_is_counted(
+    stage: Stage, swarm_stage: SwarmStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swarm, "in_turn", upside_down)
+    report = await stage.scale_in()
+    assert report.interrupted == 1
+    assert swarm_stage.desired("worker") == 1

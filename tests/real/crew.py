@@ -1,0 +1,246 @@
+"""Real workers in real containers, and a Temporal server that they can reach."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from temporalio.api.worker.v1 import WorkerHeartbeat
+from temporalio.api.workflowservice.v1 import (
+    ListWorkersRequest,
+    SetWorkerDeploymentCurrentVersionRequest,
+)
+from temporalio.client import Client, WorkflowHandle
+
+from tests.real.stages import docker
+from tests.real.waiting import LIMIT, free_port, until, until_async
+
+Handle = WorkflowHandle[Any, Any]
+IMAGE = "temporal-docker-autoscaler-example:latest"
+CODE = Path(__file__).parent / "worker"
+PAGE = Path(__file__).parents[2] / "docs/graceful-shutdown.md"
+DYNAMIC = {
+    # By default a build drains for three minutes at least.
+    "matching.wv.VersionDrainageStatusVisibilityGracePeriod": "1s",
+    "matching.wv.VersionDrainageStatusRefreshInterval": "1s",
+}
+
+
+class ServerInDocker:
+    """A Temporal dev server in a container, on a network that workers can join."""
+
+    def __init__(self, network: str | None = None) -> None:
+        """Join `network`; without one, make one."""
+        self._name = f"tda-crew-{uuid.uuid4().hex[:8]}"
+        self.network = network or self._name
+        self._port = free_port()
+
+    @property
+    def endpoint(self) -> str:
+        """Where this machine reaches it; workers on its network find it at temporal:7233."""
+        return f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        if self.network == self._name:
+            docker("network", "create", self.network)
+        values = [f"--dynamic-config-value={key}={json.dumps(v)}" for key, v in DYNAMIC.items()]
+        docker(
+            "run", "--detach", f"--name={self._name}", f"--network={self.network}",
+            "--network-alias=temporal", f"--publish=127.0.0.1:{self._port}:7233", IMAGE,
+            "temporal", "server", "start-dev", "--headless", "--ip=0.0.0.0", "--log-level=error",
+            *values,
+        )  # fmt: skip
+        until(self._answers, "Temporal in a container")
+
+    def _answers(self) -> bool:
+        describe = ("temporal", "operator", "namespace", "describe", "default")
+        done = subprocess.run(
+            ["docker", "exec", self._name, *describe], capture_output=True, check=False
+        )
+        return done.returncode == 0
+
+    def stop(self) -> None:
+        """Remove it, and its network if it made one."""
+        docker("rm", "--force", "--volumes", self._name)
+        if self.network == self._name:
+            docker("network", "rm", self.network)
+
+    @property
+    def address(self) -> str:
+        """Where it is found on its network by those who cannot look up its name."""
+        form = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return f"{docker('inspect', form, self._name).strip()}:7233"
+
+    async def client(self) -> Client:
+        """Connect to it."""
+        return await Client.connect(self.endpoint)
+
+    async def make_current(self, deployment: str, build: str) -> None:
+        """Let a build of a Worker Deployment have all new workflows."""
+        client = await self.client()
+        await client.workflow_service.set_worker_deployment_current_version(
+            SetWorkerDeploymentCurrentVersionRequest(
+                namespace="default", deployment_name=deployment, build_id=build
+            )
+        )
+
+
+class Crew:
+    """The workers of one task queue, and the traces that their tasks leave in a shared folder."""
+
+    def __init__(self, server: ServerInDocker, folder: Path, queue: str) -> None:
+        self.queue = queue
+        self._server = server
+        self._client: Client | None = None
+        self._folder = folder
+        self._traces = folder / "traces"
+        self._traces.mkdir()
+        self._traces.chmod(0o777)
+
+    async def client(self) -> Client:
+        """Return a client of the server, connected once."""
+        if self._client is None:
+            self._client = await self._server.client()
+        return self._client
+
+    def service(self, *, grace: str = "60s", **environment: str) -> dict[str, Any]:
+        """Return the Compose options of a service of such workers."""
+        options = {
+            "command": ["python", "/code/worker.py"],
+            "init": True,
+            "stop_grace_period": grace,
+            "environment": environment,
+        }
+        return self._staffed(options, CODE)
+
+    def documented(self, **environment: str) -> dict[str, Any]:
+        """Return the Compose options of docs/graceful-shutdown.md, with its worker as it stands."""
+        blocks = re.findall(r"```(python|yaml)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        worker = next(text for language, text in blocks if language == "python")
+        compose = next(text for language, text in blocks if language == "yaml")
+        code = self._folder / "code"
+        code.mkdir()
+        (code / "worker.py").write_text(worker)
+        shutil.copy(CODE / "work.py", code)
+        options = yaml.safe_load(compose)["services"]["worker"]
+        del options["labels"]
+        options["environment"] |= environment
+        return self._staffed(options | {"command": options["command"].split()}, code)
+
+    def _staffed(self, options: dict[str, Any], code: Path) -> dict[str, Any]:
+        """Add the image, the code, and the way to the server."""
+        ours = {
+            "TEMPORAL_ADDRESS": "temporal:7233",
+            "TASK_QUEUE": self.queue,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        return options | {
+            "image": IMAGE,
+            "working_dir": "/code",
+            "volumes": [f"{code}:/code:ro", f"{self._traces}:/traces"],
+            "environment": {**options["environment"], **ours},
+            "top": {"networks": {"default": {"external": True, "name": self._server.network}}},
+        }
+
+    async def start(self, workflow: str = "Task", *arguments: Any) -> Handle:
+        """Start one workflow: a `Task` runs until `release`."""
+        client = await self.client()
+        return await client.start_workflow(
+            workflow, args=arguments or [False], id=f"task-{uuid.uuid4()}", task_queue=self.queue
+        )
+
+    async def begin(self, hosts: int, *, local: bool = False) -> list[Handle]:
+        """Start tasks that run until `release`, until they run on so many replicas."""
+        begun: list[Handle] = []
+        while len(self.hosts_at_work()) < hosts:
+            missing = hosts - len(self.hosts_at_work())
+            begun += [await self.start("Task", local) for _ in range(missing)]
+            await until_async(partial(self._at_work_on, len(begun)), f"{len(begun)} tasks")
+        return begun
+
+    @contextlib.asynccontextmanager
+    async def traffic(self, per_second: float) -> AsyncIterator[list[Handle]]:
+        """Start short tasks at a steady rate for as long as the block lasts; then await them."""
+        begun: list[Handle] = []
+
+        async def go_on() -> None:
+            while True:
+                begun.append(await self.start("Short"))
+                await asyncio.sleep(1 / per_second)
+
+        going = asyncio.create_task(go_on())
+        yield begun
+        going.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await going
+        await asyncio.gather(*(handle.result() for handle in begun))
+
+    async def listed(self) -> Sequence[WorkerHeartbeat]:
+        """Return the heartbeats of all workers that the server lists for the task queue."""
+        client = await self.client()
+        request = ListWorkersRequest(namespace="default", query=f"TaskQueue='{self.queue}'")
+        answer = await client.workflow_service.list_workers(request)
+        return [info.worker_heartbeat for info in answer.workers_info]
+
+    async def reporting(self, workers: int) -> None:
+        """Wait until so many workers report."""
+        async with asyncio.timeout(2 * LIMIT):
+            while len(await self.listed()) < workers:  # noqa: ASYNC110 - announced nowhere
+                await asyncio.sleep(0.5)
+
+    async def reported(self) -> None:
+        """Wait until the heartbeats show all that are at work."""
+        async with asyncio.timeout(LIMIT):
+            while not await self.busy() >= self.hosts_at_work():  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.5)
+
+    async def busy(self) -> set[str]:
+        """Return the hosts whose latest heartbeat shows a task."""
+        return {
+            beat.host_info.host_name
+            for beat in await self.listed()
+            if beat.activity_task_slots_info.current_used_slots
+            or beat.local_activity_slots_info.current_used_slots
+        }
+
+    @staticmethod
+    async def begun(handle: Handle) -> None:
+        """Wait until a worker has taken a workflow up."""
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            if event.HasField("workflow_task_completed_event_attributes"):
+                return
+
+    def release(self) -> None:
+        """Let all tasks end."""
+        (self._traces / "release").touch()
+
+    def attempts(self) -> Mapping[str, str]:
+        """Return every attempt that was begun, as `workflow#number`, with its host."""
+        begun = (path.name.split("@") for path in self._traces.glob("*@*"))
+        return {attempt: host for attempt, host in begun if not attempt.startswith(".")}
+
+    def _at_work_on(self, tasks: int) -> bool:
+        return len(self.attempts()) >= tasks
+
+    def hosts_at_work(self) -> set[str]:
+        """Return the host names of all that have begun a task."""
+        return set(self.attempts().values())
+
+    def lost(self) -> list[str]:
+        """Return the attempts after the first: each means that one before it was lost."""
+        return [attempt for attempt in self.attempts() if not attempt.endswith("#1")]
+
+    def ready(self) -> int:
+        """Count the replicas whose worker has begun to poll, also those that are gone."""
+        return len(list(self._traces.glob("ready-*")))

@@ -1,0 +1,291 @@
+"""Heartbeats by ListWorkers: of hosts and task queues, filtered again, with slots in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import pytest
+from temporalio.api.enums.v1 import WorkerStatus
+from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerHostInfo, WorkerSlotsInfo
+from temporalio.service import RPCError, RPCStatusCode
+
+from autoscaler.core.errors import InFlightUnavailable, IntegrationError
+from autoscaler.core.integration import Integration
+from autoscaler.core.model import SlotKind, Slots, Worker, WorkerQuery
+from autoscaler.sources.calls import AT_ONCE, DEADLINE
+from autoscaler.sources.temporal import TemporalBacklogSource
+from autoscaler.sources.workers import NAMES_AT_ONCE
+from tests.fakes.clock import START, Clock
+from tests.fakes.temporal import FakeConnections, FakeTemporal
+
+RUNNING = WorkerStatus.WORKER_STATUS_RUNNING
+
+
+class Place:
+    """A source that reads from one fake server."""
+
+    def __init__(self) -> None:
+        self.server = FakeTemporal()
+        integrations = {
+            "default": Integration(endpoint="temporal:7233", namespace="shop"),
+            "prod": Integration(endpoint="prod:7233", namespace="live"),
+        }
+        self.source = TemporalBacklogSource(FakeConnections(self.server, integrations), Clock())
+
+    async def keys(self, hosts: Iterable[str] = (), queues: Iterable[str] = ()) -> list[str]:
+        """Ask for workers and return their keys."""
+        return [worker.instance for worker in await self.source.workers(query(hosts, queues))]
+
+    async def why(self, asked: WorkerQuery) -> str:
+        """Ask for workers that cannot be asked for, and return the reason."""
+        with pytest.raises(InFlightUnavailable) as caught:
+            await self.source.workers(asked)
+        return str(caught.value)
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+def query(
+    hosts: Iterable[str] = (),
+    queues: Iterable[str] = (),
+    *,
+    integration: str = "default",
+    namespace: str | None = None,
+) -> WorkerQuery:
+    return WorkerQuery(integration, namespace, frozenset(hosts), frozenset(queues))
+
+
+def heartbeat(
+    key: str,
+    host: str = "r1",
+    queue: str = "orders",
+    status: WorkerStatus.ValueType = RUNNING,
+    interval: timedelta = timedelta(seconds=10),
+) -> WorkerHeartbeat:
+    """Return what a worker sends."""
+    beat = WorkerHeartbeat(
+        worker_instance_key=key,
+        host_info=WorkerHostInfo(host_name=host),
+        task_queue=queue,
+        status=status,
+        workflow_task_slots_info=slots(100, 900, 10_000),
+        activity_task_slots_info=slots(2, 3, 40),
+        local_activity_slots_info=slots(1, 9, 7),
+        nexus_task_slots_info=slots(0, 5, 0),
+    )
+    beat.heartbeat_time.FromDatetime(START)
+    beat.elapsed_since_last_heartbeat.FromTimedelta(interval)
+    return beat
+
+
+def slots(used: int, free: int, processed: int) -> WorkerSlotsInfo:
+    return WorkerSlotsInfo(
+        current_used_slots=used, current_available_slots=free, total_processed_tasks=processed
+    )
+
+
+class TestAsking:
+    async def test_a_heartbeat_is_taken_over(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat("w1", "r1")]
+        assert await place.source.workers(query(["r1"])) == [
+            Worker(
+                instance="w1",
+                host="r1",
+                at=START,
+                interval=timedelta(seconds=10),
+                leaving=False,
+                slots={
+                    SlotKind.WORKFLOW: Slots(100, 900, 10_000),
+                    SlotKind.ACTIVITY: Slots(2, 3, 40),
+                    SlotKind.LOCAL_ACTIVITY: Slots(1, 9, 7),
+                    SlotKind.NEXUS: Slots(0, 5, 0),
+                },
+            )
+        ]
+
+    async def test_the_first_heartbeat_tells_no_interval(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat("w1", interval=timedelta())]
+        (worker,) = await place.source.workers(query(["r1"]))
+        assert worker.interval == timedelta()
+
+    @pytest.mark.parametrize(
+        ("status", "leaving"),
+        [
+            (WorkerStatus.WORKER_STATUS_RUNNING, False),
+            (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, True),
+            (WorkerStatus.WORKER_STATUS_SHUTDOWN, True),
+            (WorkerStatus.WORKER_STATUS_UNSPECIFIED, False),
+        ],
+    )
+    async def test_one_leaves_that_says_so(
+        self, place: Place, status: WorkerStatus.ValueType, *, leaving: bool
+    ) -> None:
+        place.server.heartbeats = [heartbeat("w1", status=status)]
+        (worker,) = await place.source.workers(query(["r1"]))
+        assert worker.leaving is leaving
+
+    async def test_those_on_the_hosts_and_those_of_the_task_queues_are_found(
+        self, place: Place
+    ) -> None:
+        place.server.heartbeats = [
+            heartbeat("w1", "r1", "orders"),
+            heartbeat("w2", "r2", "mails"),
+            heartbeat("w3", "r3", "mails"),
+            heartbeat("w4", "r4", "other"),
+        ]
+        assert await place.keys(["r1", "r2"]) == ["w1", "w2"]
+        assert await place.keys([], ["mails"]) == ["w2", "w3"]
+        assert await place.keys(["r1", "r2"], ["mails"]) == ["w1", "w2", "w3"]
+        assert await place.keys(["gone"]) == []
+
+    async def test_the_query_names_each_host_and_task_queue(self, place: Place) -> None:
+        await place.keys(["r2", "r1"], ["orders"])
+        (asked,) = place.server.listed
+        assert asked.query == "HostName='r1' OR HostName='r2' OR TaskQueue='orders'"
+        assert asked.namespace == "shop"
+
+    @pytest.mark.parametrize(
+        "name", ["it's", "back\\slash", "\\'both", "' OR HostName='r2", "ünï code", 'a"b']
+    )
+    async def test_no_name_whatever_changes_the_question(self, place: Place, name: str) -> None:
+        place.server.heartbeats = [heartbeat("w1", "r1", name), heartbeat("w2", "r2", "other")]
+        assert await place.keys([], [name]) == ["w1"]
+
+    async def test_what_a_server_answers_beyond_the_question_is_left_out(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place.server.heartbeats = [heartbeat("w1", "r1"), heartbeat("w2", "r2")]
+        monkeypatch.setattr("autoscaler.sources.workers._clauses", lambda _: ["TaskQueue='orders'"])
+        assert await place.keys(["r1"]) == ["w1"]
+
+    async def test_nothing_to_ask_for_costs_nothing(self, place: Place) -> None:
+        assert await place.keys() == []
+        assert place.server.listed == []
+
+    @pytest.mark.parametrize(
+        ("hosts", "calls"),
+        [(1, 1), (NAMES_AT_ONCE, 1), (NAMES_AT_ONCE + 1, 2), (3 * NAMES_AT_ONCE, 3)],
+    )
+    async def test_a_query_names_only_so_many(self, place: Place, hosts: int, calls: int) -> None:
+        names = [f"r{number:03}" for number in range(hosts)]
+        place.server.heartbeats = [heartbeat(name, name) for name in names]
+        assert await place.keys(names) == names
+        assert len(place.server.listed) == calls
+        most = max(asked.query.count("HostName=") for asked in place.server.listed)
+        assert most <= NAMES_AT_ONCE == 50
+
+    async def test_a_worker_that_two_queries_find_is_one(self, place: Place) -> None:
+        names = [f"r{number:03}" for number in range(NAMES_AT_ONCE)]
+        place.server.heartbeats = [heartbeat("w1", "r000", "orders")]
+        assert await place.keys(names, ["orders"]) == ["w1"]
+        assert len(place.server.listed) == 2
+
+    async def test_every_page_is_read(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat(f"w{number}") for number in range(7)]
+        place.server.most_in_a_page = 3
+        assert await place.keys(["r1"]) == [f"w{number}" for number in range(7)]
+        assert [asked.next_page_token for asked in place.server.listed] == [b"", b"3", b"6"]
+        assert len({asked.query for asked in place.server.listed}) == 1
+
+    async def test_it_is_asked_anew_each_time(self, place: Place) -> None:
+        for _ in range(2):
+            await place.keys(["r1"])
+        assert len(place.server.listed) == 2
+
+    async def test_a_call_is_not_retried_and_has_a_deadline_of_its_own(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat("w1")]
+        place.server.lists_slots = False
+        await place.keys(["r1"])
+        assert place.server.options == [(False, DEADLINE)] * 2
+
+    @pytest.mark.parametrize(
+        ("asked", "namespace"),
+        [
+            pytest.param(query(["r1"]), "shop", id="the-integrations-own"),
+            pytest.param(query(["r1"], namespace="eu"), "eu", id="another-one"),
+            pytest.param(query(["r1"], integration="prod"), "live", id="of-another-integration"),
+        ],
+    )
+    async def test_the_namespace_is_the_labels_or_else_the_integrations(
+        self, place: Place, asked: WorkerQuery, namespace: str
+    ) -> None:
+        await place.source.workers(asked)
+        assert [call.namespace for call in place.server.listed] == [namespace]
+
+
+class TestWhereTheListHasNoSlots:
+    """A newer server names the workers only: each is asked for itself."""
+
+    async def test_each_is_described(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat("w1", "r1"), heartbeat("w2", "r2")]
+        place.server.lists_slots = False
+        workers = await place.source.workers(query(["r1", "r2"]))
+        assert [(worker.instance, worker.running) for worker in workers] == [("w1", 3), ("w2", 3)]
+        assert sorted(place.server.described_workers) == ["w1", "w2"]
+
+    async def test_where_it_has_them_none_is(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat("w1")]
+        await place.keys(["r1"])
+        assert place.server.described_workers == []
+
+    async def test_one_that_was_forgotten_meanwhile_is_left_out(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat("w1"), heartbeat("w2")]
+        place.server.lists_slots = False
+        place.server.forgotten = {"w1"}
+        assert await place.keys(["r1"]) == ["w2"]
+
+    async def test_only_so_many_are_described_at_once(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat(f"w{number:02}") for number in range(60)]
+        place.server.lists_slots = False
+        assert len(await place.keys(["r1"])) == 60
+        assert place.server.most_at_once == AT_ONCE
+
+
+class TestTrouble:
+    async def test_a_server_that_keeps_no_heartbeats_knows_of_nobody(self, place: Place) -> None:
+        place.server.broken_lists = RPCError("unknown method", RPCStatusCode.UNIMPLEMENTED, b"")
+        assert await place.keys(["r1"]) == []
+
+    async def test_any_other_answer_is_an_error_in_words(self, place: Place) -> None:
+        place.server.broken_lists = RPCError("gone", RPCStatusCode.UNAVAILABLE, b"")
+        assert (await place.why(query(["r1"], integration="prod"))).startswith(
+            "integration prod: reading worker heartbeats in namespace live at prod:7233 failed"
+            " (UNAVAILABLE: gone); "
+        )
+
+    async def test_a_connection_that_cannot_be_made_is_one_too(self, place: Place) -> None:
+        place.server.broken_namespaces["eu"] = RuntimeError("Failed client connect: refused")
+        why = await place.why(query(["r1"], namespace="eu"))
+        assert "Failed client connect: refused" in why
+
+    async def test_a_worker_that_cannot_be_described_is_not_taken_for_idle(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fails(*_: object, **__: object) -> None:
+            raise RPCError("busy", RPCStatusCode.RESOURCE_EXHAUSTED, b"")
+
+        place.server.heartbeats = [heartbeat("w1")]
+        place.server.lists_slots = False
+        monkeypatch.setattr(place.server, "describe_worker", fails)
+        assert "RESOURCE_EXHAUSTED: busy" in await place.why(query(["r1"]))
+
+    async def test_a_page_that_fails_does_not_leave_half_of_them(self, place: Place) -> None:
+        place.server.heartbeats = [heartbeat(f"w{number}") for number in range(4)]
+        place.server.most_in_a_page = 3
+        answer = place.server.list_workers
+
+        async def second_fails(request: object, **options: object) -> object:
+            if place.server.listed:
+                raise RPCError("gone", RPCStatusCode.UNAVAILABLE, b"")
+            return await answer(request, **options)  # type: ignore[arg-type]
+
+        place.server.list_workers = second_fails  # type: ignore[assignment, method-assign]
+        assert "UNAVAILABLE: gone" in await place.why(query(["r1"]))
+
+    async def test_an_integration_that_is_not_known_is_named(self, place: Place) -> None:
+        with pytest.raises(IntegrationError, match="integration pord is not known"):
+            await place.source.workers(query(["r1"], integration="pord"))
