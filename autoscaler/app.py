@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from structlog.typing import FilteringBoundLogger
+
 from autoscaler.core.findings import Finding
 from autoscaler.core.integration import Integration
 from autoscaler.core.redaction import Redactor
-from autoscaler.daemon import Daemon
+from autoscaler.daemon import LONGEST_PAUSE, Daemon
 from autoscaler.integrations.order import Integrations
 from autoscaler.integrations.store import EncryptedStore
 from autoscaler.orchestrators.compose import ComposeOrchestrator
@@ -27,6 +31,10 @@ from autoscaler.sources.environment import temporal_environment
 from autoscaler.sources.examination import IntegrationExaminer
 from autoscaler.sources.temporal import TemporalBacklogSource
 from autoscaler.telemetry.logging import LogObserver, make_logger
+from autoscaler.telemetry.metrics import Metrics
+from autoscaler.web.board import About, Board
+from autoscaler.web.server import Address, Server
+from autoscaler.web.site import make_site
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +51,20 @@ class App:
     connections: Connections
     redactor: Redactor
     clock: Callable[[], datetime]
+    metrics: Metrics
 
     def daemon(self) -> Daemon:
-        """Make the loop that `autoscaler run` runs, with its observers."""
+        """Make the loop that `autoscaler run` runs, with its observers and its page."""
+        settings = self.settings
+        logger = _logger(settings, self.redactor)
+        board = Board(_about(settings), time.monotonic)
+        site = make_site(board, self.metrics.exposition, logger, settings.access_token)
         return Daemon(
             self.reconciler,
-            [_log_observer(self.settings, self.redactor)],
-            poll_interval=self.settings.poll_interval,
+            [LogObserver(logger), self.metrics, board],
+            poll_interval=settings.poll_interval,
             watcher=self.watcher,
+            window=Server(site, Address(*settings.listen), logger),
         )
 
     async def examine_engine(self) -> Sequence[Finding]:
@@ -70,6 +84,7 @@ class App:
 def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> App:
     """Put the process together; nothing is connected before the first tick."""
     engine = Engine()
+    metrics = Metrics()
     redactor = Redactor()
     redactor.learn(settings.encryption_key)
     store = EncryptedStore(settings.store, settings.encryption_key, settings.encryption_key_file)
@@ -97,7 +112,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     connections = Connections(integrations, redactor=redactor, clock=clock)
     reconciler = Reconciler(
         orchestrators,
-        TemporalBacklogSource(connections, clock),
+        TemporalBacklogSource(connections, clock, metrics.time_request),
         clock=clock,
         prefix=settings.label_prefix,
         dry_run=settings.dry_run,
@@ -113,11 +128,22 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
         connections,
         redactor,
         clock,
+        metrics,
     )
 
 
-def _log_observer(settings: Settings, redactor: Redactor) -> LogObserver:
+def _about(settings: Settings) -> About:
+    return About(
+        version=importlib.metadata.version("temporal-docker-autoscaler"),
+        prefix=settings.label_prefix,
+        poll_interval=settings.poll_interval,
+        # Twice the longest pause that the loop ever makes: less could be a slow tick.
+        stalled_after=2 * max(settings.poll_interval, LONGEST_PAUSE),
+    )
+
+
+def _logger(settings: Settings, redactor: Redactor) -> FilteringBoundLogger:
     json = settings.log_format is LogFormat.JSON or (
         settings.log_format is LogFormat.AUTO and not sys.stdout.isatty()
     )
-    return LogObserver(make_logger(settings.log_level, json=json, redactor=redactor))
+    return make_logger(settings.log_level, json=json, redactor=redactor)

@@ -105,6 +105,14 @@ class IntegrationStore(Protocol):
         ...
 
 
+class Window(Protocol):
+    """Lets people and tools look in while the daemon runs."""
+
+    async def serve(self) -> None:
+        """Answer until cancelled, whatever happens."""
+        ...
+
+
 class Observer(Protocol):
     """Is shown every tick: logs, metrics, status page."""
 

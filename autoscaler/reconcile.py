@@ -109,15 +109,18 @@ class Reconciler:
         next tick; a service with a change under way gets no second one meanwhile.
         With `act` off nothing is changed and the report says what would be.
         """
+        began = self._clock()
         for memory in self._memory.values():
-            memory.settle(self._clock())
+            memory.settle(began)
         services, errors, unseen = await self._discover()
         self._remember(services, unseen)
         readings = await self._read(self._queues(services))
         reports = await asyncio.gather(
             *(self._report(service, readings, act=act) for service in services)
         )
-        return TickReport(self._clock(), tuple(reports), errors, tuple(self._source.integrations()))
+        at = self._clock()
+        integrations = tuple(self._source.integrations())
+        return TickReport(at, tuple(reports), errors, integrations, took=at - began)
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""

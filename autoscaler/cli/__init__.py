@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from autoscaler.cli import doctor, integrations, labels, plan, run, simulate
+from autoscaler.cli import doctor, integrations, labels, plan, run, simulate, status
 from autoscaler.core.errors import ConfigurationError
 
 commands = typer.Typer(
@@ -40,7 +40,14 @@ def _options(
     pass
 
 
-for verb in (run.run, plan.plan, doctor.doctor, simulate.simulate, labels.labels):
+for verb in (
+    run.run,
+    plan.plan,
+    status.status,
+    doctor.doctor,
+    simulate.simulate,
+    labels.labels,
+):
     commands.command()(verb)
 commands.add_typer(integrations.commands, name="integrations")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 
 from temporalio.service import RPCError, RPCStatusCode
@@ -26,6 +27,8 @@ often, as when many events cause many ticks, would only cost calls."""
 Reading = QueueStats | BacklogUnavailable
 Address = tuple[str, QueueType, WorkerVersion | None]
 """A task queue, a type and perhaps a build within one namespace."""
+Timer = Callable[[], AbstractContextManager[object]]
+"""Makes what measures one call while it is entered."""
 Scope = tuple[str, str]
 """An integration and a namespace: what fails together and recovers together."""
 
@@ -33,9 +36,12 @@ Scope = tuple[str, str]
 class TemporalBacklogSource:
     """Reads task queues of any number of integrations side by side."""
 
-    def __init__(self, connections: Connections, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, connections: Connections, clock: Callable[[], datetime], timer: Timer = nullcontext
+    ) -> None:
         self._connections = connections
         self._clock = clock
+        self._timer = timer
         self._scopes: dict[Scope, _ScopeReader] = {}
         self._gates: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -73,7 +79,8 @@ class TemporalBacklogSource:
         namespace = query.namespace or integration.namespace
         client = await self._connections.client(query.integration)
         try:
-            return await list_workers(client, namespace, query, self._gates[query.integration])
+            with self._timer():
+                return await list_workers(client, namespace, query, self._gates[query.integration])
         except (RPCError, RuntimeError) as error:
             tried = f"reading worker heartbeats in namespace {namespace} at {integration.endpoint}"
             raise InFlightUnavailable(
@@ -93,7 +100,7 @@ class TemporalBacklogSource:
 
     def _reader(self, scope: Scope) -> _ScopeReader:
         if scope not in self._scopes:
-            self._scopes[scope] = _ScopeReader(scope, self._connections, self._clock)
+            self._scopes[scope] = _ScopeReader(scope, self._connections, self._clock, self._timer)
         return self._scopes[scope]
 
 
@@ -101,11 +108,16 @@ class _ScopeReader:
     """Reads the task queues of one namespace over one connection."""
 
     def __init__(
-        self, scope: Scope, connections: Connections, clock: Callable[[], datetime]
+        self,
+        scope: Scope,
+        connections: Connections,
+        clock: Callable[[], datetime],
+        timer: Timer,
     ) -> None:
         self._integration, self._namespace = scope
         self._connections = connections
         self._clock = clock
+        self._timer = timer
         self._backoff = Backoff()
         self._failure: BacklogUnavailable | None = None
         self._latest: dict[Address, tuple[datetime, QueueStats]] = {}
@@ -173,10 +185,11 @@ class _ScopeReader:
     async def _describe(self, addresses: Sequence[Address]) -> Mapping[Address, QueueStats]:
         client = await self._connections.client(self._integration)
         name, type_, version = addresses[0]
-        if version is None:
-            return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
         wanted = {(name, type_): (name, type_, version) for name, type_, _ in addresses}
-        build = await describe_build(client, self._namespace, version, wanted)
+        with self._timer():
+            if version is None:
+                return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
+            build = await describe_build(client, self._namespace, version, wanted)
         return {wanted[short]: stats for short, stats in build.items()}
 
     def _failed(self, error: RPCError | RuntimeError, name: str) -> Reading:

@@ -74,7 +74,13 @@ async def test_idle_replicas_go_and_busy_ones_stay_until_they_have_finished(  # 
     await asyncio.gather(*(task.result() for task in tasks))
     await until_async(lambda: len(hosts(compose_stage)) == 1, "1 replica")
     assert crew.lost() == []
+    assert interrupted(second, compose_stage) == 0
     assert not [line for line in first.lines + second.lines if line["event"] == "interrupted"]
+
+
+def interrupted(daemon: DaemonProcess, stage: ComposeStage, service: str = "worker") -> float:
+    """Return how many replicas were stopped although they were known to be busy."""
+    return daemon.metric("autoscaler_interrupted_replicas_total", stage.name(service))
 
 
 async def test_a_burst_during_a_drain_makes_new_replicas_at_once(
@@ -108,10 +114,11 @@ async def test_with_steady_short_tasks_the_service_comes_down_to_what_it_needs(
     await crew.reporting(10)
     # A tenth of what ten replicas can do: 20 slots, half a second for each task.
     async with crew.traffic(per_second=4) as tasks:
-        daemon()
+        watching = daemon()
         await until_async(lambda: len(hosts(compose_stage)) == 2, "2 replicas", limit=180)
     assert len(crew.attempts()) == len(tasks)
     assert crew.lost() == []
+    assert interrupted(watching, compose_stage) == 0
 
 
 @pytest.mark.parametrize("target", ["50%", "none"])
@@ -203,6 +210,7 @@ async def test_an_old_build_keeps_a_replica_until_it_is_drained_and_then_goes_to
     await pinned.result()
     watching.wait_for("scaling in", service=compose_stage.name("old"), desired=0)
     await until_async(lambda: not hosts(compose_stage, "old"), "no replica of the old build")
+    assert interrupted(watching, compose_stage, "old") == 0
 
     # Nothing is stuck: the next workflow wakes the new build.
     late = await crew.start("Pinned")

@@ -6,11 +6,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
 from autoscaler.integrations.store import EncryptedStore
 from tests.real.daemon import DaemonProcess, autoscaler, environment
+
+
+def status(url: str) -> int:
+    try:
+        with urlopen(url, timeout=30) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 def test_plan_without_an_engine_names_the_socket_and_what_to_do(tmp_path: Path) -> None:
@@ -32,12 +42,14 @@ def test_run_without_an_engine_says_so_once_and_goes_on(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, settings) as daemon:
         for _ in range(3):
             daemon.wait_for("tick", after=len(daemon.lines))
+        health, ready = (status(f"{daemon.url}{path}") for path in ("healthz", "readyz"))
         told = [line for line in daemon.lines if line["event"] == "cannot scale"]
         assert daemon.alive()
         assert daemon.terminate() == 0
 
     (line,) = told
     assert "no Docker Engine answers at" in line["error"]
+    assert (health, ready) == (200, 503)
     assert "Traceback" not in daemon.text
 
 
@@ -78,7 +90,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     done = autoscaler(tmp_path, "--help")
 
     assert done.returncode == 0
-    assert all(verb in done.stdout for verb in ("run", "plan", "simulate", "labels"))
+    assert all(verb in done.stdout for verb in ("run", "plan", "status", "simulate", "labels"))
 
 
 @pytest.mark.parametrize("trace", ["burst", "ramp", "day", "fan-out"])

@@ -105,6 +105,16 @@ class TestFollowingTheBacklog:
         assert report.queues == ("orders",)
         assert report.errors == ()
 
+    async def test_a_tick_says_when_it_ended_and_how_long_it_took(self, world: World) -> None:
+        world.source.reading = asyncio.Event()
+        ticking = asyncio.create_task(world.tick())
+        await asyncio.sleep(0)
+        world.clock.advance(3)
+        world.source.reading.set()
+        report = await ticking
+        assert report.took.total_seconds() == pytest.approx(3, abs=0.001)
+        assert report.at == pytest.approx(world.clock.now, abs=timedelta(seconds=0.001))
+
     async def test_the_action_carries_the_count_it_was_decided_on_and_the_reasons(
         self, world: World
     ) -> None:

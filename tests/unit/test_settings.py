@@ -53,6 +53,8 @@ def problems(tmp_path: Path) -> tuple[str, ...]:
         ("log_format", LogFormat.AUTO),
         ("log_level", LogLevel.INFO),
         ("label_prefix", "temporal"),
+        ("listen", ("127.0.0.1", 8080)),
+        ("access_token", None),
         ("integrations", {}),
     ],
 )
@@ -85,6 +87,10 @@ def test_every_setting_is_documented() -> None:
         pytest.param("LOG_FORMAT", "JSON", "log_format", LogFormat.JSON, id="log-format"),
         pytest.param("LOG_LEVEL", "Debug", "log_level", LogLevel.DEBUG, id="log-level"),
         pytest.param("LABEL_PREFIX", "acme.io", "label_prefix", "acme.io", id="label-prefix"),
+        pytest.param("LISTEN", "0.0.0.0:9000", "listen", ("0.0.0.0", 9000), id="listen"),
+        pytest.param("LISTEN", "[::]:8080", "listen", ("::", 8080), id="listen-ipv6"),
+        pytest.param("LISTEN", "localhost:0", "listen", ("localhost", 0), id="any-free-port"),
+        pytest.param("ACCESS_TOKEN", "", "access_token", None, id="empty-means-no-token"),
     ],
 )
 def test_a_variable_sets_its_field(  # noqa: PLR0913, PLR0917 - a row of the table, and where it is set
@@ -105,6 +111,11 @@ def test_a_variable_sets_its_field(  # noqa: PLR0913, PLR0917 - a row of the tab
         pytest.param("LOG_FORMAT", "xml", "'auto', 'console' or 'json'", id="log-format"),
         pytest.param("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'", id="log-level"),
         pytest.param("LABEL_PREFIX", "temporal.", "pattern", id="label-prefix-with-the-dot"),
+        pytest.param("LISTEN", "8080", "such as 127.0.0.1:8080", id="listen-without-host"),
+        pytest.param("LISTEN", ":8080", "such as 127.0.0.1:8080", id="listen-on-nothing"),
+        pytest.param("LISTEN", "localhost", "such as 127.0.0.1:8080", id="listen-without-port"),
+        pytest.param("LISTEN", "a:65536", "such as 127.0.0.1:8080", id="port-too-large"),
+        pytest.param("LISTEN", "http://a:80", "such as 127.0.0.1:8080", id="listen-on-a-url"),
     ],
 )
 def test_a_wrong_value_is_named_with_the_value_and_what_is_allowed(
@@ -114,6 +125,26 @@ def test_a_wrong_value_is_named_with_the_value_and_what_is_allowed(
     (problem,) = problems(tmp_path)
     assert problem.startswith(f"AUTOSCALER_{variable}={value!r}: ")
     assert hint in problem
+
+
+@pytest.mark.parametrize(
+    "token", ["too-short", "with a space in the middle", "größer-als-ascii-war"]
+)
+def test_a_token_that_cannot_be_used_is_named_and_never_shown(
+    env: Env, tmp_path: Path, token: str
+) -> None:
+    env.setenv("AUTOSCALER_ACCESS_TOKEN", token)
+    (problem,) = problems(tmp_path)
+    assert problem.startswith("AUTOSCALER_ACCESS_TOKEN: at least 16 letters")
+    assert token not in problem
+
+
+def test_a_token_is_kept_secret(env: Env, tmp_path: Path) -> None:
+    env.setenv("AUTOSCALER_ACCESS_TOKEN", "correct-horse-battery")
+    settings = load(tmp_path)
+    assert settings.access_token is not None
+    assert settings.access_token.get_secret_value() == "correct-horse-battery"
+    assert "correct-horse-battery" not in repr(settings)
 
 
 def test_an_orchestrator_must_be_named(env: Env, tmp_path: Path) -> None:

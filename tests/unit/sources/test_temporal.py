@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -67,6 +69,22 @@ class TestReading:
         assert await place.source.read([queue]) == {
             queue: QueueStats(1234, timedelta(seconds=90), 1.5, 0.5)
         }
+
+    async def test_every_call_is_measured_also_one_that_fails(self, place: Place) -> None:
+        measured: list[str] = []
+
+        @contextmanager
+        def timer() -> Iterator[None]:
+            try:
+                yield
+            finally:
+                measured.append("call")
+
+        connections = FakeConnections(place.server, place.integrations)
+        source = TemporalBacklogSource(connections, place.clock, timer)
+        place.server.broken_queues["mails"] = RPCError("?", RPCStatusCode.INVALID_ARGUMENT, b"")
+        await source.read([task_queue("orders"), task_queue("mails")])
+        assert measured == ["call", "call"]
 
     @pytest.mark.parametrize(
         ("type_", "asked"),
