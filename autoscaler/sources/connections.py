@@ -89,6 +89,10 @@ class Connections:
         """Return the settings behind a name. Raises IntegrationError."""
         return self._integrations.get(name)
 
+    def endpoint(self, name: str) -> str:
+        """Return where the client of an integration leads, even if it was removed just now."""
+        return self._used(name).endpoint
+
     def explain(self, error: RPCError | RuntimeError, name: str, namespace: str, tried: str) -> str:
         """Put a failed call into one line: what was tried, what came back, what to do.
 
@@ -98,9 +102,7 @@ class Connections:
         connection = self._open.get(canonical(name))
         expires_at = None if connection is None else connection.credentials.expires_at
         expired = expires_at is not None and expires_at <= self._clock()
-        attempt = Attempt(
-            tried, name, namespace, self.integration(name), expires_at if expired else None
-        )
+        attempt = Attempt(tried, name, namespace, self._used(name), expires_at if expired else None)
         return self._redactor.hide(explain(error, attempt))
 
     def reports(
@@ -138,6 +140,10 @@ class Connections:
             error="; ".join(dict.fromkeys(errors)) or None,
             expires_at=None if connection is None else connection.credentials.expires_at,
         )
+
+    def _used(self, name: str) -> Integration:
+        connection = self._open.get(canonical(name))
+        return self.integration(name) if connection is None else connection.integration
 
     async def _connect(self, name: str) -> _Connection:
         integration, credentials = self._read(name)

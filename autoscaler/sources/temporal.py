@@ -193,7 +193,7 @@ class _ScopeReader:
         return {wanted[short]: stats for short, stats in build.items()}
 
     def _failed(self, error: RPCError | RuntimeError, name: str) -> Reading:
-        endpoint = self._connections.integration(self._integration).endpoint
+        endpoint = self._connections.endpoint(self._integration)
         if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
             tried = f"reading task queue {name!r} in namespace {self._namespace} at {endpoint}"
             return BacklogUnavailable(

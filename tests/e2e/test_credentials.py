@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from cryptography.fernet import Fernet
 
 from tests.e2e.conftest import RunDaemon, labels
 from tests.real.certificates import Authority
-from tests.real.daemon import DaemonProcess, environment
+from tests.real.daemon import DaemonProcess, autoscaler
 from tests.real.front import Front, FrontProcess
 from tests.real.stages import ComposeStage
 from tests.real.temporal import TemporalServer
@@ -42,21 +41,6 @@ def variables(name: str, **parts: object) -> dict[str, str]:
     """Return the settings of an integration as environment variables."""
     prefix = f"AUTOSCALER_INTEGRATIONS__{name.upper()}__"
     return {f"{prefix}{part.upper()}": str(value) for part, value in parts.items()}
-
-
-def autoscaler(
-    folder: Path, *arguments: str, stdin: str = "", **settings: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "autoscaler", *arguments],
-        cwd=folder,
-        env=environment(settings),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def test_key_and_certificate_are_rotated_without_a_missed_tick(

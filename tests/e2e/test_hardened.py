@@ -50,15 +50,27 @@ for call in sys.argv[1:]:
 
 
 class Stack:
-    """The example as a project of its own, with a shorter scale-in window."""
+    """The example as a project of its own, with a shorter scale-in window.
+
+    Its workers also have what takes the most calls to give to another replica: a config that
+    Compose copies into them, and a second network.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._project = f"tda-{uuid.uuid4().hex[:8]}"
         self._port = free_port()
-        shorter = folder / "shorter.yaml"
-        labels = {"temporal.scale-in.window": "5s"}
-        shorter.write_text(yaml.safe_dump({"services": {"worker": {"labels": labels}}}))
-        self._files = [f"--file={FOLDER / 'compose.yaml'}", f"--file={shorter}"]
+        worker = {
+            "labels": {"temporal.scale-in.window": "5s"},
+            "configs": [{"source": "copied", "target": "/etc/copied"}],
+            "networks": ["default", "second"],
+        }
+        changes = {
+            "services": {"worker": worker},
+            "configs": {"copied": {"content": "copied by Compose"}},
+            "networks": {"second": {}},
+        }
+        (folder / "changes.yaml").write_text(yaml.safe_dump(changes))
+        self._files = [f"--file={FOLDER / 'compose.yaml'}", f"--file={folder / 'changes.yaml'}"]
         self._environment = {
             **os.environ,
             "API_PORT": str(self._port),
@@ -111,6 +123,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 def test_the_quickstart_follows_its_backlog_and_every_other_call_is_refused(stack: Stack) -> None:
     stack.upload(DOCUMENTS)
     until(lambda: len(stack.replicas("worker")) >= 3, "three replicas")
+    contents = {docker("exec", each, "cat", "/etc/copied") for each in stack.replicas("worker")}
+    assert contents == {"copied by Compose"}
     until(lambda: len(stack.replicas("worker")) == 1, "one replica")
     assert stack.refused() == [], "a call that the autoscaler needs is not in the list"
 

@@ -111,3 +111,18 @@ def test_ends_cleanly_when_docker_stops_it(start: Start) -> None:
     docker("stop", container)
 
     assert docker("inspect", "--format={{.State.ExitCode}}", container).strip() == "0"
+
+
+def test_what_root_stores_by_docker_exec_is_the_daemons_to_read(start: Start) -> None:
+    container = start(f"--volume={SOCKET}:{SOCKET}")
+    until(lambda: "tick" in events(container), "a tick")
+    as_daemon = ("exec", "--user=autoscaler", container, "autoscaler", "integrations", "list")
+
+    docker("exec", container, "autoscaler", "integrations", "add", "cloud", "--endpoint=cloud:7233")
+
+    files = [f"/var/lib/autoscaler/integrations{end}" for end in ("", ".key")]
+    assert docker("exec", container, "stat", "--format=%U %a", *files).split("\n")[:2] == [
+        "autoscaler 600",
+        "autoscaler 600",
+    ]
+    assert "encrypted store" in docker(*as_daemon)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 
-from tests.real.daemon import DaemonProcess, autoscaler
+from autoscaler.integrations.store import EncryptedStore
+from tests.real.daemon import DaemonProcess, autoscaler, environment
 
 
 def status(url: str) -> int:
@@ -127,3 +130,33 @@ def test_a_wrong_trace_is_told_row_by_row_and_wrong_labels_all_at_once(tmp_path:
         "temporal.tarqet='2'",
         "temporal.max='many'",
     ]
+
+
+def test_the_prompt_for_an_api_key_shows_nothing_of_it(tmp_path: Path) -> None:
+    store = tmp_path / "store" / "integrations"
+    command = [sys.executable, "-m", "autoscaler", "integrations", "add", "cloud"]
+    command += ["--endpoint", "cloud:7233"]
+    terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
+    with subprocess.Popen(
+        [sys.executable, "-c", terminal, *command],
+        cwd=tmp_path,
+        env=environment({"AUTOSCALER_STORE": str(store)}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        shown = b""
+        while not shown.endswith(b"API key (empty for none): "):
+            piece = process.stdout.read1(1)
+            assert piece, shown
+            shown += piece
+        process.stdin.write(b"planted-secret\n")
+        process.stdin.flush()
+        shown += process.stdout.read()
+    assert process.returncode == 0
+    assert b"stored integration cloud" in shown
+    assert b"planted" not in shown
+    stored = EncryptedStore(store).all()["cloud"].api_key
+    assert stored is not None
+    assert stored.get_secret_value() == "planted-secret"

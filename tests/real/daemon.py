@@ -35,12 +35,15 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**clean, **settings}
 
 
-def autoscaler(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def autoscaler(
+    folder: Path, *arguments: str, stdin: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end, in a folder and with these settings only."""
     return subprocess.run(
         [sys.executable, "-m", "autoscaler", *arguments],
         cwd=folder,
         env=environment(settings),
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,

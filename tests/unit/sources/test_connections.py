@@ -11,6 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
@@ -25,6 +31,13 @@ from tests.real.certificates import Authority, Pair
 
 AUTHORITY = Authority()
 PAIR = AUTHORITY.client()
+
+
+def protected(key: bytes) -> bytes:
+    """Encrypt a private key with a passphrase."""
+    return load_pem_private_key(key, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"s3cret")
+    )
 
 
 @pytest.fixture
@@ -208,6 +221,11 @@ class TestCredentials:
                 {"tls_cert_file": PAIR.certificate, "tls_key_file": b"s3cret-rubbish"},
                 "TLS_KEY_FILE holds no private key",
                 id="key",
+            ),
+            pytest.param(
+                {"tls_cert_file": PAIR.certificate, "tls_key_file": protected(PAIR.key)},
+                "protected by a passphrase",
+                id="protected-key",
             ),
             pytest.param(
                 {"tls_cert_file": PAIR.certificate, "tls_key_file": AUTHORITY.client().key},
@@ -403,6 +421,18 @@ class TestExplain:
             "integration prod: reading failed (UNAUTHENTICATED: so it is);"
             " integration prod has no API key: set API_KEY_FILE"
         )
+
+    async def test_one_that_was_removed_just_now_is_explained_all_the_same(
+        self, connected: list[dict[str, Any]]
+    ) -> None:
+        known = {"prod": Integration(endpoint="prod:7233", api_key="s3cret-key")}
+        used = Connections(FakeIntegrations(known))
+        await used.client("prod")
+        known.clear()
+        error = RPCError("no", RPCStatusCode.UNAUTHENTICATED, b"")
+        assert "check the API key" in used.explain(error, "prod", "shop", "reading")
+        assert used.endpoint("Prod") == "prod:7233"
+        assert len(connected) == 1
 
     async def test_an_expired_key_is_named_as_the_cause(
         self, connected: list[dict[str, Any]]
