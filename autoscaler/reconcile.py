@@ -101,6 +101,7 @@ class Reconciler:
         self._prefix = prefix
         self._dry_run = dry_run
         self._memory: dict[ServiceId, _Memory] = {}
+        self._looked_at = clock()
 
     async def tick(self, *, act: bool = True) -> TickReport:
         """Look at every service once, and start the changes of replicas that are due.
@@ -171,7 +172,12 @@ class Reconciler:
         is one that is just being changed.
         """
         now = self._clock()
-        present = {service.id for service in services}
+        present = {service.id: service.replicas for service in services}
+        if now < self._looked_at:
+            # The clock was set back: what lies ahead of it now would count for as long as that.
+            for id_, memory in self._memory.items():
+                memory.history = History.seed(present.get(id_, memory.history.replicas), now)
+        self._looked_at = now
         self._memory = {
             id_: memory
             for id_, memory in self._memory.items()
@@ -301,11 +307,16 @@ class Reconciler:
         decision: Decision,
         in_flight: InFlight | UnknownInFlight | None,
     ) -> ScalingAction | None:
-        """Start the change that the decision asks for, unless one is under way or must wait."""
+        """Start the change that the decision asks for, unless one is under way or must wait.
+
+        What was left behind half made is a change as well, if not one of the number of replicas:
+        it is no action to report.
+        """
         memory = self._memory[service.id]
         if memory.acting:
             return None
-        if decision.desired == service.replicas:
+        same = decision.desired == service.replicas
+        if same and (not service.left_behind or spec.mode is Mode.OFF):
             memory.failure = None
             memory.backoff = memory.backoff.succeeded()
             return None
@@ -318,7 +329,7 @@ class Reconciler:
         memory.action = asyncio.create_task(
             self._apply(action, spec, reported=reported), name=f"scale {service.id}"
         )
-        return action
+        return None if same else action
 
     async def _apply(self, action: ScalingAction, spec: ScalingSpec, *, reported: bool) -> int:
         """Make a change; return how many replicas were stopped although known to be busy.

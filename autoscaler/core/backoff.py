@@ -20,8 +20,8 @@ class Backoff:
     """Not to be tried before this; None after a success."""
 
     def ready(self, now: datetime) -> bool:
-        """Whether another attempt may be made."""
-        return self.retry_at is None or now >= self.retry_at
+        """Whether another attempt may be made; also where the clock was set back meanwhile."""
+        return self.retry_at is None or not timedelta() < self.retry_at - now <= self.pause
 
     def failed(self, now: datetime) -> Backoff:
         """Count one more failure: wait twice as long as the last time."""

@@ -13,11 +13,12 @@ class AutoscalerError(Exception):
 
 
 class ConfigurationError(AutoscalerError):
-    """Something the user wrote is wrong: `problems` names everything at once."""
+    """Something the user wrote is wrong: `problems` names everything at once, a line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
+        # What the user wrote is quoted in them, and may hold anything.
+        self.problems = tuple(map(_printable, problems))
+        super().__init__("; ".join(self.problems))
 
 
 class LabelError(ConfigurationError):
@@ -38,6 +39,11 @@ class InFlightUnavailable(AutoscalerError):
 
 class IntegrationError(AutoscalerError):
     """An integration is not known or its credentials cannot be used."""
+
+
+def _printable(text: str) -> str:
+    """Escape line breaks and what else no terminal should be shown."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def describe(error: BaseException) -> str:

@@ -50,6 +50,8 @@ class Service:
     """Replicas that were told to stop and have not ended; they are not among `replicas`."""
     grace: timedelta | None = None
     """Time between stop signal and kill; None where it was left at Docker's 10 s."""
+    left_behind: int = 0
+    """Replicas that somebody began to make and never started; the next change removes them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ class ComposeOrchestrator:
     ) -> Sequence[str]:
         """Scale to exactly `action.desired` replicas, or as near as `last_look` lets it.
 
+        What was made long ago and never started is removed, whatever the number desired.
         On the way out, returns when the new replicas have been started. On the way in, returns
         when those to go have been chosen, with their ids: they stop side by side in the
         background, each with its own signal and grace, and are removed when they have ended.
@@ -118,6 +119,8 @@ class ComposeOrchestrator:
         refusal = self._refusal(replicas)
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")
+        for container in replicas.left_behind(self._clock()):
+            await self._remove(container)
         if action.desired > len(replicas.running):
             await self._scale_out(replicas, action.desired)
         elif action.desired < len(replicas.running):
@@ -186,6 +189,8 @@ class ComposeOrchestrator:
             return await self._service(rest) if rest else None
         self._graces[replicas.service] = timedelta(seconds=max(0, replica.grace(template)))
         trouble = self._trouble.get(replicas.service)
+        refusal = self._refusal(replicas)
+        left = replicas.left_behind(self._clock()) if refusal is None else ()
         present = (*replicas.running, *replicas.stopped)
         ceilings = (
             replica.ceiling(template),
@@ -200,8 +205,12 @@ class ComposeOrchestrator:
                 key=lambda each: each.replicas,
                 default=None,
             ),
-            refusal=self._refusal(replicas),
-            warnings=() if trouble is None else (trouble,),
+            refusal=refusal,
+            warnings=(
+                *(() if trouble is None else (trouble,)),
+                *(f"{each.name} was made and never started; it is removed" for each in left),
+            ),
+            left_behind=len(left),
             draining=sum(container.id in self._draining for container in containers),
             grace=replica.chosen_grace(template),
         )

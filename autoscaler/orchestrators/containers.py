@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from autoscaler.core.model import ServiceId
@@ -11,6 +12,9 @@ from autoscaler.orchestrators import replica
 
 NAME = "compose"
 """The orchestrator part of every ServiceId made here."""
+LEFT_BEHIND = timedelta(minutes=5)
+"""After which a container that was made and never started is taken for forgotten: Compose may
+wait between the two until what it depends on is healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,16 @@ class Replicas:
             key=lambda c: c.number,
         )
         return tuple(fit[: max(0, wanted - len(self.running))])
+
+    def left_behind(self, now: datetime) -> tuple[Container, ...]:
+        """Choose what was made a while ago and never started, while there is a complete one.
+
+        A daemon or a Compose that was killed in between leaves such containers.
+        """
+        if self.refusal is not None or not self.template.has_run:
+            return ()
+        before = (now - LEFT_BEHIND).timestamp()
+        return tuple(c for c in self.stopped if not c.has_run and c.created < before)
 
     def in_turn(self) -> tuple[Container, ...]:
         """Return the replicas as Compose would stop them: outdated ones, then highest number."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import docker
 from docker import APIClient
 from docker.errors import APIError, DockerException
+from docker.transport import UnixHTTPAdapter
 from docker.types import CancellableStream
 from requests.exceptions import RequestException, Timeout
 
@@ -82,7 +83,7 @@ class Engine:
             except (DockerException, RequestException) as error:
                 if getattr(error, "response", None) is None:
                     # The next call of this thread looks anew: the engine may be another one.
-                    self._local.__dict__.clear()
+                    self._forget_client()
                 raise self._translate(what, error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._pools[lane], in_thread)
@@ -141,8 +142,18 @@ class Engine:
             client = docker.from_env(
                 version="auto", timeout=TIMEOUT, environment=self._environment
             ).api
+            adapter = client.get_adapter(client.base_url)
+            if isinstance(adapter, UnixHTTPAdapter):
+                client.mount(client.base_url, _OneConnection(f"http+unix://{adapter.socket_path}"))
+                adapter.close()
             self._local.client = client
         return client
+
+    def _forget_client(self) -> None:
+        """Close this thread's client: left to itself, its connections would stay open for long."""
+        client: APIClient | None = self._local.__dict__.pop("client", None)
+        if client is not None:
+            client.close()
 
     def _translate(self, what: str, error: Exception) -> EngineError:
         response = getattr(error, "response", None)
@@ -162,6 +173,19 @@ class Engine:
             " check that it runs, that DOCKER_HOST leads to it, and that the daemon's user"
             " may read and write the socket"
         )
+
+
+class _OneConnection(UnixHTTPAdapter):
+    """Keeps one connection to a socket: docker-py's own keeps one for each of 25 addresses.
+
+    Some thirty threads would hold hundreds of them, with every file that the process may open.
+    """
+
+    def __init__(self, socket: str) -> None:
+        super().__init__(socket, TIMEOUT)
+
+    def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002
+        return super().get_connection("http+docker://localhost")
 
 
 def api_url(client: APIClient, path: str) -> str:

@@ -50,7 +50,8 @@ class OtherHands:
     def at_work(self, service: ServiceId, now: datetime) -> bool:
         """Whether others are changing the service, or have until a moment ago."""
         touched = self._touched.get(service)
-        if touched is not None and now - touched < QUIET:
+        # What lies ahead was noticed before the clock was set back.
+        if touched is not None and timedelta() <= now - touched < QUIET:
             return True
         return any(who == service and now < end for who, end in self._stopping.values())
 

@@ -81,6 +81,10 @@ class FakeOrchestrator:
         """Let so many replicas that count no more be still stopping."""
         self.services[id_] = replace(self.services[id_], draining=replicas)
 
+    def leave_behind(self, id_: ServiceId, replicas: int) -> None:
+        """Let so many replicas have been made and never started."""
+        self.services[id_] = replace(self.services[id_], left_behind=replicas)
+
     def relabel(self, id_: ServiceId, labels: Mapping[str, str]) -> None:
         """Deploy the service anew with other labels."""
         self.services[id_] = replace(self.services[id_], labels=dict(labels))
@@ -137,6 +141,7 @@ class FakeOrchestrator:
         gone = {int(replica.id.removeprefix(f"{action.service}-")) for replica in going}
         self._numbers[action.service] -= gone
         left = max(action.desired, len(members) - len(going))
+        self.leave_behind(action.service, 0)
         self.scale_by_hand(action.service, left)
         return [replica.id for replica in going]
 

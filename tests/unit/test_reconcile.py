@@ -241,6 +241,36 @@ class TestReading:
         assert world.source.reads == [[]]
         assert (report.desired, report.backlog, report.errors) == (7, None, ())
 
+    async def test_a_clock_that_is_set_back_holds_nothing_up_for_as_long_as_that(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 30)
+        await world.settle()
+        world.source.fill("orders", 0)
+        await world.settle(after=-3600)
+        assert world.compose.replicas(worker) == 3
+        await world.settle(after=61)
+        assert world.compose.replicas(worker) == 1
+
+    async def test_what_was_left_behind_is_removed_though_the_count_is_right(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.compose.leave_behind(worker, 2)
+        report = await world.report(worker)
+        await world.finish()
+        assert (report.desired, report.action) == (1, None)
+        assert [(each.current, each.desired) for each in world.compose.actions] == [(1, 1)]
+        await world.settle()
+        assert len(world.compose.actions) == 1
+
+    async def test_with_mode_off_it_is_left_there(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.mode": "off"})
+        world.compose.leave_behind(worker, 2)
+        await world.settle()
+        assert world.compose.actions == []
+
     async def test_a_backlog_that_cannot_be_read_holds_the_service_and_says_why(
         self, world: World
     ) -> None:

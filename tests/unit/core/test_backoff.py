@@ -32,6 +32,11 @@ def test_another_attempt_is_due_exactly_when_the_pause_has_passed() -> None:
     assert backoff.ready(START + timedelta(seconds=2))
 
 
+def test_a_clock_that_is_set_back_puts_nothing_off_for_longer() -> None:
+    backoff = Backoff(first=timedelta(seconds=2)).failed(START)
+    assert backoff.ready(START - timedelta(hours=1))
+
+
 def test_a_success_forgets_all_failures_and_keeps_the_bounds() -> None:
     fresh = Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=1))
     assert fresh.failed(START).failed(START).succeeded() == fresh

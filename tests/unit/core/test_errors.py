@@ -13,6 +13,11 @@ def test_a_configuration_error_names_every_problem() -> None:
     assert str(error) == "A is wrong; B is missing"
 
 
+def test_each_problem_is_one_line_whatever_it_quotes() -> None:
+    error = ConfigurationError(["temporal.a\nb\x1e=1 is not a label", "größer"])
+    assert error.problems == (r"temporal.a\nb\x1e=1 is not a label", "größer")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators import replica
-from autoscaler.orchestrators.containers import Container, Replicas
+from autoscaler.orchestrators.containers import LEFT_BEHIND, Container, Replicas
 
 
 def row(number: int = 1, *, state: str = "running", **changes: Any) -> dict[str, Any]:
@@ -192,3 +193,30 @@ class TestKeeper:
 
     def test_while_the_last_one_drains_it_is_the_one(self) -> None:
         assert replicas(container(1), draining=("id1",)).keeper().number == 1
+
+
+class TestLeftBehind:
+    def test_what_was_made_long_ago_and_never_started_is(self) -> None:
+        sorted_ = replicas(container(1), container(2, "created"))
+        assert numbers(sorted_.left_behind(after(LEFT_BEHIND + timedelta(seconds=3)))) == [2]
+
+    def test_what_was_made_just_now_may_still_be_started(self) -> None:
+        sorted_ = replicas(container(1), container(2, "created"))
+        assert sorted_.left_behind(after(LEFT_BEHIND)) == ()
+
+    def test_what_has_ended_is_not(self) -> None:
+        sorted_ = replicas(container(1), container(2, "exited"))
+        assert sorted_.left_behind(after(timedelta(hours=1))) == ()
+
+    def test_where_none_has_run_they_wait_for_their_first_start(self) -> None:
+        sorted_ = replicas(container(1, "created"), container(2, "created"))
+        assert sorted_.left_behind(after(timedelta(hours=1))) == ()
+
+    def test_while_compose_recreates_the_service_nothing_is(self) -> None:
+        new = container(2, "created", Names=["/0123456789ab_shop-worker-2"])
+        assert replicas(container(1), new).left_behind(after(timedelta(hours=1))) == ()
+
+
+def after(time: timedelta) -> datetime:
+    """Return the moment that lies so long after the first container was made."""
+    return datetime.fromtimestamp(1000, UTC) + time

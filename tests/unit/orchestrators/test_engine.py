@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,6 +42,7 @@ class Clients:
 
     def __init__(self) -> None:
         self.made: list[SimpleNamespace] = []
+        self.closed: list[SimpleNamespace] = []
         self.posts: list[dict[str, Any]] = []
         self.answer = answer(204)
         self.error: Exception | None = None
@@ -53,7 +56,9 @@ class Clients:
             api_version="1.41",
             thread=threading.get_ident(),
             post=self._post,
+            get_adapter=lambda _url: None,
         )
+        client.close = lambda: self.closed.append(client)
         self.made.append(client)
         return SimpleNamespace(api=client)
 
@@ -201,9 +206,10 @@ class TestClients:
         await asyncio.gather(
             *(engine.call("looking", lose) for _ in range(2)), return_exceptions=True
         )
-        before = len(clients.made)
+        before = list(clients.made)
         await engine.call("looking", lambda client: client)
-        assert len(clients.made) == before + 1
+        assert len(clients.made) == len(before) + 1
+        assert sorted(map(id, clients.closed)) == sorted(map(id, before))
 
     async def test_after_an_answer_the_client_is_kept(
         self, engine: Engine, clients: Clients
@@ -232,6 +238,46 @@ class TestClients:
         assert not any(work.done() for work in slow)
         end.set()
         assert all(await asyncio.gather(*slow))
+
+
+class Connections(socketserver.ThreadingUnixStreamServer):
+    """An engine's socket that counts the connections made to it, and answers every call."""
+
+    daemon_threads = True
+
+    def __init__(self, place: Path) -> None:
+        self.made = 0
+        super().__init__(str(place), _Answering)
+
+
+class _Answering(socketserver.StreamRequestHandler):
+    server: Connections
+
+    def handle(self) -> None:
+        self.server.made += 1
+        answer = b'{"ApiVersion": "1.41"}'
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\n\r\n".encode()
+        for line in self.rfile:
+            if line == b"\r\n":
+                self.wfile.write(head + answer)
+
+
+async def test_a_thread_holds_one_connection_however_many_paths_it_asks_for(
+    tmp_path: Path,
+) -> None:
+    with Connections(tmp_path / "docker.sock") as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        engine = Engine({"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"})
+        for number in range(20):
+            await engine.call(
+                "looking",
+                lambda client, path=number: client.inspect_container(f"c{path}"),
+                Lane.FOLLOW,
+            )
+        server.shutdown()
+        engine.close()
+    # The first call of a thread finds out the version of the API over one that is given up.
+    assert server.made <= 2 * 2
 
 
 class TestStop:

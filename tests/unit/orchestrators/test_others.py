@@ -34,6 +34,12 @@ def notice(
     hands.notice(WORKER, event(action, container), START + after, GRACE)
 
 
+def test_a_clock_that_is_set_back_makes_nobody_work_for_longer(hands: OtherHands) -> None:
+    notice(hands, "create")
+    assert hands.at_work(WORKER, START)
+    assert not hands.at_work(WORKER, START - timedelta(hours=1))
+
+
 def test_nobody_is_at_work_to_begin_with(hands: OtherHands) -> None:
     assert not hands.at_work(WORKER, START)
 
