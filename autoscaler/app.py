@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from autoscaler.core.budget import Budget
 from autoscaler.daemon import Daemon
 from autoscaler.integrations.environment import EnvironmentIntegrations
 from autoscaler.orchestrators.compose import ComposeOrchestrator
@@ -66,7 +67,11 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
         settings,
         Reconciler(
             orchestrators,
-            TemporalBacklogSource(Connections(integrations), clock),
+            TemporalBacklogSource(
+                Connections(integrations),
+                clock,
+                Budget(rate=settings.rpc_budget, interval=settings.poll_interval),
+            ),
             clock=clock,
             prefix=settings.label_prefix,
             dry_run=settings.dry_run,

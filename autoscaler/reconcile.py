@@ -245,7 +245,11 @@ class Reconciler:
             min=spec.min,
             max=spec.max,
             reasons=decision.reasons,
-            warnings=(*service.warnings, *decision.warnings),
+            warnings=(
+                *service.warnings,
+                *self._source.warnings(canonical(spec.integration)),
+                *decision.warnings,
+            ),
             errors=tuple(errors),
             action=action,
             dry_run=dry_run,
@@ -257,7 +261,7 @@ class Reconciler:
     async def _decide(
         self, service: Service, spec: ScalingSpec, backlog: Backlog | UnknownBacklog
     ) -> tuple[Situation, Decision]:
-        """Put together all that counts, and decide; what is in flight is only read where it does."""
+        """Put together all that counts and decide; what is in flight is read only if it does."""
         memory = self._memory[service.id]
         situation = Situation(
             spec=spec,
@@ -361,7 +365,7 @@ def _backlog(queues: Collection[TaskQueue], readings: Readings) -> Backlog | Unk
     parts: dict[TaskQueue, QueueStats] = {}
     why: dict[str, None] = {}
     for queue in queues:
-        # Nothing is read while mode is off: unknown, and no error.
+        # Nothing is read while mode is off, or before its first turn: unknown, and no error.
         match readings.get(queue):
             case QueueStats() as stats:
                 parts[queue] = stats

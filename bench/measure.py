@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Self
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-_HEAD = ("| what | unit | min | median | max | to reach | reached |", "|---|---|---:|---:|---:|---:|---|")
+_HEAD = (
+    "| what | unit | min | median | max | to reach | reached |",
+    "|---|---|---:|---:|---:|---:|---|",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,11 @@ def publish(name: str, rows: Sequence[Row]) -> None:
     text = f"{table(rows)}\n\n{_conditions(max(len(row.figures) for row in rows))}"
     print(text, flush=True)
     page = PAGE.read_text("utf-8")
-    begin, end = f"<!-- table: {name} -->\n", "\n<!-- end of table -->"
+    begin, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
     before, found, rest = page.partition(begin)
     if not found:
         raise SystemExit(f"{PAGE.name} needs {begin.strip()} ... {end.strip()}")
-    PAGE.write_text(f"{before}{begin}{text}{end}{rest.partition(end)[2]}", "utf-8")
+    PAGE.write_text(f"{before}{begin}{text}\n{end}{rest.partition(end)[2]}", "utf-8")
 
 
 def _conditions(rounds: int) -> str:

@@ -95,10 +95,19 @@ class ComposeOrchestrator:
             if scaling_labels(replicas.template.labels, self._prefix)
         ]
         self._forget_all_but(labelled)
-        found = await asyncio.gather(
-            *(self._service(groups[replicas.service]) for replicas in labelled)
+        # Side by side, but only where there is something to wait for: a task for each of
+        # thousands of services would cost more than all else about them.
+        await asyncio.gather(
+            *(self._traits_of(replicas.template) for replicas in self._new(labelled)),
+            return_exceptions=True,
         )
+        found = [await self._service(groups[each.service], each) for each in labelled]
         return [service for service in found if service is not None]
+
+    def _new(self, labelled: Collection[Replicas]) -> Iterator[Replicas]:
+        for replicas in labelled:
+            if (replicas.template.id, replicas.template.name) not in self._traits:
+                yield replicas
 
     async def members(self, service: ServiceId) -> Sequence[Replica]:
         """Return the replicas that count, as Compose would stop them. Raises OrchestratorError."""
@@ -174,8 +183,7 @@ class ComposeOrchestrator:
     def _sort(self, containers: Sequence[Container]) -> Replicas:
         return Replicas.of(containers, self._draining)
 
-    async def _service(self, containers: Sequence[Container]) -> Service | None:
-        replicas = self._sort(containers)
+    async def _service(self, containers: Sequence[Container], replicas: Replicas) -> Service | None:
         try:
             traits = await self._traits_of(replicas.template)
         except EngineError as error:
@@ -183,7 +191,7 @@ class ComposeOrchestrator:
                 raise
             # It went since the list was made: the next newest tells as much.
             rest = [each for each in containers if each is not replicas.template]
-            return await self._service(rest) if rest else None
+            return await self._service(rest, self._sort(rest)) if rest else None
         self._graces[replicas.service] = timedelta(seconds=max(0, traits.grace))
         trouble = self._trouble.get(replicas.service)
         present = (*replicas.running, *replicas.stopped)
@@ -202,7 +210,9 @@ class ComposeOrchestrator:
             ),
             refusal=self._refusal(replicas),
             warnings=() if trouble is None else (trouble,),
-            draining=sum(container.id in self._draining for container in containers),
+            draining=sum(container.id in self._draining for container in containers)
+            if self._draining
+            else 0,
             grace=traits.chosen_grace,
         )
 
