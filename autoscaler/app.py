@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from structlog.typing import FilteringBoundLogger
 
+from autoscaler.core.budget import Budget
 from autoscaler.core.findings import Finding
 from autoscaler.core.integration import Integration
 from autoscaler.core.redaction import Redactor
@@ -112,7 +113,12 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     connections = Connections(integrations, redactor=redactor, clock=clock)
     reconciler = Reconciler(
         orchestrators,
-        TemporalBacklogSource(connections, clock, metrics.time_request),
+        TemporalBacklogSource(
+            connections,
+            clock,
+            budget=Budget(rate=settings.rpc_budget, interval=settings.poll_interval),
+            timer=metrics.time_request,
+        ),
         clock=clock,
         prefix=settings.label_prefix,
         dry_run=settings.dry_run,

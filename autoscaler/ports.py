@@ -74,7 +74,14 @@ class BacklogSource(Protocol):
     async def read(
         self, queues: Collection[TaskQueue]
     ) -> Mapping[TaskQueue, QueueStats | BacklogUnavailable]:
-        """Read each task queue and type once. What cannot be read comes back as the error."""
+        """Read each task queue and type once. What cannot be read comes back as the error.
+
+        What has to wait for its first turn, where there are too many at once, is missing.
+        """
+        ...
+
+    def warnings(self, integration: str) -> Sequence[str]:
+        """Return what the users of an integration should know, each with what to do."""
         ...
 
     async def workers(self, query: WorkerQuery) -> Sequence[Worker]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -44,8 +44,12 @@ class _Memory:
     """What is remembered of one service between ticks."""
 
     history: History
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels at the latest look, as far as they are ours: those that stay are read once."""
     spec: ScalingSpec | None = None
     """The last labels that were right."""
+    queues: tuple[TaskQueue, ...] = ()
+    """What the spec asks to be read."""
     label_problems: tuple[str, ...] = ()
     action: asyncio.Task[int] | None = None
     """The change of replicas under way; it returns how many replicas it interrupted."""
@@ -187,20 +191,25 @@ class Reconciler:
             memory = self._memory.setdefault(
                 service.id, _Memory(History.seed(service.replicas, now))
             )
+            labels = scaling_labels(service.labels, self._prefix)
+            if labels and labels == memory.labels:
+                continue
+            memory.labels = labels
             try:
-                memory.spec = ScalingSpec.from_labels(service.labels, self._prefix)
+                memory.spec = ScalingSpec.from_labels(labels, self._prefix)
+                memory.queues = _task_queues(memory.spec)
                 memory.label_problems = ()
             except LabelError as error:
-                misplaced = not scaling_labels(service.labels, self._prefix) and service.refusal
+                misplaced = not labels and service.refusal
                 memory.label_problems = (misplaced,) if misplaced else error.problems
 
     def _queues(self, services: Sequence[Service]) -> set[TaskQueue]:
-        specs = (self._memory[service.id].spec for service in services)
+        memories = (self._memory[service.id] for service in services)
         return {
             queue
-            for spec in specs
-            if spec is not None and spec.mode is not Mode.OFF
-            for queue in _task_queues(spec)
+            for memory in memories
+            if memory.spec is not None and memory.spec.mode is not Mode.OFF
+            for queue in memory.queues
         }
 
     async def _report(self, service: Service, readings: Readings, *, act: bool) -> ServiceReport:
@@ -224,11 +233,10 @@ class Reconciler:
                 errors=tuple(errors),
                 draining=service.draining,
             )
-        situation = await self._situation(service, spec, _backlog(spec, readings))
+        situation, decision = await self._decide(service, spec, _backlog(memory.queues, readings))
         backlog, in_flight = situation.backlog, situation.in_flight
         errors += backlog.why if isinstance(backlog, UnknownBacklog) else ()
         errors += [in_flight.why] if isinstance(in_flight, UnknownInFlight) else ()
-        decision = decide(situation)
         memory.history = decision.history
         dry_run = self._dry_run or spec.mode is Mode.DRY_RUN
         action = None
@@ -251,7 +259,11 @@ class Reconciler:
             min=spec.min,
             max=spec.max,
             reasons=decision.reasons,
-            warnings=(*service.warnings, *decision.warnings),
+            warnings=(
+                *service.warnings,
+                *self._source.warnings(canonical(spec.integration)),
+                *decision.warnings,
+            ),
             errors=tuple(errors),
             action=action,
             dry_run=dry_run,
@@ -260,10 +272,10 @@ class Reconciler:
             interrupted=interrupted,
         )
 
-    async def _situation(
+    async def _decide(
         self, service: Service, spec: ScalingSpec, backlog: Backlog | UnknownBacklog
-    ) -> Situation:
-        """Put together all that counts; what is in flight is only read where it does."""
+    ) -> tuple[Situation, Decision]:
+        """Put together all that counts and decide; what is in flight is read only if it does."""
         memory = self._memory[service.id]
         situation = Situation(
             spec=spec,
@@ -276,9 +288,11 @@ class Reconciler:
             draining=service.draining,
             grace=service.grace,
         )
-        if not wants_in_flight(situation):
-            return situation
-        return replace(situation, in_flight=await self._in_flight(service.id, spec))
+        decision = decide(situation)
+        if wants_in_flight(situation, decision):
+            situation = replace(situation, in_flight=await self._in_flight(service.id, spec))
+            decision = decide(situation)
+        return situation, decision
 
     async def _in_flight(self, service: ServiceId, spec: ScalingSpec) -> InFlight | UnknownInFlight:
         try:
@@ -352,31 +366,31 @@ class Reconciler:
         return len(busy.intersection(stopped))
 
 
-def _task_queues(spec: ScalingSpec) -> list[TaskQueue]:
+def _task_queues(spec: ScalingSpec) -> tuple[TaskQueue, ...]:
     version = (
         WorkerVersion(spec.deployment, spec.build_id)
         if spec.deployment is not None and spec.build_id is not None
         else None
     )
-    return [
+    return tuple(
         TaskQueue(canonical(spec.integration), spec.namespace, name, type_, version)
         for name in spec.queues
         for type_ in spec.queue_types
-    ]
+    )
 
 
-def _backlog(spec: ScalingSpec, readings: Readings) -> Backlog | UnknownBacklog:
+def _backlog(queues: Collection[TaskQueue], readings: Readings) -> Backlog | UnknownBacklog:
     """Join the readings of one service: unknown as soon as one of them is."""
     parts: dict[TaskQueue, QueueStats] = {}
     why: dict[str, None] = {}
-    for queue in _task_queues(spec):
-        # Nothing is read while mode is off: unknown, and no error.
+    for queue in queues:
+        # Nothing is read while mode is off, or before its first turn: unknown, and no error.
         match readings.get(queue):
             case QueueStats() as stats:
                 parts[queue] = stats
             case BacklogUnavailable() as error:
                 why[str(error)] = None
-    if len(parts) < len(_task_queues(spec)):
+    if len(parts) < len(queues):
         return UnknownBacklog(tuple(why))
     return Backlog(parts)
 

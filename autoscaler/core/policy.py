@@ -73,15 +73,16 @@ def decide(situation: Situation) -> Decision:
     return Decision(desired, because, tuple(reasons), history, warnings)
 
 
-def wants_in_flight(situation: Situation) -> bool:
-    """Say whether the decision depends on what is in flight, which costs calls to read."""
+def wants_in_flight(situation: Situation, unseen: Decision) -> bool:
+    """Say whether the decision depends on what is in flight, which costs calls to read.
+
+    `unseen` is what was decided of the situation without it.
+    """
     if _left_alone(situation) is not None or not situation.replicas:
         return False
     if situation.spec.slots_target is not None:
         return True
-    return situation.spec.busy is not Busy.IGNORE and (
-        decide(situation).desired < situation.replicas
-    )
+    return situation.spec.busy is not Busy.IGNORE and unseen.desired < situation.replicas
 
 
 def recommend(situation: Situation) -> tuple[int, Reason]:

@@ -33,6 +33,10 @@ class FakeBacklogSource:
         """Why workers cannot be asked for, while it is set."""
         self.connections: list[IntegrationReport] = []
         """What there is to say of the integrations."""
+        self.waiting_for_a_turn: set[str] = set()
+        """Task queues that are missing from every answer."""
+        self.notes: dict[str, Sequence[str]] = {}
+        """Warnings, by integration."""
         self._waiting: dict[tuple[str, QueueType], int] = {}
         self._failures: dict[str, str] = {}
 
@@ -52,7 +56,15 @@ class FakeBacklogSource:
         self.reads.append(list(queues))
         if self.reading is not None:
             await self.reading.wait()
-        return {queue: self._answer(queue) for queue in queues}
+        return {
+            queue: self._answer(queue)
+            for queue in queues
+            if queue.name not in self.waiting_for_a_turn
+        }
+
+    def warnings(self, integration: str) -> Sequence[str]:
+        """Return what a test has set for an integration."""
+        return self.notes.get(integration, ())
 
     async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
         """Return a worker on each of these hosts, unless nobody reports."""

@@ -133,6 +133,10 @@ class DaemonProcess:
         return count
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def text(self) -> str:
         return "\n".join(map(str, self.lines))
 

@@ -1826,13 +1826,15 @@ class TestWantsInFlight:
         ],
     )
     def test_it_is_read_only_where_it_counts(self, given: Situation, *, wanted: bool) -> None:
-        assert wants_in_flight(given) is wanted
+        assert wants_in_flight(given, decide(given)) is wanted
 
     def test_the_last_replica_is_asked_once_the_cooldown_is_over(self) -> None:
         quiet = remembered(active_at=NOW - 5 * MINUTE)
-        assert wants_in_flight(situation(replicas=1, min=0, past=quiet))
+        given = situation(replicas=1, min=0, past=quiet)
+        assert wants_in_flight(given, decide(given))
         quieting = remembered(active_at=NOW - 4 * MINUTE)
-        assert not wants_in_flight(situation(replicas=1, min=0, past=quieting))
+        given = situation(replicas=1, min=0, past=quieting)
+        assert not wants_in_flight(given, decide(given))
 
 
 GROWTH_HELD = backlog(900, rate_limited=True)
