@@ -86,7 +86,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     engine = Engine()
     metrics = Metrics()
     redactor = Redactor()
-    redactor.learn(settings.encryption_key)
+    redactor.learn(settings.encryption_key, settings.access_token)
     store = EncryptedStore(settings.store, settings.encryption_key, settings.encryption_key_file)
     integrations = Integrations(
         settings.integrations, temporal_environment, origins=settings.origins, store=store
