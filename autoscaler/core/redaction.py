@@ -27,12 +27,12 @@ class Redactor:
         self._secrets: set[str] = set()
 
     def learn(self, *secrets: SecretStr | None) -> None:
-        """Hide these from now on; of a text with several lines, such as a key's, each line."""
+        """Hide these from now on: each line of a key in PEM form, each of several keys."""
         for secret in secrets:
             if secret is not None:
-                lines = map(str.strip, secret.get_secret_value().splitlines())
+                parts = map(str.strip, re.split(r"[\n,]", secret.get_secret_value()))
                 self._secrets.update(
-                    line for line in lines if len(line) >= SHORTEST and not line.startswith("-----")
+                    part for part in parts if len(part) >= SHORTEST and not part.startswith("-----")
                 )
 
     def hide(self, text: str) -> str:

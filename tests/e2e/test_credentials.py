@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from cryptography.fernet import Fernet
@@ -17,7 +18,7 @@ from tests.real.daemon import DaemonProcess, autoscaler
 from tests.real.front import Front, FrontProcess
 from tests.real.stages import ComposeStage
 from tests.real.temporal import TemporalServer
-from tests.real.waiting import until
+from tests.real.waiting import free_port, until
 
 pytestmark = pytest.mark.engine
 
@@ -120,6 +121,7 @@ class Planted:
         self.stored = "planted-key-of-the-store"
         self.token = f"eyJhbGciOiJub25lIn0.{payload}.planted-signature"
         self.header = "planted-header"
+        self.access = "planted-token-of-the-page"
         self.encryption = Fernet.generate_key().decode()
         pair = AUTHORITY.client()
         self.files = pair.write(folder)
@@ -134,9 +136,21 @@ class Planted:
             self.token,
             self.token.rpartition(".")[2],
             self.header,
+            self.access,
             self.encryption,
             *self.lines,
         ]
+
+
+PAGES = ("/", "/api/services", "/metrics")
+
+
+def fetch(address: str, path: str, token: str) -> str:
+    """Return what the running daemon shows."""
+    headers = {"Authorization": f"Bearer {token}"}
+    with urlopen(Request(f"http://{address}{path}", headers=headers), timeout=10) as page:
+        text: str = page.read().decode()
+    return text
 
 
 def test_no_secret_is_in_anything_that_a_run_prints(
@@ -149,6 +163,7 @@ def test_no_secret_is_in_anything_that_a_run_prints(
     settings = {
         "AUTOSCALER_STORE": str(tmp_path / "store" / "integrations"),
         "AUTOSCALER_ENCRYPTION_KEY": planted.encryption,
+        "AUTOSCALER_ACCESS_TOKEN": planted.access,
         "AUTOSCALER_PROJECTS": compose_stage.project,
         "TEMPORAL_ADDRESS": front.endpoint,
         "TEMPORAL_API_KEY": planted.token,
@@ -173,11 +188,16 @@ def test_no_secret_is_in_anything_that_a_run_prints(
     compose_stage.up(
         dict.fromkeys(names, 1), {name: labels(queue, integration=name) for name in names}
     )
+    settings["AUTOSCALER_LISTEN"] = f"127.0.0.1:{free_port()}"
     with DaemonProcess(tmp_path, settings) as daemon:
         for name in names:
             daemon.wait_for("cannot scale", services=[compose_stage.name(name)])
+        daemon.wait_for("tick")
+        pages = [fetch(settings["AUTOSCALER_LISTEN"], path, planted.access) for path in PAGES]
+        run("status")
         daemon.terminate()
-    printed.append(daemon.text)
+    printed += [daemon.text, *pages]
+    assert "UNAUTHENTICATED" in pages[PAGES.index("/api/services")], "no trouble is shown"
 
     for arguments in (
         ("plan",),

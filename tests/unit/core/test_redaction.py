@@ -41,6 +41,12 @@ def test_of_a_key_each_line_is_hidden() -> None:
     assert redactor.hide("-----BEGIN") == "-----BEGIN"
 
 
+def test_of_several_keys_each_is_hidden() -> None:
+    redactor = Redactor()
+    redactor.learn(SecretStr("new-secret, old-secret"))
+    assert redactor.hide("old-secret or new-secret") == "[hidden] or [hidden]"
+
+
 @pytest.mark.parametrize(
     "secret",
     [
