@@ -19,7 +19,7 @@ from autoscaler.reconcile import Reconciler
 from autoscaler.settings import LogFormat, OrchestratorChoice, Settings
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.environment import temporal_environment
-from autoscaler.sources.temporal import TemporalBacklogSource
+from autoscaler.sources.temporal import LAG, TemporalBacklogSource
 from autoscaler.telemetry.logging import LogObserver, make_logger
 
 
@@ -37,6 +37,7 @@ class App:
             self.reconciler,
             [_log_observer(self.settings)],
             poll_interval=self.settings.poll_interval,
+            lag=LAG,
             watcher=self.watcher,
         )
 

@@ -30,12 +30,14 @@ class Daemon:
         observers: Sequence[Observer],
         *,
         poll_interval: timedelta,
+        lag: timedelta = timedelta(),
         watcher: Watcher | None = None,
     ) -> None:
-        """Tick at the poll interval, and also when `watcher` sees a change."""
+        """Tick at the poll interval and a `lag`, and also when `watcher` sees a change."""
         self._reconciler = reconciler
         self._observers = observers
         self._poll_interval = poll_interval.total_seconds()
+        self._lag = lag.total_seconds()
         self._watcher = watcher
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
@@ -71,7 +73,7 @@ class Daemon:
         polled = loop.time()
         while True:
             began = loop.time()
-            if began >= polled + self._poll_interval:
+            if began >= polled + self._poll_interval + self._lag:
                 polled = began
             self._changed.clear()
             report = await self._reconciler.tick()
@@ -82,7 +84,7 @@ class Daemon:
             pause = max(backoff.pause.total_seconds(), self._poll_interval)
             # A change is acted on at once, but a storm of changes is no storm of ticks.
             await asyncio.sleep(max(0.0, began + SPACING.total_seconds() - loop.time()))
-            await self._change_until(polled + pause)
+            await self._change_until(polled + pause + self._lag)
 
     async def _change_until(self, deadline: float) -> None:
         """Wait for a change, at most until the deadline (seconds of the loop's clock)."""

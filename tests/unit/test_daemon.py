@@ -70,7 +70,7 @@ class FakeWatcher:
 class House:
     """A daemon in a world of fakes."""
 
-    def __init__(self, poll_interval: float = 5) -> None:
+    def __init__(self, poll_interval: float = 5, lag: float = 0) -> None:
         self.orchestrator = FakeOrchestrator()
         self.watcher = FakeWatcher()
         self.source = FakeBacklogSource()
@@ -79,6 +79,7 @@ class House:
             Reconciler([self.orchestrator], self.source, clock=Clock()),
             [self.recorder],
             poll_interval=timedelta(seconds=poll_interval),
+            lag=timedelta(seconds=lag),
             watcher=self.watcher,
         )
 
@@ -94,6 +95,12 @@ def test_it_ticks_at_the_poll_interval_from_the_first_moment() -> None:
     house = House(poll_interval=5)
     run_in_virtual_time(house.run_for(ticks=4))
     assert house.recorder.times == pytest.approx([0, 5, 10, 15])
+
+
+def test_with_a_lag_each_tick_comes_that_much_after_the_interval() -> None:
+    house = House(poll_interval=5, lag=0.2)
+    run_in_virtual_time(house.run_for(ticks=4))
+    assert house.recorder.times == pytest.approx([0, 5.2, 10.4, 15.6])
 
 
 def test_the_time_a_tick_takes_is_part_of_the_interval() -> None:
