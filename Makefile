@@ -70,9 +70,11 @@ test-matrix: ## our replicas under other engines and versions of Compose, and a 
 demo: setup ## the quickstart under load: 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
 
-bench: ## what a decision costs, for 10,000 services
-	@$(SETUP) venv
-	@$(BIN)/python bench/decide.py
+bench: setup ## every figure of docs/benchmarks.md, measured anew: about 20 minutes
+	@$(SETUP) bench
+	@set -e; for part in decide tick scale reaction pipeline; do \
+		echo "bench/$$part.py ..."; $(BIN)/python bench/$$part.py; \
+	done
 
 pictures: ## draw the pictures in README and docs anew
 	@$(SETUP) venv

@@ -30,7 +30,7 @@ from autoscaler.sources.connections import Connections
 from autoscaler.sources.credentials import Credentials
 from autoscaler.sources.environment import temporal_environment
 from autoscaler.sources.examination import IntegrationExaminer
-from autoscaler.sources.temporal import TemporalBacklogSource
+from autoscaler.sources.temporal import LAG, TemporalBacklogSource
 from autoscaler.telemetry.logging import LogObserver, make_logger
 from autoscaler.telemetry.metrics import Metrics
 from autoscaler.web.board import About, Board
@@ -63,7 +63,7 @@ class App:
         return Daemon(
             self.reconciler,
             [LogObserver(logger), self.metrics, board],
-            poll_interval=settings.poll_interval,
+            poll_interval=settings.poll_interval + LAG,
             watcher=self.watcher,
             window=Server(site, Address(*settings.listen), logger),
         )

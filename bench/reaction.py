@@ -29,7 +29,7 @@ from tests.real.daemon import DaemonProcess
 from tests.real.stages import ComposeStage
 from tests.real.temporal import TemporalServer, Waiting
 
-SERVICES, STEPS = 10, 8
+SERVICES, STEPS = 10, 6
 """Each step adds a task, and with target 1 a replica, to each service."""
 POLL = Settings.model_fields["poll_interval"].default.total_seconds()
 SLACK = 0.5
@@ -92,7 +92,7 @@ def measure() -> list[Row]:
                 name: {"temporal.queue": name, "temporal.target": "1", "temporal.max": "50"}
                 for name in names
             }
-            stage.up(dict.fromkeys(names, 1), labels)
+            stage.up(dict.fromkeys(names, 1), labels, network_mode="none")
             creations = Creations(stage.project)
             settings = {
                 "AUTOSCALER_PROJECTS": stage.project,
@@ -102,8 +102,8 @@ def measure() -> list[Row]:
                 daemon.wait_for("tick", services=SERVICES)
                 taken = asyncio.run(react(server.endpoint, creations))
         finally:
-            stage.close()
             server.stop()
+            stage.close()
     worst = statistics.quantiles(taken, n=100)[PERCENTILE - 1]
     what = "from the first task beyond the target to the create call"
     return [

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -155,32 +155,31 @@ def timed(work: Callable[[], object], count: Callable[[], int], wanted: int) -> 
 
 def swarm(rounds: int) -> list[Row]:
     """Swarm 1 to 20, until all tasks run."""
-    ours: list[float] = []
-    theirs: list[float] = []
+    taken: dict[str, list[float]] = {"ours": [], "theirs": []}
     with in_a_swarm(), tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         stage = SwarmStage(Path(folder))
         try:
             stage.up({"worker": FEW}, LABELS, command=ENDS_AT_ONCE)
             orchestrator = SwarmOrchestrator(Engine(), clock=now)
             service = stage.name("worker")
-            ways: Sequence[tuple[list[float], Callable[[], object]]] = (
-                (ours, lambda: runner.run(scale(orchestrator, service, FEW, MANY))),
-                (theirs, lambda: _service_scale(service, MANY)),
-            )
+            ways: dict[str, Callable[[], None]] = {
+                "ours": lambda: runner.run(scale(orchestrator, service, FEW, MANY)),
+                "theirs": lambda: _service_scale(service, MANY),
+            }
             for _ in range(rounds):
-                for taken, out in ways:
+                for name, out in ways.items():
                     began = time.perf_counter()
                     out()
                     _until_running(service, MANY)
-                    taken.append(time.perf_counter() - began)
+                    taken[name].append(time.perf_counter() - began)
                     _service_scale(service, FEW)
                     _until_running(service, FEW)
         finally:
             stage.close()
     what = "Swarm 1 to 20 until all run"
     return [
-        Row(f"{what}, ours", ours),
-        Row.ratio(f"{what}: `docker service scale --detach`", ours, theirs, 1.05),
+        Row(f"{what}, ours", taken["ours"]),
+        Row.ratio(f"{what}: `docker service scale --detach`", taken["ours"], taken["theirs"], 1.05),
     ]
 
 

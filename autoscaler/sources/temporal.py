@@ -24,9 +24,11 @@ from autoscaler.sources.connections import Connections
 from autoscaler.sources.queues import describe_queue
 from autoscaler.sources.workers import calls_for, list_workers
 
-FRESH = timedelta(seconds=4)
-"""A reading this young is used again: the server keeps its own answer for 5 s, so asking more
-often, as when many events cause many ticks, would only cost calls."""
+FRESH = timedelta(seconds=5.1)
+"""A reading this young is used again: the server keeps its own answer for 5 s. Asked sooner, as
+when many events cause many ticks, it would say the same again, and that would count as new."""
+LAG = timedelta(seconds=0.2)
+"""So much later than each 5 s it is asked: at 5 s sharp it may or may not have a new answer."""
 DEFAULT_BUDGET = Budget(rate=40, interval=timedelta(seconds=5))
 Reading = QueueStats | BacklogUnavailable
 Address = tuple[str, QueueType, WorkerVersion | None]

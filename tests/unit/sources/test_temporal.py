@@ -295,7 +295,7 @@ class TestBudget:
         return place
 
     @staticmethod
-    async def read(place: Place, queues: list[TaskQueue], *, after: float = 5) -> int:
+    async def read(place: Place, queues: list[TaskQueue], *, after: float = 5.2) -> int:
         """Let time pass and read; return how many calls that took."""
         place.clock.advance(after)
         before = len(place.server.calls)
