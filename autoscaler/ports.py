@@ -19,7 +19,7 @@ from autoscaler.core.model import (
     Worker,
     WorkerQuery,
 )
-from autoscaler.core.report import TickReport
+from autoscaler.core.report import IntegrationReport, TickReport
 
 LastLook = Callable[[Sequence[Replica]], Awaitable[Mapping[str, Standing] | None]]
 """Says what is known of replicas right now, by their ids; None where nobody reports and any may
@@ -74,7 +74,14 @@ class BacklogSource(Protocol):
     async def read(
         self, queues: Collection[TaskQueue]
     ) -> Mapping[TaskQueue, QueueStats | BacklogUnavailable]:
-        """Read each task queue and type once. What cannot be read comes back as the error."""
+        """Read each task queue and type once. What cannot be read comes back as the error.
+
+        What has to wait for its first turn, where there are too many at once, is missing.
+        """
+        ...
+
+    def warnings(self, integration: str) -> Sequence[str]:
+        """Return what the users of an integration should know, each with what to do."""
         ...
 
     async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
@@ -84,12 +91,32 @@ class BacklogSource(Protocol):
         """
         ...
 
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Tell how each Temporal connection fared in the latest read."""
+        ...
+
 
 class IntegrationStore(Protocol):
     """Knows the named Temporal connections."""
 
     def get(self, name: str) -> Integration:
         """Return an integration; case and `-` or `_` do not matter. Raises IntegrationError."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Return the canonical names of all that were set up. Raises IntegrationError."""
+        ...
+
+    def origin(self, name: str) -> str:
+        """Say where an integration that `get` returns comes from. Raises IntegrationError."""
+        ...
+
+
+class Window(Protocol):
+    """Lets people and tools look in while the daemon runs."""
+
+    async def serve(self) -> None:
+        """Answer until cancelled, whatever happens."""
         ...
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -44,13 +44,19 @@ class _Memory:
     """What is remembered of one service between ticks."""
 
     history: History
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels at the latest look, as far as they are ours: those that stay are read once."""
     spec: ScalingSpec | None = None
     """The last labels that were right."""
+    queues: tuple[TaskQueue, ...] = ()
+    """What the spec asks to be read."""
     label_problems: tuple[str, ...] = ()
     action: asyncio.Task[int] | None = None
     """The change of replicas under way; it returns how many replicas it interrupted."""
     wanted: int = 0
     """Replicas that the change under way leads to."""
+    growing: bool = False
+    """Whether it adds replicas. Only failures of that kind are tried again more slowly."""
     failure: str | None = None
     """Why the last change could not be made."""
     interrupted: int = 0
@@ -75,7 +81,10 @@ class _Memory:
         self.interrupted += self.action.result() if error is None else 0
         self.action = None
         self.failure = None if error is None else describe(error)
-        self.backoff = self.backoff.succeeded() if error is None else self.backoff.failed(now)
+        if error is None:
+            self.backoff = self.backoff.succeeded()
+        elif self.growing:
+            self.backoff = self.backoff.failed(now)
 
 
 class Reconciler:
@@ -105,15 +114,18 @@ class Reconciler:
         next tick; a service with a change under way gets no second one meanwhile.
         With `act` off nothing is changed and the report says what would be.
         """
+        began = self._clock()
         for memory in self._memory.values():
-            memory.settle(self._clock())
+            memory.settle(began)
         services, errors, unseen = await self._discover()
         self._remember(services, unseen)
         readings = await self._read(self._queues(services))
         reports = await asyncio.gather(
             *(self._report(service, readings, act=act) for service in services)
         )
-        return TickReport(self._clock(), tuple(reports), errors)
+        at = self._clock()
+        integrations = tuple(self._source.integrations())
+        return TickReport(at, tuple(reports), errors, integrations, took=at - began)
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""
@@ -179,20 +191,25 @@ class Reconciler:
             memory = self._memory.setdefault(
                 service.id, _Memory(History.seed(service.replicas, now))
             )
+            labels = scaling_labels(service.labels, self._prefix)
+            if labels and labels == memory.labels:
+                continue
+            memory.labels = labels
             try:
-                memory.spec = ScalingSpec.from_labels(service.labels, self._prefix)
+                memory.spec = ScalingSpec.from_labels(labels, self._prefix)
+                memory.queues = _task_queues(memory.spec)
                 memory.label_problems = ()
             except LabelError as error:
-                misplaced = not scaling_labels(service.labels, self._prefix) and service.refusal
+                misplaced = not labels and service.refusal
                 memory.label_problems = (misplaced,) if misplaced else error.problems
 
     def _queues(self, services: Sequence[Service]) -> set[TaskQueue]:
-        specs = (self._memory[service.id].spec for service in services)
+        memories = (self._memory[service.id] for service in services)
         return {
             queue
-            for spec in specs
-            if spec is not None and spec.mode is not Mode.OFF
-            for queue in _task_queues(spec)
+            for memory in memories
+            if memory.spec is not None and memory.spec.mode is not Mode.OFF
+            for queue in memory.queues
         }
 
     async def _report(self, service: Service, readings: Readings, *, act: bool) -> ServiceReport:
@@ -216,11 +233,10 @@ class Reconciler:
                 errors=tuple(errors),
                 draining=service.draining,
             )
-        situation = await self._situation(service, spec, _backlog(spec, readings))
+        situation, decision = await self._decide(service, spec, _backlog(memory.queues, readings))
         backlog, in_flight = situation.backlog, situation.in_flight
         errors += backlog.why if isinstance(backlog, UnknownBacklog) else ()
         errors += [in_flight.why] if isinstance(in_flight, UnknownInFlight) else ()
-        decision = decide(situation)
         memory.history = decision.history
         dry_run = self._dry_run or spec.mode is Mode.DRY_RUN
         action = None
@@ -243,7 +259,11 @@ class Reconciler:
             min=spec.min,
             max=spec.max,
             reasons=decision.reasons,
-            warnings=(*service.warnings, *decision.warnings),
+            warnings=(
+                *service.warnings,
+                *self._source.warnings(canonical(spec.integration)),
+                *decision.warnings,
+            ),
             errors=tuple(errors),
             action=action,
             dry_run=dry_run,
@@ -252,10 +272,10 @@ class Reconciler:
             interrupted=interrupted,
         )
 
-    async def _situation(
+    async def _decide(
         self, service: Service, spec: ScalingSpec, backlog: Backlog | UnknownBacklog
-    ) -> Situation:
-        """Put together all that counts; what is in flight is only read where it does."""
+    ) -> tuple[Situation, Decision]:
+        """Put together all that counts and decide; what is in flight is read only if it does."""
         memory = self._memory[service.id]
         situation = Situation(
             spec=spec,
@@ -268,9 +288,11 @@ class Reconciler:
             draining=service.draining,
             grace=service.grace,
         )
-        if not wants_in_flight(situation):
-            return situation
-        return replace(situation, in_flight=await self._in_flight(service.id, spec))
+        decision = decide(situation)
+        if wants_in_flight(situation, decision):
+            situation = replace(situation, in_flight=await self._in_flight(service.id, spec))
+            decision = decide(situation)
+        return situation, decision
 
     async def _in_flight(self, service: ServiceId, spec: ScalingSpec) -> InFlight | UnknownInFlight:
         try:
@@ -312,8 +334,8 @@ class Reconciler:
             memory.failure = None
             memory.backoff = memory.backoff.succeeded()
             return None
-        growing = decision.desired > service.replicas
-        if growing and not memory.backoff.ready(self._clock()):
+        memory.growing = decision.desired > service.replicas
+        if memory.growing and not memory.backoff.ready(self._clock()):
             return None
         action = ScalingAction(service.id, service.replicas, decision.desired, decision.reasons)
         memory.wanted = decision.desired
@@ -344,31 +366,31 @@ class Reconciler:
         return len(busy.intersection(stopped))
 
 
-def _task_queues(spec: ScalingSpec) -> list[TaskQueue]:
+def _task_queues(spec: ScalingSpec) -> tuple[TaskQueue, ...]:
     version = (
         WorkerVersion(spec.deployment, spec.build_id)
         if spec.deployment is not None and spec.build_id is not None
         else None
     )
-    return [
+    return tuple(
         TaskQueue(canonical(spec.integration), spec.namespace, name, type_, version)
         for name in spec.queues
         for type_ in spec.queue_types
-    ]
+    )
 
 
-def _backlog(spec: ScalingSpec, readings: Readings) -> Backlog | UnknownBacklog:
+def _backlog(queues: Collection[TaskQueue], readings: Readings) -> Backlog | UnknownBacklog:
     """Join the readings of one service: unknown as soon as one of them is."""
     parts: dict[TaskQueue, QueueStats] = {}
     why: dict[str, None] = {}
-    for queue in _task_queues(spec):
-        # Nothing is read while mode is off: unknown, and no error.
+    for queue in queues:
+        # Nothing is read while mode is off, or before its first turn: unknown, and no error.
         match readings.get(queue):
             case QueueStats() as stats:
                 parts[queue] = stats
             case BacklogUnavailable() as error:
                 why[str(error)] = None
-    if len(parts) < len(_task_queues(spec)):
+    if len(parts) < len(queues):
         return UnknownBacklog(tuple(why))
     return Backlog(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -11,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -23,16 +33,22 @@ from pydantic_settings import (
 
 from autoscaler.core.durations import Duration, format_duration
 from autoscaler.core.errors import ConfigurationError
-from autoscaler.core.integration import Integration, canonical
+from autoscaler.core.integration import LAST_PORT, Integration, canonical
 from autoscaler.core.spec import DEFAULT_PREFIX
 
 PREFIX = "AUTOSCALER_"
 SECRETS_DIR = Path("/run/secrets")
 """Where Docker mounts secrets: a file named like a variable sets it."""
 DOTENV = Path(".env")
+STORE = Path("/var/lib/autoscaler/integrations")
 
 SHORTEST_POLL = timedelta(seconds=1)
 LONGEST_POLL = timedelta(minutes=10)
+SHORTEST_TOKEN = 16
+
+_HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
+_ADDRESS_FORM = "host and port are needed, such as 127.0.0.1:8080 or 0.0.0.0:8080"
+_TOKEN = re.compile(rf"[!-~]{{{SHORTEST_TOKEN},}}", re.ASCII)
 
 
 class OrchestratorChoice(StrEnum):
@@ -74,10 +90,39 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _none_if_empty(value: object) -> object:
+    # Compose turns a variable that is not set into an empty one.
+    return None if value == "" else value
+
+
 def _poll_interval(value: timedelta) -> timedelta:
     if not SHORTEST_POLL <= value <= LONGEST_POLL:
         raise ValueError(
             f"must be from {format_duration(SHORTEST_POLL)} to {format_duration(LONGEST_POLL)}"
+        )
+    return value
+
+
+def _address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    host, _, port = value.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not _HOST.fullmatch(host) or not port.isascii() or not port.isdecimal():
+        raise ValueError(_ADDRESS_FORM)
+    if int(port) > LAST_PORT:
+        raise ValueError(_ADDRESS_FORM)
+    return host, int(port)
+
+
+def _token(value: SecretStr | None) -> SecretStr | None:
+    # Compose turns a variable that is not set into an empty one.
+    if value is None or not value.get_secret_value().strip():
+        return None
+    if not _TOKEN.fullmatch(value.get_secret_value()):
+        raise ValueError(
+            f"at least {SHORTEST_TOKEN} letters, digits or signs without spaces are needed,"
+            " such as `openssl rand -hex 32` makes"
         )
     return value
 
@@ -92,10 +137,15 @@ class Settings(BaseSettings):
         extra="ignore",  # other programs' variables; unknown ones of ours are found by load()
         frozen=True,
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # a traceback must not show what may be a secret
     )
 
     poll_interval: Annotated[Duration, AfterValidator(_poll_interval)] = timedelta(seconds=5)
     """Time between two ticks, such as 5s. Temporal renews what it answers every 5 s."""
+
+    rpc_budget: Annotated[float, Field(ge=1, le=10_000)] = 40
+    """Calls a second that each integration may cost. More task queues than that are read less
+    often, those in motion more often than quiet ones. 40 is 100 services of two types each 5 s."""
 
     orchestrators: Annotated[
         tuple[OrchestratorChoice, ...], NoDecode, BeforeValidator(_split_lower), Field(min_length=1)
@@ -120,10 +170,44 @@ class Settings(BaseSettings):
     )
     """First part of every label, without the dot."""
 
+    listen: Annotated[tuple[str, int], NoDecode, BeforeValidator(_address)] = ("127.0.0.1", 8080)
+    """Host and port of the status page, /metrics and health. In a container 0.0.0.0:8080, with
+    the port published to 127.0.0.1. Port 0: any that is free, the log says which."""
+
+    access_token: Annotated[SecretStr | None, AfterValidator(_token)] = None
+    """What the page and /metrics ask for as a bearer token; empty: nothing. /healthz and /readyz
+    answer without."""
+
     integrations: Mapping[str, Integration] = Field(default_factory=dict)
     """Named Temporal connections: AUTOSCALER_INTEGRATIONS__<NAME>__ENDPOINT, __NAMESPACE,
     __API_KEY or __API_KEY_FILE, __TLS, __TLS_CA_FILE, __TLS_CERT_FILE, __TLS_KEY_FILE,
     __TLS_SERVER_NAME."""
+
+    store: Path = STORE
+    """File of the encrypted store, which `autoscaler integrations add` makes."""
+
+    encryption_key: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = None
+    """Key of the encrypted store: 32 bytes in base64. Of several, separated by commas, the first
+    encrypts and all decrypt. Without one, a key is made beside the store."""
+
+    encryption_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
+    """File that holds the key of the encrypted store, a Docker secret for example."""
+
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each integration's settings come from, by canonical name."""
+        return self._origins
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.encryption_key is not None and self.encryption_key_file is not None:
+            raise ValueError(
+                "AUTOSCALER_ENCRYPTION_KEY and AUTOSCALER_ENCRYPTION_KEY_FILE are both set:"
+                " keep one of them"
+            )
+        return self
 
     @field_validator("integrations")
     @classmethod
@@ -165,6 +249,7 @@ class Settings(BaseSettings):
             raise ConfigurationError([*problems, str(error)]) from error
         if problems:
             raise ConfigurationError(problems)
+        settings._origins = _origins(settings.integrations, dotenv, secrets)
         return settings
 
 
@@ -191,6 +276,34 @@ def _given(dotenv: Path) -> set[str]:
     return {name.upper() for name in names if name.upper().startswith(PREFIX)}
 
 
+def _origins(names: Iterable[str], dotenv: Path, secrets: Path) -> Mapping[str, str]:
+    """Say for each integration which places its settings come from, the first one first."""
+    places = {
+        "environment": [*os.environ],
+        ".env": [*dotenv_values(dotenv)],
+        "secrets directory": [*_OurSecrets.load_secrets(secrets)],
+    }
+    found = {
+        place: {_integration_in(variable) for variable in variables}
+        for place, variables in places.items()
+    }
+    return {
+        # A variable may also hold all integrations at once, as JSON, and name none.
+        name: ", ".join(place for place, integrations in found.items() if integrations & {name, ""})
+        for name in names
+    }
+
+
+def _integration_in(variable: str) -> str | None:
+    """Return which integration a variable is about; empty: all of them, None: none."""
+    name = variable.upper()
+    if name == _WITH_PARTS:
+        return ""
+    if not name.startswith(f"{_WITH_PARTS}__"):
+        return None
+    return canonical(name.split("__")[1])
+
+
 def _unknown(names: Iterable[str]) -> Iterator[str]:
     known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
     for name in sorted(names):
@@ -208,20 +321,30 @@ _WITH_PARTS = f"{PREFIX}INTEGRATIONS"
 _NO_SECRET = {"endpoint", "namespace", "tls", "tls_server_name"}
 """Parts of an integration whose values may be shown."""
 
+_SECRET = {"access_token", "encryption_key"}
+"""Settings whose values may not be shown."""
+
+
+def _may_be_shown(path: list[str]) -> bool:
+    if path[0] == "integrations":
+        return len(path) > 1 and path[-1] in _NO_SECRET
+    return path[0] not in _SECRET
+
 
 def _wrong(error: ValidationError) -> Iterator[str]:
     """Put pydantic's findings in words; the value of a secret is never among them."""
     for entry in error.errors(include_url=False):
         path = [str(part) for part in entry["loc"] if isinstance(part, str)]
+        if not path:
+            yield entry["msg"].removeprefix("Value error, ")
+            continue
         name = PREFIX + "__".join(path).upper()
         message = entry["msg"].removeprefix("Value error, ")
         value = entry["input"]
         if entry["type"] == "extra_forbidden":
             known = ", ".join(field.upper() for field in Integration.model_fields)
             yield f"{name} is not a setting (known: {known})"
-        elif isinstance(value, str) and (
-            path[0] != "integrations" or (len(path) > 1 and path[-1] in _NO_SECRET)
-        ):
+        elif isinstance(value, str) and _may_be_shown(path):
             yield f"{name}={value!r}: {message}"
         else:
             yield f"{name}: {message}"

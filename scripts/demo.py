@@ -3,7 +3,8 @@
 Starts compose/quickstart under a project name of its own, uploads the documents through its API,
 watches the backlog and the replicas go up and down again, and sums up. Exits with 0 only when the
 replicas went from the fewest to the most and back and every document was processed. Removes what
-it started unless KEEP=1 is set. `make demo` makes sure of everything it needs first.
+it started unless KEEP=1 is set. With RECORD=FILE what was seen is written there as JSON; the
+picture in the README is drawn from such a file. `make demo` makes sure of all it needs first.
 """
 
 from __future__ import annotations
@@ -128,10 +129,11 @@ class Quickstart:
     """The quickstart as a Compose project of its own, on ports that are free."""
 
     def __init__(self) -> None:
-        self.api_port, self.temporal_port = free_ports()
+        self.api_port, self.temporal_port, self.page_port = free_ports()
         self.environment = os.environ | {
             "API_PORT": str(self.api_port),
             "TEMPORAL_PORT": str(self.temporal_port),
+            "PAGE_PORT": str(self.page_port),
         }
 
     def compose(self, *arguments: str, limit: float, shown: bool = False) -> str:
@@ -167,13 +169,14 @@ class Quickstart:
         return self.compose("logs", *options, "autoscaler", limit=CALL_LIMIT)
 
 
-def free_ports() -> tuple[int, int]:
-    """Return two ports of the loopback interface that nothing uses."""
+def free_ports() -> tuple[int, int, int]:
+    """Return three ports of the loopback interface that nothing uses."""
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.create_server(("127.0.0.1", 0)) as two,
+        socket.create_server(("127.0.0.1", 0)) as three,
     ):
-        return one.getsockname()[1], other.getsockname()[1]
+        return one.getsockname()[1], two.getsockname()[1], three.getsockname()[1]
 
 
 # ------------------------------------------------------------------------------ documents
@@ -411,7 +414,8 @@ async def run(quickstart: Quickstart, bounds: Bounds) -> Table:
     if before != bounds.fewest:
         raise Failure(f"it should begin with {bounds.fewest} replicas, not with {before}")
 
-    console.print(f"\nUploading {DOCUMENTS} documents. Times count from here.")
+    console.print(f"\nThe status page is at http://127.0.0.1:{quickstart.page_port}")
+    console.print(f"Uploading {DOCUMENTS} documents. Times count from here.")
     uploads = asyncio.create_task(upload_all(quickstart.api_port))
     try:
         with display() as show:
@@ -439,8 +443,21 @@ async def run(quickstart: Quickstart, bounds: Bounds) -> Table:
             f"the replicas should have stayed within {bounds.fewest} and {bounds.most},"
             f" but went from {min(counts)} to {max(counts)}"
         )
+    record = os.environ.get("RECORD")
+    if record:
+        await asyncio.to_thread(write_record, Path(record), watch.samples)
     failed = await count_failed_attempts(client)
     return summary(watch.samples, risen, drained, settled, failed)
+
+
+def write_record(file: Path, samples: Sequence[Sample]) -> None:
+    """Write the samples as JSON, one a line, so that a change of them can be read."""
+    rows = [
+        {"at": round(one.at, 1), "backlog": one.backlog, "replicas": one.replicas}
+        for one in samples
+    ]
+    text = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    file.write_text(f"[\n{text}\n]\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -458,7 +475,8 @@ def started(quickstart: Quickstart) -> Iterator[None]:
         if os.environ.get("KEEP") == "1":
             console.print(
                 f"\nKept, as KEEP=1 asks for: the API is at 127.0.0.1:{quickstart.api_port},"
-                f" Temporal at 127.0.0.1:{quickstart.temporal_port}. To remove everything:"
+                f" Temporal at 127.0.0.1:{quickstart.temporal_port}, the status page at"
+                f" http://127.0.0.1:{quickstart.page_port}. To remove everything:"
                 f"\n  docker compose -p {PROJECT} down --volumes"
             )
         else:

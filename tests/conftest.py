@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.browser import BROWSER_TOOLS, Browser
+from tests.real.front import FrontProcess
+from tests.real.prometheus import PROMETHEUS_TOOLS
 from tests.real.stages import ComposeStage, Stage, SwarmStage, docker
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import until
@@ -22,6 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engine)
         if "engine" in item.keywords and os.environ.get("TEST_ENGINE") == "none":
             item.add_marker(pytest.mark.skip(reason="no Docker Engine can run here"))
+        if "browser" in item.keywords:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        for name, tools in (("browser", BROWSER_TOOLS), ("prometheus", PROMETHEUS_TOOLS)):
+            missing = not all(map(shutil.which, tools)) and os.environ.get("CI") != "true"
+            if name in item.keywords and missing:
+                reason = f"scripts/setup.py {name} could not do its work here"
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +41,39 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServe
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
+    """A server that a test starts, and may stop."""
+    server = TemporalServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def front_process() -> Iterator[FrontProcess]:
+    """The process for fronts of the server: TLS, certificates, API keys."""
+    with FrontProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A browser that all tests of a worker share."""
+    window = Browser()
+    yield window
+    window.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    """The shared browser with an empty page, light colours and the size of a laptop."""
+    chromium.open("about:blank")
+    chromium.dark(on=False)
+    chromium.resize(1280, 900)
+    chromium.errors()
+    return chromium
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from autoscaler.cli import labels, plan, run, simulate
+from autoscaler.cli import doctor, integrations, labels, plan, run, simulate, status
 from autoscaler.core.errors import ConfigurationError
 
 commands = typer.Typer(
@@ -40,8 +40,16 @@ def _options(
     pass
 
 
-for verb in (run.run, plan.plan, simulate.simulate, labels.labels):
+for verb in (
+    run.run,
+    plan.plan,
+    status.status,
+    doctor.doctor,
+    simulate.simulate,
+    labels.labels,
+):
     commands.command()(verb)
+commands.add_typer(integrations.commands, name="integrations")
 
 
 def main() -> None:

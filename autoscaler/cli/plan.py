@@ -6,6 +6,7 @@ import asyncio
 import json as jsonlib
 import sys
 from datetime import timedelta
+from math import inf
 from typing import Annotated, Any
 
 import typer
@@ -37,7 +38,8 @@ def plan(
 
 
 async def _look(settings: Settings) -> TickReport:
-    reconciler = build(settings).reconciler
+    # A single look is no load that lasts: everything is read at once.
+    reconciler = build(settings.model_copy(update={"rpc_budget": inf})).reconciler
     report = await reconciler.tick(act=False)
     await reconciler.close(timedelta())
     return report

@@ -6,8 +6,8 @@ while its siblings do, is unknown, and unknown is never idle.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,27 +34,43 @@ def standings(in_flight: InFlight, now: datetime) -> Mapping[str, Standing]:
     told apart: one that is busy makes all of them busy. Those whose host name cannot be told share
     the workers that belong to no other replica.
     """
-    sharing = Counter(replica.host for replica in in_flight.replicas if replica.started)
-    reports: dict[str | None, list[Worker]] = defaultdict(list)
+    known: dict[str, Standing] = {}
+    for replicas, workers in _by_host(in_flight):
+        standing = _standing(workers, len(replicas), now)
+        known |= {replica.id: standing for replica in replicas}
+    idle = {replica.id: Standing.IDLE for replica in in_flight.replicas if not replica.started}
+    return known | idle
+
+
+def reporting(in_flight: InFlight, now: datetime) -> int:
+    """Count the replicas whose workers' latest heartbeats are not overdue and not their last."""
+    return sum(
+        min(len(replicas), sum(each.fresh(now) and not each.leaving for each in workers))
+        for replicas, workers in _by_host(in_flight)
+    )
+
+
+def _by_host(in_flight: InFlight) -> Iterable[tuple[Sequence[Replica], Sequence[Worker]]]:
+    """Return the started replicas of each host, with the workers that may be theirs."""
+    replicas: dict[str | None, list[Replica]] = defaultdict(list)
+    for replica in in_flight.replicas:
+        if replica.started:
+            replicas[replica.host].append(replica)
+    workers: dict[str | None, list[Worker]] = defaultdict(list)
     for worker in in_flight.workers:
-        reports[worker.host if worker.host in sharing else None].append(worker)
-    return {
-        replica.id: _standing(reports[replica.host], sharing[replica.host], now)
-        if replica.started
-        else Standing.IDLE
-        for replica in in_flight.replicas
-    }
+        workers[worker.host if worker.host in replicas else None].append(worker)
+    return [(sharing, workers[host]) for host, sharing in replicas.items()]
 
 
 def _standing(workers: Sequence[Worker], replicas: int, now: datetime) -> Standing:
     """Judge by the reports of the workers on a host that so many replicas share."""
-    # However old: a worker that ran something and was not heard of since may still run it.
-    if any(worker.running and not worker.leaving for worker in workers):
-        return Standing.BUSY
     fresh = [worker for worker in workers if worker.fresh(now)]
-    if len(fresh) < replicas:
-        return Standing.SILENT
-    return Standing.LEAVING if all(worker.leaving for worker in fresh) else Standing.IDLE
+    if len(fresh) >= replicas and all(worker.leaving for worker in fresh):
+        return Standing.LEAVING
+    # However old: a worker that ran something and was not heard of since may still run it.
+    if any(worker.running for worker in workers):
+        return Standing.BUSY
+    return Standing.SILENT if len(fresh) < replicas else Standing.IDLE
 
 
 @dataclass(frozen=True, slots=True)

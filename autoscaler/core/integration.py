@@ -54,7 +54,11 @@ class Integration(BaseModel):
     """Endpoint, namespace and credentials of one Temporal connection. Secrets stay masked."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, str_strip_whitespace=True
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,  # a traceback must not show what may be a secret
     )
 
     endpoint: Annotated[str, AfterValidator(_host_and_port)] = DEFAULT_ENDPOINT
@@ -105,23 +109,28 @@ class Integration(BaseModel):
         return self
 
     @property
+    def has_api_key(self) -> bool:
+        """Whether it proves itself with an API key."""
+        return bool(self.api_key or self.api_key_file)
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether it proves itself with a client certificate (mTLS)."""
+        return bool(self.tls_cert or self.tls_cert_file)
+
+    @property
+    def has_authority(self) -> bool:
+        """Whether it trusts other authorities than the system does."""
+        return bool(self.tls_ca or self.tls_ca_file)
+
+    @property
     def has_tls_options(self) -> bool:
         """Whether anything but the mode speaks of TLS."""
-        return any(
-            (
-                self.tls_ca_file,
-                self.tls_cert_file,
-                self.tls_key_file,
-                self.tls_ca,
-                self.tls_cert,
-                self.tls_key,
-                self.tls_server_name,
-            )
-        )
+        return self.has_authority or self.has_certificate or bool(self.tls_server_name)
 
     @property
     def uses_tls(self) -> bool:
         """Whether the connection is to be encrypted."""
         if self.tls is not TlsMode.AUTO:
             return self.tls is TlsMode.ON
-        return self.has_tls_options or bool(self.api_key or self.api_key_file)
+        return self.has_tls_options or self.has_api_key

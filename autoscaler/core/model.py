@@ -376,7 +376,7 @@ class History:
     active_at: datetime
     """When there last was a backlog, or anything added, dispatched or in flight, or unknown."""
     recommendations: tuple[Sample, ...] = ()
-    """What the stabilization windows look back on, oldest first."""
+    """What the stabilization windows look back on, oldest first; no two equal ones in a row."""
     changes: tuple[Sample, ...] = ()
     """Replicas added (or, below zero, removed), whoever did it, oldest first."""
     rate_limited_since: datetime | None = None
@@ -409,10 +409,11 @@ class History:
         changes = tuple(change for change in self.changes if now - change.at <= keep)
         if replicas != self.replicas:
             changes = (*changes, Sample(now, replicas - self.replicas))
-        noted = replace(self, replicas=replicas, changes=changes)
         if isinstance(backlog, UnknownBacklog):
             return replace(
-                noted,
+                self,
+                replicas=replicas,
+                changes=changes,
                 known_at=self.known_at if backlog.why else now,
                 active_at=now,
                 rate_limited_since=None,
@@ -426,7 +427,9 @@ class History:
         lively = self.lively | backlog.lively_queues
         silent = backlog.queues - lively if replicas else ()
         return replace(
-            noted,
+            self,
+            replicas=replicas,
+            changes=changes,
             known_at=now,
             active_at=now if backlog.waiting or moving else self.active_at,
             rate_limited_since=_since(backlog.rate_limited, self.rate_limited_since, now),
@@ -459,12 +462,19 @@ class History:
         )
 
     def record(self, replicas: int, now: datetime, keep: timedelta) -> History:
-        """Add a recommendation and forget those older than `keep`."""
-        kept = tuple(sample for sample in self.recommendations if now - sample.at <= keep)
+        """Add a recommendation and forget those older than `keep`.
+
+        Of equal ones in a row only the latest is kept: windows ask for the smallest and the
+        largest, and every window that reaches an earlier one reaches the latest as well.
+        """
+        past = self.recommendations
+        if past and past[-1].replicas == replicas:
+            past = past[:-1]
+        kept = tuple(sample for sample in past if now - sample.at <= keep)
         return replace(self, recommendations=(*kept, Sample(now, replicas)))
 
     def since(self, start: datetime) -> tuple[int, ...]:
-        """Return the recommendations made at or after `start`, in replicas."""
+        """Return the recommendations made at or after `start`, in replicas; each in a row once."""
         return tuple(sample.replicas for sample in self.recommendations if sample.at >= start)
 
     def changed_by(self, start: datetime) -> int:

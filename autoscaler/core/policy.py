@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
-from autoscaler.core.drain import Standing, standings, to_stop
+from autoscaler.core.drain import Standing, reporting, standings, to_stop
 from autoscaler.core.durations import format_duration
 from autoscaler.core.model import (
     HEARTBEAT_SLACK,
@@ -73,15 +73,16 @@ def decide(situation: Situation) -> Decision:
     return Decision(desired, because, tuple(reasons), history, warnings)
 
 
-def wants_in_flight(situation: Situation) -> bool:
-    """Say whether the decision depends on what is in flight, which costs calls to read."""
+def wants_in_flight(situation: Situation, unseen: Decision) -> bool:
+    """Say whether the decision depends on what is in flight, which costs calls to read.
+
+    `unseen` is what was decided of the situation without it.
+    """
     if _left_alone(situation) is not None or not situation.replicas:
         return False
     if situation.spec.slots_target is not None:
         return True
-    return situation.spec.busy is not Busy.IGNORE and (
-        decide(situation).desired < situation.replicas
-    )
+    return situation.spec.busy is not Busy.IGNORE and unseen.desired < situation.replicas
 
 
 def recommend(situation: Situation) -> tuple[int, Reason]:
@@ -169,8 +170,8 @@ def _recommend_by_slots(situation: Situation) -> tuple[int, Reason] | None:
         return None
     reports = in_flight.workers if isinstance(in_flight, InFlight) else ()
     workers = [each for each in reports if each.fresh(situation.now) and not each.leaving]
-    best = replicas, Reason(ReasonCode.SLOTS, f"slots in use unknown: held at {replicas}")
-    reporting = len({worker.host for worker in workers})
+    if not isinstance(in_flight, InFlight) or not workers:
+        return replicas, Reason(ReasonCode.SLOTS, f"slots in use unknown: held at {replicas}")
     needs: list[tuple[int, Reason]] = []
     for kind in (SlotKind.ACTIVITY, SlotKind.LOCAL_ACTIVITY, SlotKind.NEXUS):
         slots = [worker.slots[kind] for worker in workers if kind in worker.slots]
@@ -178,13 +179,15 @@ def _recommend_by_slots(situation: Situation) -> tuple[int, Reason] | None:
         total = used + sum(each.free for each in slots)
         if total:
             # Rounded first: 8 of 10 slots at 80 % are a little more than 1 in floating point.
-            number = math.ceil(round(used * reporting / (total * share), 6))
+            present = reporting(in_flight, situation.now)
+            number = math.ceil(round(used * present / (total * share), 6))
             text = (
                 f"{used:,} of {_count(total, f'{kind} slot')} in use, {format_share(share)} aimed"
                 f" at: {number}"
             )
             needs.append((number, Reason(ReasonCode.SLOTS, text)))
-    return max(needs, key=lambda need: need[0], default=best)
+    # Workers that only run workflows have no such slots.
+    return max(needs, key=lambda need: need[0], default=None)
 
 
 def _left_alone(situation: Situation) -> Reason | None:
@@ -410,6 +413,9 @@ def protect(situation: Situation, history: History, desired: int) -> Limited:
         sum(standing is each for standing in known.values())
         for each in (Standing.BUSY, Standing.SILENT)
     )
+    if not busy and not silent:
+        text = f"the replicas have changed since they were counted: {least}"
+        return least, Reason(ReasonCode.BUSY, text)
     stay = [f"{busy} at work" if busy else "", f"{silent} not reporting" if silent else ""]
     text = (
         f"{_count(busy + silent, 'replica')} may not be stopped ({', '.join(filter(None, stay))})"
@@ -503,8 +509,8 @@ def _stop_warnings(situation: Situation, history: History) -> Iterable[str]:
         )
     elif history.longest_task > grace:
         yield (
-            f"a task was seen to run for {format_duration(_whole(history.longest_task))}, longer"
-            f" than the stop grace of {format_duration(grace)}: raise stop_grace_period; {advice}"
+            f"a task was seen to run for longer than the stop grace of {format_duration(grace)}:"
+            f" raise stop_grace_period; {advice}"
         )
     since = history.unreported_since
     if since is not None and situation.now - since >= REPORT_WITHIN:

@@ -60,7 +60,7 @@ class ComposeOrchestrator:
         self._clock = clock
         self._prefix = prefix
         self._projects = frozenset(projects)
-        self._inspects: dict[tuple[str, str], replica.Json] = {}
+        self._traits: dict[tuple[str, str], replica.Traits] = {}
         self._graces: dict[ServiceId, timedelta] = {}
         self._draining: dict[str, asyncio.Task[None]] = {}
         self._trouble: dict[ServiceId, str] = {}
@@ -95,10 +95,19 @@ class ComposeOrchestrator:
             if scaling_labels(replicas.template.labels, self._prefix)
         ]
         self._forget_all_but(labelled)
-        found = await asyncio.gather(
-            *(self._service(groups[replicas.service]) for replicas in labelled)
+        # Side by side, but only where there is something to wait for: a task for each of
+        # thousands of services would cost more than all else about them.
+        await asyncio.gather(
+            *(self._traits_of(replicas.template) for replicas in self._new(labelled)),
+            return_exceptions=True,
         )
+        found = [await self._service(groups[each.service], each) for each in labelled]
         return [service for service in found if service is not None]
+
+    def _new(self, labelled: Collection[Replicas]) -> Iterator[Replicas]:
+        for replicas in labelled:
+            if (replicas.template.id, replicas.template.name) not in self._traits:
+                yield replicas
 
     async def members(self, service: ServiceId) -> Sequence[Replica]:
         """Return the replicas that count, as Compose would stop them. Raises OrchestratorError."""
@@ -141,18 +150,18 @@ class ComposeOrchestrator:
     async def _members(self, replicas: Replicas) -> Sequence[Replica]:
         """Name the hosts of the replicas: all are set up alike, but for outdated ones."""
         looks = {each.config_hash: each for each in (*replicas.running, replicas.template)}
-        templates = dict(
-            zip(looks, await asyncio.gather(*map(self._inspect, looks.values())), strict=True)
+        traits = dict(
+            zip(looks, await asyncio.gather(*map(self._traits_of, looks.values())), strict=True)
         )
         return [
-            Replica(each.id, replica.host_name(templates[each.config_hash], each.id), turn)
+            Replica(each.id, traits[each.config_hash].host_name(each.id), turn)
             for turn, each in enumerate(replicas.in_turn())
         ]
 
     def _forget_all_but(self, labelled: Collection[Replicas]) -> None:
         services = {replicas.service for replicas in labelled}
         templates = {(replicas.template.id, replicas.template.name) for replicas in labelled}
-        self._inspects = {key: seen for key, seen in self._inspects.items() if key in templates}
+        self._traits = {key: seen for key, seen in self._traits.items() if key in templates}
         self._graces = {id_: grace for id_, grace in self._graces.items() if id_ in services}
         self._others.forget_all_but(services)
         self._exits.forget_all_but(services)
@@ -177,23 +186,22 @@ class ComposeOrchestrator:
     def _sort(self, containers: Sequence[Container]) -> Replicas:
         return Replicas.of(containers, self._draining)
 
-    async def _service(self, containers: Sequence[Container]) -> Service | None:
-        replicas = self._sort(containers)
+    async def _service(self, containers: Sequence[Container], replicas: Replicas) -> Service | None:
         try:
-            template = await self._inspect(replicas.template)
+            traits = await self._traits_of(replicas.template)
         except EngineError as error:
             if error.status not in _GONE:
                 raise
             # It went since the list was made: the next newest tells as much.
             rest = [each for each in containers if each is not replicas.template]
-            return await self._service(rest) if rest else None
-        self._graces[replicas.service] = timedelta(seconds=max(0, replica.grace(template)))
+            return await self._service(rest, self._sort(rest)) if rest else None
+        self._graces[replicas.service] = timedelta(seconds=max(0, traits.grace))
         trouble = self._trouble.get(replicas.service)
         refusal = self._refusal(replicas)
         left = replicas.left_behind(self._clock()) if refusal is None else ()
         present = (*replicas.running, *replicas.stopped)
         ceilings = (
-            replica.ceiling(template),
+            traits.ceiling,
             self._exits.ceiling(replicas.service, present, self._clock()),
         )
         return Service(
@@ -211,8 +219,10 @@ class ComposeOrchestrator:
                 *(f"{each.name} was made and never started; it is removed" for each in left),
             ),
             left_behind=len(left),
-            draining=sum(container.id in self._draining for container in containers),
-            grace=replica.chosen_grace(template),
+            draining=sum(container.id in self._draining for container in containers)
+            if self._draining
+            else 0,
+            grace=traits.chosen_grace,
         )
 
     def _refusal(self, replicas: Replicas) -> str | None:
@@ -220,18 +230,18 @@ class ComposeOrchestrator:
             return _OTHERS
         return replicas.refusal
 
-    async def _inspect(self, container: Container) -> replica.Json:
+    async def _traits_of(self, container: Container) -> replica.Traits:
         """Look at a container once for each name it has: nothing else read here changes.
 
         Compose gives a container its final name only when its forerunner is gone.
         """
         key = container.id, container.name
-        if key not in self._inspects:
-            self._inspects[key] = await self._engine.call(
+        if key not in self._traits:
+            self._traits[key] = await self._engine.call(
                 f"inspecting {container.name}",
-                lambda client: client.inspect_container(container.id),
+                lambda client: replica.Traits.of(client.inspect_container(container.id)),
             )
-        return self._inspects[key]
+        return self._traits[key]
 
     async def _scale_out(self, replicas: Replicas, desired: int) -> None:
         template = await self._engine.call(
@@ -362,15 +372,15 @@ class ComposeOrchestrator:
     async def _drain(self, container: Container, *, remove: bool) -> None:
         """Stop one replica behind its own grace, then remove it."""
         try:
-            template = await self._inspect(container)
+            traits = await self._traits_of(container)
             with self._at_work_on(container.name):
-                await self._engine.stop(container.id, replica.grace(template))
+                await self._engine.stop(container.id, traits.grace)
             if remove:
                 await self._remove(container)
         except EngineError as error:
             self._trouble[container.service] = f"{container.name} could not be removed: {error}"
         finally:
-            self._inspects.pop((container.id, container.name), None)
+            self._traits.pop((container.id, container.name), None)
             del self._draining[container.id]
 
     async def _remove(self, container: Container) -> None:

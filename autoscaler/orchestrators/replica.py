@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from autoscaler.core.model import Ceiling
 
@@ -44,6 +44,36 @@ class Recipe:
     """For POST /containers/create."""
     connect: Mapping[str, Json]
     """Networks to connect before the start, each with its endpoint configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What counts of a replica from tick to tick. Its inspect is large, and read again to copy."""
+
+    grace: int
+    """Seconds between the stop signal and the kill; -1 means no kill."""
+    chosen_grace: timedelta | None
+    """Time between stop signal and kill; None where it was left to Docker."""
+    ceiling: Ceiling | None
+    """Why there can only be one container like this; None where there can be more."""
+    host: str | None
+    """The host name of all replicas; None where each has its short id."""
+
+    @classmethod
+    def of(cls, inspect: Json) -> Self:
+        """Take over what counts."""
+        named: str = inspect["Config"].get("Hostname") or ""
+        made_up = not named or named == inspect["Id"][:_SHORT_ID]
+        return cls(
+            grace(inspect), chosen_grace(inspect), ceiling(inspect), None if made_up else named
+        )
+
+    def host_name(self, container: str) -> str:
+        """Return the host name in a replica like this one, given by id.
+
+        Without one in the Compose file it is the short id; on the host's network, the host's own.
+        """
+        return container[:_SHORT_ID] if self.host is None else self.host
 
 
 def recipe(template: Json, number: int, *, api: tuple[int, int], image_is_current: bool) -> Recipe:
@@ -136,16 +166,6 @@ def chosen_grace(template: Json) -> timedelta | None:
     if seconds is None:
         return None
     return timedelta(seconds=seconds) if seconds >= 0 else timedelta.max
-
-
-def host_name(template: Json, container: str) -> str:
-    """Return the host name in a replica, given by id, that looks like `template` (an inspect).
-
-    Without one in the Compose file it is the short id; on the host's network, the host's own.
-    """
-    named: str = template["Config"].get("Hostname") or ""
-    made_up = not named or named == template["Id"][:_SHORT_ID]
-    return container[:_SHORT_ID] if made_up else named
 
 
 def being_recreated(name: str, labels: Mapping[str, str]) -> bool:

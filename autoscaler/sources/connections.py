@@ -1,141 +1,218 @@
-"""One Temporal client for each integration, and what to say when it does not get through."""
+"""One Temporal client for each integration; credentials are taken up when they change."""
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
-from pathlib import Path
+import asyncio
+import gc
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from pydantic import SecretStr
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+from temporalio.service import RPCError
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
+from autoscaler.core.redaction import Redactor
+from autoscaler.core.report import IntegrationReport
 from autoscaler.ports import IntegrationStore
+from autoscaler.sources.credentials import Credentials
+from autoscaler.sources.explanation import Attempt, explain
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 
 
-class Connections:
-    """Makes a client when an integration is first used, and keeps it."""
+@dataclass(slots=True)
+class _Connection:
+    """A client, and what it was made with."""
 
-    def __init__(self, integrations: IntegrationStore) -> None:
+    client: Client
+    integration: Integration
+    credentials: Credentials
+    trouble: str | None = None
+    """Why credentials that have changed since cannot be used."""
+    current: bool = True
+    """Whether they have been looked at since `keep`."""
+
+
+class Connections:
+    """Makes a client when an integration is first used, and closes it when it no longer is."""
+
+    def __init__(
+        self,
+        integrations: IntegrationStore,
+        *,
+        redactor: Redactor | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`redactor` learns every secret that is used."""
         self._integrations = integrations
-        self._clients: dict[str, Client] = {}
+        self._redactor = redactor or Redactor()
+        self._clock = clock
+        self._open: dict[str, _Connection] = {}
+        # Many calls begin at once: the first of them makes the client for all.
+        self._looking = asyncio.Lock()
+
+    def keep(self, names: Collection[str]) -> None:
+        """Close the clients of all other integrations, and look at the credentials of these anew.
+
+        Called once for each tick.
+        """
+        wanted = {canonical(name) for name in names}
+        unused = self._open.keys() - wanted
+        for name in unused:
+            del self._open[name]
+        if unused:
+            _end_connections()
+        for connection in self._open.values():
+            connection.current = False
 
     async def client(self, name: str) -> Client:
         """Return the client of an integration; it connects with its first call.
 
-        Raises IntegrationError when the integration is not known or a file of its
-        credentials cannot be read.
+        An API key that has changed is given to the client at hand; other changes make a new one.
+        Changed files that cannot be used, such as a certificate whose key is still the old one,
+        leave the client as it is: `reports` then says so.
+        Raises IntegrationError when the integration is not known or its credentials cannot be
+        used, and there is no client yet.
         """
         key = canonical(name)
-        if key not in self._clients:
-            self._clients[key] = await _lazy_client(name, self._integrations.get(name))
-        return self._clients[key]
+        async with self._looking:
+            connection = self._open.get(key)
+            if connection is None:
+                connection = self._open[key] = await self._connect(name)
+            elif not connection.current:
+                await self._look_anew(name, connection)
+            return connection.client
 
     def integration(self, name: str) -> Integration:
         """Return the settings behind a name. Raises IntegrationError."""
         return self._integrations.get(name)
 
+    def endpoint(self, name: str) -> str:
+        """Return where the client of an integration leads, even if it was removed just now."""
+        return self._used(name).endpoint
 
-async def _lazy_client(name: str, integration: Integration) -> Client:
-    try:
-        api_key = _text(integration.api_key, integration.api_key_file)
-        tls = _tls(integration) if integration.uses_tls else False
-    except (OSError, UnicodeDecodeError) as error:
-        raise IntegrationError(
-            f"integration {name}: a credential file cannot be read ({error});"
-            " check the path, and that the daemon's user may read it"
-        ) from error
+    def explain(self, error: RPCError | RuntimeError, name: str, namespace: str, tried: str) -> str:
+        """Put a failed call into one line: what was tried, what came back, what to do.
+
+        `tried` names the call and its endpoint. No secret is in the line, whatever the server
+        repeats.
+        """
+        connection = self._open.get(canonical(name))
+        expires_at = None if connection is None else connection.credentials.expires_at
+        expired = expires_at is not None and expires_at <= self._clock()
+        attempt = Attempt(tried, name, namespace, self._used(name), expires_at if expired else None)
+        return self._redactor.hide(explain(error, attempt))
+
+    def reports(
+        self, outcomes: Mapping[str, Sequence[str | None]]
+    ) -> tuple[IntegrationReport, ...]:
+        """Tell how each integration fares, those that nothing uses as well.
+
+        `outcomes` maps the canonical names of those in use to what went wrong in each namespace.
+        """
+        try:
+            names = set(self._integrations.names())
+        except IntegrationError:
+            # Whoever uses one of those that cannot be listed has the error in its report.
+            names = set()
+        reports = (
+            self._report(name, outcomes.get(name, ())) for name in sorted({*names, *outcomes})
+        )
+        return tuple(report for report in reports if report is not None)
+
+    def _report(self, name: str, outcomes: Sequence[str | None]) -> IntegrationReport | None:
+        try:
+            integration = self.integration(name)
+        except IntegrationError:
+            return None
+        connection = self._open.get(name)
+        errors = [outcome for outcome in outcomes if outcome is not None]
+        if connection is not None and connection.trouble is not None:
+            errors.append(connection.trouble)
+        return IntegrationReport(
+            name=name,
+            endpoint=integration.endpoint,
+            namespace=integration.namespace,
+            origin=self._integrations.origin(name),
+            up=None in outcomes if outcomes else None,
+            error="; ".join(dict.fromkeys(errors)) or None,
+            expires_at=None if connection is None else connection.credentials.expires_at,
+        )
+
+    def _used(self, name: str) -> Integration:
+        connection = self._open.get(canonical(name))
+        return self.integration(name) if connection is None else connection.integration
+
+    async def _connect(self, name: str) -> _Connection:
+        integration, credentials = self._read(name)
+        client = await _lazy_client(name, integration, credentials)
+        return _Connection(client, integration, credentials)
+
+    async def _look_anew(self, name: str, connection: _Connection) -> None:
+        """Take up what has changed, as far as it can be used."""
+        connection.current = True
+        try:
+            integration, credentials = self._read(name)
+            if not _fits(connection, integration, credentials):
+                connection.client = await _lazy_client(name, integration, credentials)
+                _end_connections()
+            else:
+                _renew(connection.client, connection.credentials, credentials)
+        except IntegrationError as error:
+            connection.trouble = f"{error}; until then the previous credentials are used"
+        else:
+            connection.integration, connection.credentials = integration, credentials
+            connection.trouble = None
+
+    def _read(self, name: str) -> tuple[Integration, Credentials]:
+        integration = self._integrations.get(name)
+        credentials = Credentials.read(name, integration)
+        self._redactor.learn(credentials.api_key, credentials.key, *credentials.metadata.values())
+        return integration, credentials
+
+
+def _fits(connection: _Connection, integration: Integration, credentials: Credentials) -> bool:
+    """Whether the client at hand can go on, perhaps with another API key or other headers."""
+    before, after = connection.integration, integration
+    return (before.endpoint, before.namespace, connection.credentials.tls()) == (
+        after.endpoint,
+        after.namespace,
+        credentials.tls(),
+    )
+
+
+def _renew(client: Client, before: Credentials, after: Credentials) -> None:
+    """Give a live client another API key and other headers; calls under way are not disturbed."""
+    if before.api_key != after.api_key:
+        client.api_key = None if after.api_key is None else after.api_key.get_secret_value()
+    if before.metadata != after.metadata:
+        client.rpc_metadata = after.headers()
+
+
+def _end_connections() -> None:
+    """End the connections of clients that were let go.
+
+    A client has no close of its own: its connection ends with the last reference to it, and
+    client and services refer to each other.
+    """
+    gc.collect()
+
+
+async def _lazy_client(name: str, integration: Integration, credentials: Credentials) -> Client:
+    api_key = credentials.api_key
     try:
         return await Client.connect(
             integration.endpoint,
             namespace=integration.namespace,
-            api_key=api_key,
-            tls=tls,
-            rpc_metadata={
-                key: value.get_secret_value() for key, value in integration.metadata.items()
-            },
+            api_key=None if api_key is None else api_key.get_secret_value(),
+            tls=credentials.tls(),
+            rpc_metadata=credentials.headers(),
             connect_timeout=CONNECT_TIMEOUT,
             lazy=True,
         )
     except (RuntimeError, ValueError) as error:
         raise IntegrationError(
             f"integration {name}: Temporal's client does not take these settings ({error})"
-        ) from error
-
-
-def _tls(integration: Integration) -> bool | TLSConfig:
-    if not integration.has_tls_options:
-        return True
-    return TLSConfig(
-        server_root_ca_cert=_bytes(integration.tls_ca, integration.tls_ca_file),
-        client_cert=_bytes(integration.tls_cert, integration.tls_cert_file),
-        client_private_key=_bytes(integration.tls_key, integration.tls_key_file),
-        domain=integration.tls_server_name,
-    )
-
-
-def _text(value: SecretStr | None, file: Path | None) -> str | None:
-    content = _bytes(value, file)
-    return None if content is None else content.decode().strip()
-
-
-def _bytes(value: SecretStr | None, file: Path | None) -> bytes | None:
-    if file is not None:
-        return file.read_bytes()
-    return None if value is None else value.get_secret_value().encode()
-
-
-def explain(error: RPCError | RuntimeError, integration: str, namespace: str, tried: str) -> str:
-    """Put a failed call into one line: what was tried, what came back, what to do.
-
-    `tried` names the call and its endpoint. A connection that could not be made is a
-    RuntimeError in temporalio, everything after that an RPCError.
-    """
-    where = f"integration {integration}: {tried}"
-    if isinstance(error, RPCError):
-        answer = f"{error.status.name}: {_plain(error.message)}"
-        hint = _HINTS.get(error.status, "")
-    else:
-        answer, hint = _plain(str(error)), _UNREACHABLE
-    advice = hint.format(namespace=namespace, integration=integration)
-    return f"{where} failed ({answer})" + (f"; {advice}" if advice else "")
-
-
-_UNREACHABLE = (
-    "check the endpoint, that Temporal runs there, and whether it wants TLS or a client certificate"
-)
-_CREDENTIAL = (
-    "check the API key or certificate of integration {integration} and that it may read"
-    " namespace {namespace}"
-)
-_HINTS = {
-    RPCStatusCode.NOT_FOUND: "check that namespace {namespace} exists there",
-    RPCStatusCode.UNAVAILABLE: _UNREACHABLE,
-    RPCStatusCode.CANCELLED: "Temporal did not answer in time; check that it is healthy",
-    RPCStatusCode.DEADLINE_EXCEEDED: "Temporal did not answer in time; check that it is healthy",
-    RPCStatusCode.UNAUTHENTICATED: _CREDENTIAL,
-    RPCStatusCode.PERMISSION_DENIED: _CREDENTIAL,
-    RPCStatusCode.RESOURCE_EXHAUSTED: "Temporal refuses more calls at present;"
-    " a longer AUTOSCALER_POLL_INTERVAL asks less often",
-}
-
-
-_QUOTED = re.compile(r'(?:message|error): "([^"]+)"')
-
-
-def _plain(text: str) -> str:
-    """Take the words for people out of the client's debug output of nested errors."""
-    text = " ".join(text.split())
-    quoted = _QUOTED.findall(text)
-    if quoted:
-        last: str = quoted[-1]
-        return last
-    if "tonic::transport" in text:
-        # Nested like ConnectError(Custom { error: InvalidCertificate(UnknownIssuer) }).
-        innermost: str = re.findall(r"\w+", text)[-1]
-        return innermost
-    return text[:300]
+        ) from None

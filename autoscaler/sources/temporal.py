@@ -5,36 +5,81 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.backoff import Backoff
+from autoscaler.core.budget import Budget, Look, Pace
+from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable, IntegrationError
 from autoscaler.core.model import QueueStats, TaskQueue, Worker, WorkerQuery, WorkerVersion
+from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
 from autoscaler.sources.builds import describe_build
 from autoscaler.sources.calls import AT_ONCE
-from autoscaler.sources.connections import Connections, explain
+from autoscaler.sources.connections import Connections
 from autoscaler.sources.queues import describe_queue
-from autoscaler.sources.workers import list_workers
+from autoscaler.sources.workers import calls_for, list_workers
 
-FRESH = timedelta(seconds=4)
-"""A reading this young is used again: the server keeps its own answer for 5 s, so asking more
-often, as when many events cause many ticks, would only cost calls."""
+FRESH = timedelta(seconds=5.1)
+"""A reading this young is used again: the server keeps its own answer for 5 s. Asked sooner, as
+when many events cause many ticks, it would say the same again, and that would count as new."""
+LAG = timedelta(seconds=0.2)
+"""So much later than each 5 s it is asked: at 5 s sharp it may or may not have a new answer."""
+DEFAULT_BUDGET = Budget(rate=40, interval=timedelta(seconds=5))
 Reading = QueueStats | BacklogUnavailable
 Address = tuple[str, QueueType, WorkerVersion | None]
 """A task queue, a type and perhaps a build within one namespace."""
+Timer = Callable[[], AbstractContextManager[object]]
+"""Makes what measures one call while it is entered."""
 Scope = tuple[str, str]
 """An integration and a namespace: what fails together and recovers together."""
+Call = Address | WorkerVersion
+"""What is read with one call: a task queue and type, or all of one build."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be read in one namespace."""
+
+    queues: Mapping[Address, Sequence[TaskQueue]]
+    """A namespace may be named by a label or be the integration's own: one call for both."""
+    calls: Mapping[Call, Sequence[Address]]
+    """All queues of one build come with one call."""
+
+    @classmethod
+    def of(cls, queues: Iterable[TaskQueue]) -> _Wanted:
+        """Sort task queues by what they are read with."""
+        by_address: dict[Address, list[TaskQueue]] = defaultdict(list)
+        for queue in queues:
+            by_address[queue.name, queue.type, queue.version].append(queue)
+        calls: dict[Call, list[Address]] = defaultdict(list)
+        for address in by_address:
+            calls[address[2] or address].append(address)
+        return cls(by_address, calls)
 
 
 class TemporalBacklogSource:
     """Reads task queues of any number of integrations side by side."""
 
-    def __init__(self, connections: Connections, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        clock: Callable[[], datetime],
+        *,
+        budget: Budget = DEFAULT_BUDGET,
+        timer: Timer = nullcontext,
+    ) -> None:
+        """Make no more calls than `budget` allows, for each integration; `timer` measures each."""
         self._connections = connections
         self._clock = clock
+        self._timer = timer
+        self._budget = replace(budget, spacing=FRESH)
+        self._budgets: dict[str, Budget] = {}
+        self._paces: dict[str, Pace] = {}
         self._scopes: dict[Scope, _ScopeReader] = {}
         self._gates: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -42,8 +87,10 @@ class TemporalBacklogSource:
         """Read each task queue and type once, or each build, however many services share it.
 
         A namespace that does not answer is left alone for a while (1 s, doubling up to 30 s)
-        and answers with its last error meanwhile.
+        and answers with its last error meanwhile. Where the budget does not let all be read, the
+        latest readings answer for what waits for its turn; what has never been read is missing.
         """
+        self._connections.keep({queue.integration for queue in queues})
         readings: dict[TaskQueue, Reading] = {}
         scoped: dict[Scope, list[TaskQueue]] = defaultdict(list)
         for queue in queues:
@@ -53,14 +100,46 @@ class TemporalBacklogSource:
                 readings[queue] = BacklogUnavailable(str(error))
         for gone in self._scopes.keys() - scoped.keys():
             del self._scopes[gone]
+        wanted = {scope: _Wanted.of(members) for scope, members in scoped.items()}
+        chosen = self._choose(wanted)
         for answer in await asyncio.gather(
             *(
-                self._reader(scope).read(members, self._gates[scope[0]])
-                for scope, members in scoped.items()
+                self._reader(scope).read(each, chosen[scope], self._gates[scope[0]])
+                for scope, each in wanted.items()
             )
         ):
             readings.update(answer)
         return readings
+
+    def warnings(self, integration: str) -> Sequence[str]:
+        """Say where the budget of an integration stretches the interval."""
+        pace = self._paces.get(integration)
+        interval = self._budget.interval
+        if pace is None or pace.quiet <= interval:
+            return ()
+        text = (
+            f"integration {integration}: its task queues want more than the"
+            f" {self._budget.rate:g} calls a second of AUTOSCALER_RPC_BUDGET, so quiet ones are"
+            f" read about every {_rounded(pace.quiet, interval)} and those in motion about every"
+            f" {_rounded(pace.moving, interval)} instead of every {format_duration(interval)}"
+        )
+        return (text,)
+
+    def _choose(self, wanted: Mapping[Scope, _Wanted]) -> Mapping[Scope, Collection[Call]]:
+        """Spread the calls that each integration may make over its namespaces."""
+        now = self._clock()
+        looks: dict[str, dict[tuple[Scope, Call], Look | None]] = defaultdict(dict)
+        for scope, each in wanted.items():
+            latest = self._reader(scope).looks(each)
+            looks[scope[0]] |= {(scope, call): look for call, look in latest.items()}
+        chosen: dict[Scope, set[Call]] = {scope: set() for scope in wanted}
+        for integration, mine in looks.items():
+            budget = self._budgets.get(integration, self._budget)
+            turns, self._paces[integration], budget = budget.choose(mine, now)
+            self._budgets[integration] = budget
+            for scope, call in turns:
+                chosen[scope].add(call)
+        return chosen
 
     async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
         """Return the workers asked for, each with its latest heartbeat, as they are right now.
@@ -70,13 +149,27 @@ class TemporalBacklogSource:
         integration = self._connections.integration(query.integration)
         namespace = query.namespace or integration.namespace
         client = await self._connections.client(query.integration)
+        self._charge(query)
         try:
-            return await list_workers(client, namespace, query, self._gates[query.integration])
+            with self._timer():
+                return await list_workers(client, namespace, query, self._gates[query.integration])
         except (RPCError, RuntimeError) as error:
             tried = f"reading worker heartbeats in namespace {namespace} at {integration.endpoint}"
             raise InFlightUnavailable(
-                explain(error, query.integration, namespace, tried)
+                self._connections.explain(error, query.integration, namespace, tried)
             ) from error
+
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Tell how each integration fared in the latest read."""
+        outcomes: dict[str, list[str | None]] = defaultdict(list)
+        for (integration, _), reader in self._scopes.items():
+            outcomes[integration].append(reader.failure)
+        return self._connections.reports(outcomes)
+
+    def _charge(self, query: WorkerQuery) -> None:
+        """Heartbeats are read when replicas are about to go, and cannot wait for a turn."""
+        budget = self._budgets.get(query.integration, self._budget)
+        self._budgets[query.integration] = budget.charge(calls_for(query))
 
     def _scope(self, queue: TaskQueue) -> Scope:
         integration = self._connections.integration(queue.integration)
@@ -84,7 +177,7 @@ class TemporalBacklogSource:
 
     def _reader(self, scope: Scope) -> _ScopeReader:
         if scope not in self._scopes:
-            self._scopes[scope] = _ScopeReader(scope, self._connections, self._clock)
+            self._scopes[scope] = _ScopeReader(scope, self._connections, self._clock, self._timer)
         return self._scopes[scope]
 
 
@@ -92,54 +185,84 @@ class _ScopeReader:
     """Reads the task queues of one namespace over one connection."""
 
     def __init__(
-        self, scope: Scope, connections: Connections, clock: Callable[[], datetime]
+        self,
+        scope: Scope,
+        connections: Connections,
+        clock: Callable[[], datetime],
+        timer: Timer,
     ) -> None:
         self._integration, self._namespace = scope
         self._connections = connections
         self._clock = clock
+        self._timer = timer
         self._backoff = Backoff()
         self._failure: BacklogUnavailable | None = None
-        self._latest: dict[Address, tuple[datetime, QueueStats]] = {}
+        self._latest: dict[Call, tuple[datetime, Mapping[Address, QueueStats]]] = {}
+
+    def looks(self, wanted: _Wanted) -> Mapping[Call, Look | None]:
+        """Return what each call has brought last; forget what is not wanted any more.
+
+        While the namespace is left alone, none is to be made.
+        """
+        self._latest = {
+            call: latest
+            for call, latest in self._latest.items()
+            if call in wanted.calls and latest[1].keys() >= set(wanted.calls[call])
+        }
+        if self._left_alone():
+            return {}
+        return {call: self._look(call) for call in wanted.calls}
+
+    def _look(self, call: Call) -> Look | None:
+        if call not in self._latest:
+            return None
+        at, brought = self._latest[call]
+        return Look(at, moving=any(map(_is_moving, brought.values())))
+
+    def _left_alone(self) -> bool:
+        return self._failure is not None and not self._backoff.ready(self._clock())
+
+    @property
+    def failure(self) -> str | None:
+        """Why the namespace could not be read the last time."""
+        return None if self._failure is None else str(self._failure)
 
     async def read(
-        self, queues: Iterable[TaskQueue], gate: asyncio.Semaphore
+        self, wanted: _Wanted, chosen: Collection[Call], gate: asyncio.Semaphore
     ) -> Mapping[TaskQueue, Reading]:
-        """Read task queues; `gate` is shared by all namespaces of the connection."""
-        # A namespace may be named by a label or be the integration's own: one call for both.
-        by_address: dict[Address, list[TaskQueue]] = defaultdict(list)
-        for queue in queues:
-            by_address[queue.name, queue.type, queue.version].append(queue)
-        now = self._clock()
-        if not self._backoff.ready(now) and self._failure is not None:
-            return {queue: self._failure for group in by_address.values() for queue in group}
+        """Make the calls that were chosen; `gate` is shared by all namespaces of the connection."""
+        if self._failure is not None and self._left_alone():
+            return {queue: self._failure for group in wanted.queues.values() for queue in group}
         self._failure = None
-        self._latest = {
-            address: (at, stats)
-            for address, (at, stats) in self._latest.items()
-            if address in by_address and timedelta() <= now - at < FRESH
-        }
-        # All queues of one build come with one call.
-        calls: dict[object, list[Address]] = defaultdict(list)
-        for address in by_address:
-            calls[address[2] or address].append(address)
+        now = self._clock()
         answers: dict[Address, Reading] = {}
-        for answer in await asyncio.gather(
-            *(self._read_one(addresses, gate, now) for addresses in calls.values())
-        ):
-            answers.update(answer)
+        for _, brought in self._latest.values():
+            answers.update(brought)
+        waiting = iter(chosen)
+
+        async def read_on() -> None:
+            for call in waiting:
+                answers.update(await self._read_one(call, wanted.calls[call], gate, now))
+
+        # A task for each call would cost as much again as the call itself.
+        await asyncio.gather(*(read_on() for _ in range(min(AT_ONCE, len(chosen)))))
         self._backoff = (
             self._backoff.succeeded()
             if self._failure is None
             else self._backoff.failed(self._clock())
         )
-        return {queue: answers[address] for address, group in by_address.items() for queue in group}
+        return {
+            queue: answers[address]
+            for address, group in wanted.queues.items()
+            if address in answers
+            for queue in group
+        }
 
     async def _read_one(
-        self, addresses: Sequence[Address], gate: asyncio.Semaphore, now: datetime
+        self, call: Call, addresses: Sequence[Address], gate: asyncio.Semaphore, now: datetime
     ) -> Mapping[Address, Reading]:
         """Make one call: for a task queue and type, or for all of one build."""
-        if all(address in self._latest for address in addresses):
-            return {address: self._latest[address][1] for address in addresses}
+        self._latest.pop(call, None)
         async with gate:
             if self._failure is not None:
                 # One call in this tick has shown that the namespace does not answer: the
@@ -152,26 +275,40 @@ class _ScopeReader:
             except (RPCError, RuntimeError) as error:
                 return dict.fromkeys(addresses, self._failed(error, addresses[0][0]))
             else:
-                self._latest |= {address: (now, stats[address]) for address in addresses}
+                self._latest[call] = now, stats
                 return stats
             return dict.fromkeys(addresses, self._failure)
 
     async def _describe(self, addresses: Sequence[Address]) -> Mapping[Address, QueueStats]:
         client = await self._connections.client(self._integration)
         name, type_, version = addresses[0]
-        if version is None:
-            return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
         wanted = {(name, type_): (name, type_, version) for name, type_, _ in addresses}
-        build = await describe_build(client, self._namespace, version, wanted)
+        with self._timer():
+            if version is None:
+                return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
+            build = await describe_build(client, self._namespace, version, wanted)
         return {wanted[short]: stats for short, stats in build.items()}
 
     def _failed(self, error: RPCError | RuntimeError, name: str) -> Reading:
-        endpoint = self._connections.integration(self._integration).endpoint
+        endpoint = self._connections.endpoint(self._integration)
         if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
             tried = f"reading task queue {name!r} in namespace {self._namespace} at {endpoint}"
-            return BacklogUnavailable(explain(error, self._integration, self._namespace, tried))
+            return BacklogUnavailable(
+                self._connections.explain(error, self._integration, self._namespace, tried)
+            )
         tried = f"reading backlogs in namespace {self._namespace} at {endpoint}"
         self._failure = BacklogUnavailable(
-            explain(error, self._integration, self._namespace, tried)
+            self._connections.explain(error, self._integration, self._namespace, tried)
         )
         return self._failure
+
+
+def _is_moving(stats: QueueStats) -> bool:
+    return bool(stats.waiting or stats.add_rate or stats.dispatch_rate)
+
+
+def _rounded(pace: timedelta, interval: timedelta) -> str:
+    """Write a pace coarsely: a figure that changes with every tick would be said anew each time."""
+    while interval < pace:
+        interval *= 2
+    return format_duration(interval)

@@ -41,6 +41,11 @@ async def list_workers(
     return [_worker(beat) for _, beat in sorted(found.items())]
 
 
+def calls_for(query: WorkerQuery) -> int:
+    """Return how many calls a question takes, where no answer has more than one page."""
+    return sum(1 for _ in _clauses(query))
+
+
 def _clauses(query: WorkerQuery) -> Iterator[str]:
     names = [("HostName", name) for name in sorted(query.hosts)]
     names += [("TaskQueue", name) for name in sorted(query.queues)]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
 from itertools import groupby
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from autoscaler.core.findings import EXPIRY_WARNINGS
 from autoscaler.core.model import ReasonCode
-from autoscaler.core.report import ServiceReport, TickReport
+from autoscaler.core.redaction import Redactor
+from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 
 Trouble = tuple[str, str, str]
 """error or warning, its text, and the service (or the engine) that it befalls."""
@@ -29,9 +34,19 @@ HOLDING = {
 """What keeps a service from following its backlog without being an error."""
 
 
-def make_logger(level: str, *, json: bool, stream: TextIO = sys.stdout) -> FilteringBoundLogger:
-    """Return a logger for people (console) or for machines (a JSON object a line)."""
+def make_logger(
+    level: str,
+    *,
+    json: bool,
+    redactor: Redactor | None = None,
+    stream: TextIO = sys.stdout,
+) -> FilteringBoundLogger:
+    """Return a logger for people (console) or for machines (a JSON object a line).
+
+    `redactor` takes the secrets that it knows out of every line.
+    """
     shared: list[Processor] = [
+        partial(_redact, redactor or Redactor()),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -53,6 +68,34 @@ def make_logger(level: str, *, json: bool, stream: TextIO = sys.stdout) -> Filte
     return logger
 
 
+class RedactedStream(io.TextIOBase):
+    """A stream without secrets, for what does not come through the logger: tracebacks."""
+
+    def __init__(self, stream: TextIO, redactor: Redactor) -> None:
+        self._stream = stream
+        self._redactor = redactor
+
+    def write(self, text: str) -> int:
+        """Write the text without its secrets."""
+        self._stream.write(self._redactor.hide(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+        self._stream.flush()
+
+
+def _redact(redactor: Redactor, _logger: object, _method: str, event: EventDict) -> EventDict:
+    def hide(value: Any) -> Any:
+        if isinstance(value, str):
+            return redactor.hide(value)
+        if isinstance(value, list):
+            return [hide(item) for item in value]
+        return value
+
+    return {key: hide(value) for key, value in event.items()}
+
+
 def _join_lists(_logger: object, _method: str, event: EventDict) -> EventDict:
     return {
         key: ("; " if key == "reasons" else ", ").join(value) if isinstance(value, list) else value
@@ -68,6 +111,8 @@ class LogObserver:
         self._troubles: set[Trouble] = set()
         self._holding: set[tuple[str, ReasonCode]] = set()
         self._known: set[str] | None = None
+        self._expiries: dict[str, tuple[datetime, int]] = {}
+        self._integrations: dict[str, str] = {}
 
     def observe(self, report: TickReport) -> None:
         """Log each change of replicas, each trouble that began, and each that ended."""
@@ -83,7 +128,37 @@ class LogObserver:
                 )
         self._held(report)
         self._tell(set(_troubles(report)), {str(service.service) for service in report.services})
+        for integration in report.integrations:
+            self._expiry(integration, report.at)
+            self._integration(integration)
         self._logger.debug("tick", services=len(report.services), failed=report.failed)
+
+    def _expiry(self, integration: IntegrationReport, now: datetime) -> None:
+        """Say 30, 7 and 1 days before a credential expires, and when it has."""
+        ends = integration.expires_at
+        if ends is None:
+            return
+        passed = sum(ends - now <= warning for warning in EXPIRY_WARNINGS) + (ends <= now)
+        said = self._expiries.get(integration.name)
+        self._expiries[integration.name] = ends, passed
+        if passed > (said[1] if said is not None and said[0] == ends else 0):
+            log = self._logger.error if ends <= now else self._logger.warning
+            log(
+                "credential has expired" if ends <= now else "credential expires",
+                integration=integration.name,
+                expires_at=ends.isoformat(),
+                days=max(0, (ends - now).days),
+            )
+
+    def _integration(self, integration: IntegrationReport) -> None:
+        """Say once what is wrong with an integration that serves all the same.
+
+        What keeps it from serving is in the errors of its services.
+        """
+        error = integration.error if integration.up else None
+        if error is not None and error != self._integrations.get(integration.name):
+            self._logger.warning("take note", integration=integration.name, warning=error)
+        self._integrations[integration.name] = error or ""
 
     def _held(self, report: TickReport) -> None:
         """Say once when something outside the labels begins to hold a service back."""

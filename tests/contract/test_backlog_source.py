@@ -20,7 +20,7 @@ from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import QueueStats, SlotKind, TaskQueue, Worker, WorkerQuery
 from autoscaler.core.spec import QueueType
-from autoscaler.integrations.environment import EnvironmentIntegrations
+from autoscaler.integrations.order import Integrations
 from autoscaler.ports import BacklogSource
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.temporal import TemporalBacklogSource
@@ -56,9 +56,7 @@ def fake() -> Case:
 
 
 def real(temporal: TemporalServer) -> Case:
-    integrations = EnvironmentIntegrations(
-        {"default": Integration(endpoint=temporal.endpoint)}, Integration
-    )
+    integrations = Integrations({"default": Integration(endpoint=temporal.endpoint)}, Integration)
     source = TemporalBacklogSource(Connections(integrations), Clock())
     return Case(source, temporal.enqueue, task_queue(integration="unknown"))
 
@@ -146,7 +144,7 @@ class RealCrew:
         self._integrations = {
             "default": Integration(endpoint=temporal.endpoint, namespace=namespace)
         }
-        connections = Connections(EnvironmentIntegrations(self._integrations, Integration))
+        connections = Connections(Integrations(self._integrations, Integration))
         self.source = TemporalBacklogSource(connections, Clock())
         self._may_end = asyncio.Event()
 

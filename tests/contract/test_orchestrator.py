@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
 import pytest
 
-from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import ScalingAction, Service, ServiceId
+from autoscaler.core.drain import Standing
+from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
+from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm import SwarmOrchestrator
 from autoscaler.ports import Orchestrator
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
-from tests.real.stages import STUBBORN, Stage
+from tests.real.stages import STUBBORN, Stage, docker
 
 LABELS = {"temporal.queue": "orders", "temporal.max": "20", "other": "label"}
 
@@ -32,6 +33,9 @@ class Case(Protocol):
     def id(self, service: str) -> ServiceId:
         """Name a service, whether it is there or not."""
 
+    def host(self, replica: Replica) -> str | None:
+        """Return the host name inside a replica; None where others on this host have it too."""
+
 
 class FakeCase:
     def __init__(self) -> None:
@@ -45,6 +49,9 @@ class FakeCase:
     def id(self, service: str) -> ServiceId:
         return ServiceId(self.orchestrator.name, service)
 
+    def host(self, replica: Replica) -> str | None:
+        return replica.id
+
 
 class RealCase:
     def __init__(self, stage: Stage, orchestrator: Orchestrator) -> None:
@@ -54,6 +61,11 @@ class RealCase:
 
     def id(self, service: str) -> ServiceId:
         return ServiceId(self._stage.orchestrator, self._stage.name(service))
+
+    def host(self, replica: Replica) -> str | None:
+        if self._stage.orchestrator == "swarm":
+            return None  # The stage puts its tasks on the host's network.
+        return docker("exec", replica.id, "hostname").strip()
 
 
 @pytest.fixture(
@@ -162,3 +174,122 @@ async def test_a_change_of_labels_is_seen(case: Case) -> None:
         return (await look(case, "worker")).labels["temporal.max"]
 
     assert await seen() == "5"
+
+
+async def members(case: Case) -> list[Replica]:
+    return list(await case.orchestrator.members(case.id("worker")))
+
+
+def ids(replicas: Sequence[Replica]) -> list[str]:
+    return [replica.id for replica in replicas]
+
+
+def last_look(*busy: Replica) -> Any:
+    """Say that some replicas are at work and all others are idle."""
+
+    async def look(replicas: Sequence[Replica]) -> Mapping[str, Standing]:
+        return {
+            replica.id: Standing.BUSY if replica in busy else Standing.IDLE for replica in replicas
+        }
+
+    return look
+
+
+async def test_members_are_the_replicas_each_with_the_host_name_inside_it(case: Case) -> None:
+    case.up({"worker": 3, "other": 1}, {"worker": LABELS, "other": LABELS})
+
+    found = await members(case)
+
+    assert len(set(ids(found))) == 3
+    assert [replica.host for replica in found] == [case.host(replica) for replica in found]
+    assert all(replica.started for replica in found)
+
+
+async def test_those_go_that_are_the_first_of_the_members_and_their_ids_come_back(
+    case: Case,
+) -> None:
+    case.up({"worker": 4}, {"worker": LABELS})
+    before = await members(case)
+
+    gone = await case.orchestrator.apply(action(case, 4, 2))
+
+    assert sorted(gone) == sorted(ids(before[:2]))
+    assert ids(await members(case)) == ids(before[2:])
+
+
+async def test_growth_stops_none_and_asks_nobody(case: Case) -> None:
+    case.up({"worker": 1}, {"worker": LABELS})
+
+    async def asked(_: Sequence[Replica]) -> Mapping[str, Standing]:
+        raise AssertionError("nobody is to be stopped")
+
+    assert list(await case.orchestrator.apply(action(case, 1, 2), asked)) == []
+    assert (await look(case, "worker")).replicas == 2
+
+
+async def test_idle_replicas_go_as_far_as_the_busy_one_that_is_the_last_in_turn(
+    case: Case,
+) -> None:
+    case.up({"worker": 3}, {"worker": LABELS})
+    before = await members(case)
+
+    gone = await case.orchestrator.apply(action(case, 3, 0), last_look(before[2]))
+
+    assert sorted(gone) == sorted(ids(before[:2]))
+    assert ids(await members(case)) == ids(before[2:])
+    assert (await look(case, "worker")).replicas == 1
+
+
+async def test_a_busy_replica_that_is_the_first_in_turn_stays_and_idle_ones_go(case: Case) -> None:
+    """How many go at once is the orchestrator's affair: the next tick asks for the others."""
+    case.up({"worker": 3}, {"worker": LABELS})
+    before = await members(case)
+    busy = before[0]
+
+    gone: list[str] = []
+    for count in (3, 2):
+        current = (await look(case, "worker")).replicas
+        if current == 1:
+            break
+        assert current == count
+        gone += await case.orchestrator.apply(action(case, current, 1), last_look(busy))
+
+    assert sorted(gone) == sorted(ids(before[1:]))
+    assert ids(await members(case)) == [busy.id]
+    assert (await look(case, "worker")).replicas == 1
+
+
+async def test_where_all_are_at_work_none_goes(case: Case) -> None:
+    case.up({"worker": 2}, {"worker": LABELS})
+    before = await members(case)
+
+    assert list(await case.orchestrator.apply(action(case, 2, 0), last_look(*before))) == []
+
+    assert ids(await members(case)) == ids(before)
+    assert (await look(case, "worker")).replicas == 2
+
+
+async def test_where_nobody_reports_any_may_go(case: Case) -> None:
+    case.up({"worker": 3}, {"worker": LABELS})
+    before = await members(case)
+
+    async def nobody(_: Sequence[Replica]) -> None:
+        return None
+
+    gone = await case.orchestrator.apply(action(case, 3, 1), nobody)
+
+    assert sorted(gone) == sorted(ids(before[:2]))
+    assert (await look(case, "worker")).replicas == 1
+
+
+async def test_where_the_last_look_fails_none_goes(case: Case) -> None:
+    case.up({"worker": 2}, {"worker": LABELS})
+    before = await members(case)
+
+    async def fails(_: Sequence[Replica]) -> Mapping[str, Standing]:
+        raise InFlightUnavailable("no answer")
+
+    with pytest.raises(InFlightUnavailable, match="no answer"):
+        await case.orchestrator.apply(action(case, 2, 1), fails)
+
+    assert ids(await members(case)) == ids(before)

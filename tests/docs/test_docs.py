@@ -22,6 +22,18 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 PAGES += sorted((ROOT / "compose").glob("*/README.md"))
 
 
+def services_of(file: Path) -> list[dict[str, Any]]:
+    """Return the services of a Compose file, those that extend others with what they extend."""
+    services = []
+    for service in yaml.safe_load(file.read_text())["services"].values():
+        base: dict[str, Any] = {}
+        if "extends" in service:
+            other = file.parent / service["extends"]["file"]
+            base = yaml.safe_load(other.read_text())["services"][service["extends"]["service"]]
+        services.append({**base, **service})
+    return services
+
+
 def labels_of(service: dict[str, Any]) -> dict[str, str]:
     """Return the labels of a service as Docker would have them: all values are text."""
     given = {**service.get("labels", {}), **service.get("deploy", {}).get("labels", {})}
@@ -34,12 +46,13 @@ def test_the_reference_of_labels_is_the_one_that_the_code_makes() -> None:
 
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_every_label_in_the_examples_is_right(file: Path) -> None:
-    services = yaml.safe_load(file.read_text())["services"].values()
-    labelled = [labels for labels in map(labels_of, services) if scaling_labels(labels, "temporal")]
+    labels = map(labels_of, services_of(file))
+    labelled = [given for given in labels if scaling_labels(given, "temporal")]
 
-    assert labelled, "an example without labels shows nothing"
-    for labels in labelled:
-        ScalingSpec.from_labels(labels)
+    daemon = "autoscaler" in yaml.safe_load(file.read_text())["services"]
+    assert bool(labelled) == daemon, "an example without labels shows nothing"
+    for given in labelled:
+        ScalingSpec.from_labels(given)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

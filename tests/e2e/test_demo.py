@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.browser import Browser
 from tests.real.stages import docker
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("demo")]
@@ -37,14 +38,14 @@ def demo() -> Iterator[subprocess.Popen[str]]:
         process.send_signal(signal.SIGTERM)  # has no effect on one that has ended
 
 
-def read_until(demo: subprocess.Popen[str], text: str) -> None:
-    """Read the demo's output up to the line with this text in it."""
+def read_until(demo: subprocess.Popen[str], text: str) -> str:
+    """Read the demo's output up to the line with this text in it, and return that."""
     assert demo.stdout is not None
     read = []
     for line in demo.stdout:
         read.append(line)
         if text in line:
-            return
+            return line
     pytest.fail(f"the demo ended without {text!r}:\n{''.join(read)}")
 
 
@@ -56,10 +57,18 @@ def nothing_is_left() -> bool:
     )
 
 
+@pytest.mark.browser
 def test_400_documents_take_the_replicas_from_1_to_20_and_back(
-    demo: subprocess.Popen[str],
+    demo: subprocess.Popen[str], browser: Browser
 ) -> None:
+    browser.open(read_until(demo, "The status page is at").split()[-1])
+    browser.run("window.mark = 1")
+    browser.shows("20 replicas", ".service")
     output, _ = demo.communicate(timeout=LIMIT)
+    latest = browser.text("#recent-list")
+    assert browser.run("return window.mark") == 1, "the page was loaded anew"
+    assert f"{PROJECT}/worker" in latest
+    assert "waiting tasks at target 10" in latest
 
     assert demo.returncode == 0, output
     rows = dict(

@@ -73,6 +73,37 @@ def test_stays_root_where_the_group_of_the_socket_may_not_use_it(
         assert identity(container, "Uid") == ["0"] * 4
 
 
+def health(container: str) -> str:
+    return docker("inspect", "--format={{.State.Health.Status}}", container).strip()
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:8080", "0.0.0.0:9000"])
+def test_is_healthy_while_its_loop_ticks(start: Start, listen: str) -> None:
+    container = start(f"--volume={SOCKET}:{SOCKET}", f"--env=AUTOSCALER_LISTEN={listen}")
+
+    until(lambda: health(container) == "healthy", "a healthy container")
+    # Style and script have come along into the image, and so has the terminal's view.
+    page = docker(
+        "exec", container, "python", "-c",
+        "import os; from urllib.request import urlopen;"
+        " port = os.environ['AUTOSCALER_LISTEN'].rpartition(':')[2];"
+        " print(urlopen(f'http://127.0.0.1:{port}/').read().decode())",
+    )  # fmt: skip
+    assert "IntersectionObserver" in page
+    assert "prefers-color-scheme" in page
+    assert "No service carries a label" in docker("exec", container, "autoscaler", "status")
+
+
+def test_is_unhealthy_when_nothing_answers(start: Start) -> None:
+    # The loop that is stopped here is the whole process: nothing answers any more.
+    container = start(f"--volume={SOCKET}:{SOCKET}", "--health-interval=1s", "--health-retries=1")
+    until(lambda: health(container) == "healthy", "a healthy container")
+
+    docker("kill", "--signal=STOP", container)
+
+    until(lambda: health(container) == "unhealthy", "an unhealthy container")
+
+
 def test_ends_cleanly_when_docker_stops_it(start: Start) -> None:
     container = start(f"--volume={SOCKET}:{SOCKET}")
     until(lambda: "tick" in events(container), "a tick")
@@ -80,3 +111,18 @@ def test_ends_cleanly_when_docker_stops_it(start: Start) -> None:
     docker("stop", container)
 
     assert docker("inspect", "--format={{.State.ExitCode}}", container).strip() == "0"
+
+
+def test_what_root_stores_by_docker_exec_is_the_daemons_to_read(start: Start) -> None:
+    container = start(f"--volume={SOCKET}:{SOCKET}")
+    until(lambda: "tick" in events(container), "a tick")
+    as_daemon = ("exec", "--user=autoscaler", container, "autoscaler", "integrations", "list")
+
+    docker("exec", container, "autoscaler", "integrations", "add", "cloud", "--endpoint=cloud:7233")
+
+    files = [f"/var/lib/autoscaler/integrations{end}" for end in ("", ".key")]
+    assert docker("exec", container, "stat", "--format=%U %a", *files).split("\n")[:2] == [
+        "autoscaler 600",
+        "autoscaler 600",
+    ]
+    assert "encrypted store" in docker(*as_daemon)

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import RunDaemon, labels
 from tests.real.crew import Crew, ServerInDocker
 from tests.real.daemon import DaemonProcess
-from tests.real.stages import ComposeStage
+from tests.real.stages import IDLE, ComposeStage
 from tests.real.waiting import until_async
 
 pytestmark = pytest.mark.engine
@@ -74,7 +74,13 @@ async def test_idle_replicas_go_and_busy_ones_stay_until_they_have_finished(  # 
     await asyncio.gather(*(task.result() for task in tasks))
     await until_async(lambda: len(hosts(compose_stage)) == 1, "1 replica")
     assert crew.lost() == []
+    assert interrupted(second, compose_stage) == 0
     assert not [line for line in first.lines + second.lines if line["event"] == "interrupted"]
+
+
+def interrupted(daemon: DaemonProcess, stage: ComposeStage, service: str = "worker") -> float:
+    """Return how many replicas were stopped although they were known to be busy."""
+    return daemon.metric("autoscaler_interrupted_replicas_total", stage.name(service))
 
 
 async def test_a_burst_during_a_drain_makes_new_replicas_at_once(
@@ -108,10 +114,11 @@ async def test_with_steady_short_tasks_the_service_comes_down_to_what_it_needs(
     await crew.reporting(10)
     # A tenth of what ten replicas can do: 20 slots, half a second for each task.
     async with crew.traffic(per_second=4) as tasks:
-        daemon()
+        watching = daemon()
         await until_async(lambda: len(hosts(compose_stage)) == 2, "2 replicas", limit=180)
     assert len(crew.attempts()) == len(tasks)
     assert crew.lost() == []
+    assert interrupted(watching, compose_stage) == 0
 
 
 @pytest.mark.parametrize("target", ["50%", "none"])
@@ -119,7 +126,7 @@ async def test_a_fan_out_grows_with_slots_target_and_does_not_without(
     compose_stage: ComposeStage, crew: Crew, daemon: Daemon, queue: str, target: str
 ) -> None:
     asked = labels(queue, slots_target=target)
-    compose_stage.up({"worker": 1}, {"worker": asked}, **crew.service(SLOTS="4"))
+    compose_stage.up({"worker": 1}, {"worker": asked}, **crew.service(grace="3s", SLOTS="4"))
     await until_async(lambda: crew.ready() == 1, "a worker")
     for _ in range(4):
         await crew.start()
@@ -137,7 +144,15 @@ async def test_a_fan_out_grows_with_slots_target_and_does_not_without(
         assert line["backlog"] == 0
         assert line["reasons"] == ["4 of 4 activity slots in use, 50% aimed at: 2"]
         await until_async(lambda: len(hosts(compose_stage)) == 2, "2 replicas")
+        too_short = "a task was seen to run for longer than the stop grace of 3s"
+        await until_async(lambda: len(notes(watching, too_short)) == 1, "a note of the grace")
     crew.release()
+
+
+def notes(daemon: DaemonProcess, beginning: str) -> list[str]:
+    """Return the warnings in the log that begin like this."""
+    texts = (line["warning"] for line in daemon.lines if line["event"] == "take note")
+    return [text for text in texts if text.startswith(beginning)]
 
 
 async def test_workers_without_heartbeats_go_behind_their_grace_and_one_warning_says_so(
@@ -154,8 +169,7 @@ async def test_workers_without_heartbeats_go_behind_their_grace_and_one_warning_
     await until_async(lambda: len(hosts(compose_stage)) == 1 or crew.release(), "1 replica")
     await task.result()
     assert crew.lost() == []
-    warnings = [line["warning"] for line in watching.lines if line["event"] == "take note"]
-    assert [text for text in warnings if text.startswith("no worker reports")] == warnings[-1:]
+    assert len(notes(watching, "no worker reports")) == 1
 
 
 async def test_an_old_build_keeps_a_replica_until_it_is_drained_and_then_goes_to_zero(
@@ -173,10 +187,10 @@ async def test_an_old_build_keeps_a_replica_until_it_is_drained_and_then_goes_to
     staffed = crew.service(DEPLOYMENT=queue)
     old, new = ({"environment": {**staffed["environment"], "BUILD_ID": v}} for v in "12")
     compose_stage.up(
-        {"old": 1, "new": 1},
-        {"old": build("1"), "new": build("2")},
+        {"old": 1, "new": 1, "both": 1},
+        {"old": build("1"), "new": build("2"), "both": labels(queue, mode="dry-run")},
         **staffed,
-        each={"old": old, "new": new},
+        each={"old": old, "new": new, "both": {"command": list(IDLE)}},
     )
     await until_async(lambda: crew.ready() == 2, "a worker of each build")
     await server_in_docker.make_current(queue, "1")
@@ -190,11 +204,13 @@ async def test_an_old_build_keeps_a_replica_until_it_is_drained_and_then_goes_to
     for _ in range(5):
         watching.wait_for("tick", after=len(watching.lines))
     assert len(hosts(compose_stage, "old")) == 1
+    assert len(notes(watching, f"task queue {queue!r} belongs to Worker Deployment")) == 1
 
     await pinned.signal("end")
     await pinned.result()
     watching.wait_for("scaling in", service=compose_stage.name("old"), desired=0)
     await until_async(lambda: not hosts(compose_stage, "old"), "no replica of the old build")
+    assert interrupted(watching, compose_stage, "old") == 0
 
     # Nothing is stuck: the next workflow wakes the new build.
     late = await crew.start("Pinned")

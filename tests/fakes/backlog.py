@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
 from autoscaler.core.model import QueueStats, SlotKind, Slots, TaskQueue, Worker, WorkerQuery
+from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)
@@ -30,6 +31,12 @@ class FakeBacklogSource:
         """Every question for workers."""
         self.heartbeats_fail: str | None = None
         """Why workers cannot be asked for, while it is set."""
+        self.connections: list[IntegrationReport] = []
+        """What there is to say of the integrations."""
+        self.waiting_for_a_turn: set[str] = set()
+        """Task queues that are missing from every answer."""
+        self.notes: dict[str, Sequence[str]] = {}
+        """Warnings, by integration."""
         self._waiting: dict[tuple[str, QueueType], int] = {}
         self._failures: dict[str, str] = {}
 
@@ -49,7 +56,15 @@ class FakeBacklogSource:
         self.reads.append(list(queues))
         if self.reading is not None:
             await self.reading.wait()
-        return {queue: self._answer(queue) for queue in queues}
+        return {
+            queue: self._answer(queue)
+            for queue in queues
+            if queue.name not in self.waiting_for_a_turn
+        }
+
+    def warnings(self, integration: str) -> Sequence[str]:
+        """Return what a test has set for an integration."""
+        return self.notes.get(integration, ())
 
     async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
         """Return a worker on each of these hosts, unless nobody reports."""
@@ -61,6 +76,10 @@ class FakeBacklogSource:
     def _worker(self, host: str) -> Worker:
         slots = {SlotKind.ACTIVITY: Slots(used=self.running.get(host, 0), free=2)}
         return Worker(host, host, ALWAYS, timedelta(), leaving=False, slots=slots)
+
+    def integrations(self) -> Sequence[IntegrationReport]:
+        """Return what a test has set."""
+        return self.connections
 
     def _answer(self, queue: TaskQueue) -> QueueStats | BacklogUnavailable:
         if queue.name in self._failures:

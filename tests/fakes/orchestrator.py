@@ -33,6 +33,8 @@ class FakeOrchestrator:
         """Whether others are stopped than may be, as many as were chosen."""
         self.nameless = False
         """Whether it cannot be told on which hosts the replicas run."""
+        self._numbers: dict[ServiceId, set[int]] = {}
+        """Of the replicas of a service, each for as long as it is there."""
         self._failures: dict[ServiceId, Exception] = {}
         self._gates: dict[ServiceId, asyncio.Event] = {}
         self._scaled = asyncio.Event()
@@ -53,6 +55,7 @@ class FakeOrchestrator:
         self.services[id_] = Service(
             id_, dict(labels), replicas, ceiling, refusal, warnings, grace=grace
         )
+        self._numbers[id_] = set(range(1, replicas + 1))
         return id_
 
     def replicas(self, id_: ServiceId) -> int:
@@ -61,6 +64,10 @@ class FakeOrchestrator:
 
     def scale_by_hand(self, id_: ServiceId, replicas: int) -> None:
         """Change the replicas behind the daemon's back."""
+        numbers = sorted(self._numbers[id_])[:replicas]
+        highest = max(self._numbers[id_], default=0)
+        added = range(highest + 1, highest + 1 + replicas - len(numbers))
+        self._numbers[id_] = {*numbers, *added}
         self.services[id_] = replace(self.services[id_], replicas=replicas)
         self._scaled.set()
 
@@ -106,7 +113,7 @@ class FakeOrchestrator:
         """Return the replicas, the highest number first; `orders-3` runs on the host `orders-3`."""
         if service not in self.services:
             raise OrchestratorError(f"{service} is not there any more")
-        names = [f"{service}-{number}" for number in range(self.replicas(service), 0, -1)]
+        names = [f"{service}-{number}" for number in sorted(self._numbers[service])[::-1]]
         return [
             Replica(name, None if self.nameless else name, turn) for turn, name in enumerate(names)
         ]
@@ -131,6 +138,8 @@ class FakeOrchestrator:
             going = going if known is None else to_stop(members, known, len(going)).replicas
         if self.careless:
             going = members[: len(going)]
+        gone = {int(replica.id.removeprefix(f"{action.service}-")) for replica in going}
+        self._numbers[action.service] -= gone
         left = max(action.desired, len(members) - len(going))
         self.leave_behind(action.service, 0)
         self.scale_by_hand(action.service, left)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
-from tests.real.daemon import DaemonProcess, autoscaler
+from autoscaler.integrations.store import EncryptedStore
+from tests.real.daemon import DaemonProcess, autoscaler, environment
+
+
+def status(url: str) -> int:
+    try:
+        with urlopen(url, timeout=30) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 def test_plan_without_an_engine_names_the_socket_and_what_to_do(tmp_path: Path) -> None:
@@ -29,12 +42,14 @@ def test_run_without_an_engine_says_so_once_and_goes_on(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, settings) as daemon:
         for _ in range(3):
             daemon.wait_for("tick", after=len(daemon.lines))
+        health, ready = (status(f"{daemon.url}{path}") for path in ("healthz", "readyz"))
         told = [line for line in daemon.lines if line["event"] == "cannot scale"]
         assert daemon.alive()
         assert daemon.terminate() == 0
 
     (line,) = told
     assert "no Docker Engine answers at" in line["error"]
+    assert (health, ready) == (200, 503)
     assert "Traceback" not in daemon.text
 
 
@@ -75,7 +90,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     done = autoscaler(tmp_path, "--help")
 
     assert done.returncode == 0
-    assert all(verb in done.stdout for verb in ("run", "plan", "simulate", "labels"))
+    assert all(verb in done.stdout for verb in ("run", "plan", "status", "simulate", "labels"))
 
 
 @pytest.mark.parametrize("trace", ["burst", "ramp", "day", "fan-out"])
@@ -115,3 +130,33 @@ def test_a_wrong_trace_is_told_row_by_row_and_wrong_labels_all_at_once(tmp_path:
         "temporal.tarqet='2'",
         "temporal.max='many'",
     ]
+
+
+def test_the_prompt_for_an_api_key_shows_nothing_of_it(tmp_path: Path) -> None:
+    store = tmp_path / "store" / "integrations"
+    command = [sys.executable, "-m", "autoscaler", "integrations", "add", "cloud"]
+    command += ["--endpoint", "cloud:7233"]
+    terminal = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"
+    with subprocess.Popen(
+        [sys.executable, "-c", terminal, *command],
+        cwd=tmp_path,
+        env=environment({"AUTOSCALER_STORE": str(store)}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        shown = b""
+        while not shown.endswith(b"API key (empty for none): "):
+            piece = process.stdout.read1(1)
+            assert piece, shown
+            shown += piece
+        process.stdin.write(b"planted-secret\n")
+        process.stdin.flush()
+        shown += process.stdout.read()
+    assert process.returncode == 0
+    assert b"stored integration cloud" in shown
+    assert b"planted" not in shown
+    stored = EncryptedStore(store).all()["cloud"].api_key
+    assert stored is not None
+    assert stored.get_secret_value() == "planted-secret"

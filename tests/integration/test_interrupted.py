@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from autoscaler.core.model import Replica
-from autoscaler.core.report import ServiceReport
+from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.orchestrators import swarm
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.tasks import in_turn
 from autoscaler.reconcile import Reconciler
+from autoscaler.telemetry.metrics import Metrics
 from tests.fakes.backlog import FakeBacklogSource
 from tests.real.stages import SwarmStage
 
@@ -82,4 +83,9 @@ async def test_a_busy_task_that_is_hit_all_the_same_is_counted(
     monkeypatch.setattr(swarm, "in_turn", upside_down)
     report = await stage.scale_in()
     assert report.interrupted == 1
+    metrics = Metrics()
+    metrics.observe(TickReport(now(), (report,)))
+    name = swarm_stage.name("worker")
+    counted = f'autoscaler_interrupted_replicas_total{{service="{name}"}} 1.0'
+    assert counted in metrics.exposition("")[0].decode()
     assert swarm_stage.desired("worker") == 1

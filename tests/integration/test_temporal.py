@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,7 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.spec import QueueType
-from autoscaler.integrations.environment import EnvironmentIntegrations
+from autoscaler.integrations.order import Integrations
 from autoscaler.reconcile import Reconciler
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.temporal import TemporalBacklogSource
@@ -24,20 +22,12 @@ from tests.real.waiting import free_port
 
 
 @pytest.fixture
-def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
-    """A server that a test may stop."""
-    server = TemporalServer(tmp_path)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def queue() -> str:
     return f"queue-{uuid.uuid4().hex[:8]}"
 
 
 def source(clock: Clock | None = None, **integrations: Integration) -> TemporalBacklogSource:
-    known = EnvironmentIntegrations(integrations, Integration)
+    known = Integrations(integrations, Integration)
     return TemporalBacklogSource(Connections(known), clock or Clock())
 
 
@@ -115,7 +105,7 @@ async def test_what_cannot_be_read_says_what_was_tried_and_what_to_do_and_the_ot
     good = workflow_queue(queue)
     bad = {
         workflow_queue(queue, "down"): (nobody, "Connection refused", "check the endpoint"),
-        workflow_queue(queue, "encrypted"): (temporal.endpoint, "wants TLS"),
+        workflow_queue(queue, "encrypted"): (temporal.endpoint, "set TLS to off"),
         workflow_queue(queue, "missing_file"): ("/no/such/file", "check the path"),
         workflow_queue(queue, "unknown"): ("integration unknown is not known", "known: "),
         workflow_queue(queue, namespace="nowhere"): ("NOT_FOUND", "check that namespace nowhere"),

@@ -37,7 +37,9 @@ def twins(project: Open) -> Twins:
     by_us.up()
     asyncio.run(scale(by_us, "worker", to=3))
     by_compose.up(worker=3)
-    return Twins(by_us, by_compose)
+    twins = Twins(by_us, by_compose)
+    twins.alike()  # Only the volumes of what was looked at are removed with the project.
+    return twins
 
 
 @pytest.mark.parametrize(

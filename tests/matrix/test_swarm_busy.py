@@ -13,7 +13,7 @@ from temporalio.client import Client
 
 from autoscaler.core.integration import Integration
 from autoscaler.core.report import ServiceReport
-from autoscaler.integrations.environment import EnvironmentIntegrations
+from autoscaler.integrations.order import Integrations
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm import SwarmOrchestrator
 from autoscaler.reconcile import Reconciler
@@ -54,7 +54,7 @@ class Daemon:
 
     def __init__(self, engine: Engine, stack: Stack, server: ServerInDocker) -> None:
         known = {"default": Integration(endpoint=server.endpoint)}
-        connections = Connections(EnvironmentIntegrations(known, Integration))
+        connections = Connections(Integrations(known, Integration))
         self._reconciler = Reconciler(
             [SwarmOrchestrator(engine, clock=now, projects=[stack.name])],
             TemporalBacklogSource(connections, now),

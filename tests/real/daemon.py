@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.request import urlopen
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.sources.temporal import FRESH
 from tests.real.waiting import LIMIT
@@ -32,12 +35,15 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**clean, **settings}
 
 
-def autoscaler(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def autoscaler(
+    folder: Path, *arguments: str, stdin: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end, in a folder and with these settings only."""
     return subprocess.run(
         [sys.executable, "-m", "autoscaler", *arguments],
         cwd=folder,
         env=environment(settings),
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -57,7 +63,10 @@ class DaemonProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, "run"],
             cwd=folder,
-            env=environment({"AUTOSCALER_LOG_LEVEL": "debug", **settings}),
+            # Any free port, as many of them run side by side; `listening` says which.
+            env=environment(
+                {"AUTOSCALER_LOG_LEVEL": "debug", "AUTOSCALER_LISTEN": "127.0.0.1:0", **settings}
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -98,6 +107,22 @@ class DaemonProcess:
         assert seen and line, f"no line {event} {fields} in:\n{self.text}"  # noqa: PT018
         return line
 
+    def metric(self, name: str, service: str) -> float:
+        """Return the value of one of its metrics for a service."""
+        with urlopen(f"{self.url.rstrip('/')}/metrics", timeout=30) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return next(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and sample.labels["service"] == service
+        )
+
+    @property
+    def url(self) -> str:
+        """Where its status page is."""
+        return str(self.wait_for("listening")["url"])
+
     def reads(self, start: int, end: Line) -> int:
         """Count how often backlogs were read after line `start`, up to the tick of `end`.
 
@@ -111,12 +136,12 @@ class DaemonProcess:
         return count
 
     @property
-    def text(self) -> str:
-        return "\n".join(map(str, self.lines))
-
-    @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def text(self) -> str:
+        return "\n".join(map(str, self.lines))
 
     def terminate(self) -> int:
         """Send SIGTERM and return the exit code."""

@@ -67,12 +67,27 @@ class FakeWatcher:
         self.changed()
 
 
+class FakeWindow:
+    """Is open until it is closed."""
+
+    def __init__(self) -> None:
+        self.open = False
+
+    async def serve(self) -> None:
+        self.open = True
+        try:
+            await asyncio.sleep(10**6)
+        finally:
+            self.open = False
+
+
 class House:
     """A daemon in a world of fakes."""
 
     def __init__(self, poll_interval: float = 5) -> None:
         self.orchestrator = FakeOrchestrator()
         self.watcher = FakeWatcher()
+        self.window = FakeWindow()
         self.source = FakeBacklogSource()
         self.recorder = Recorder()
         self.daemon = Daemon(
@@ -80,6 +95,7 @@ class House:
             [self.recorder],
             poll_interval=timedelta(seconds=poll_interval),
             watcher=self.watcher,
+            window=self.window,
         )
 
     async def run_for(self, ticks: int) -> None:
@@ -324,6 +340,21 @@ class TestChanges:
             return house.watcher.cancelled
 
         assert run_in_virtual_time(work())
+
+
+def test_the_window_is_open_while_it_ticks_and_closed_at_the_end() -> None:
+    house = House()
+
+    async def work() -> tuple[bool, bool]:
+        running = asyncio.create_task(house.daemon.run())
+        await house.recorder.saw(2)
+        while_it_ticks = house.window.open
+        house.daemon.stop()
+        await running
+        await asyncio.sleep(0)
+        return while_it_ticks, house.window.open
+
+    assert run_in_virtual_time(work()) == (True, False)
 
 
 class TestUnexpected:

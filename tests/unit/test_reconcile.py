@@ -105,6 +105,16 @@ class TestFollowingTheBacklog:
         assert report.queues == ("orders",)
         assert report.errors == ()
 
+    async def test_a_tick_says_when_it_ended_and_how_long_it_took(self, world: World) -> None:
+        world.source.reading = asyncio.Event()
+        ticking = asyncio.create_task(world.tick())
+        await asyncio.sleep(0)
+        world.clock.advance(3)
+        world.source.reading.set()
+        report = await ticking
+        assert report.took.total_seconds() == pytest.approx(3, abs=0.001)
+        assert report.at == pytest.approx(world.clock.now, abs=timedelta(seconds=0.001))
+
     async def test_the_action_carries_the_count_it_was_decided_on_and_the_reasons(
         self, world: World
     ) -> None:
@@ -975,3 +985,19 @@ class TestWhatElseCounts:
         worker = world.compose.add("shop/worker", ORDERS, grace=None)
         (warning,) = (await world.report(worker)).warnings
         assert warning.startswith("stop_grace_period is not set")
+
+
+async def test_what_is_to_be_known_of_an_integration_is_said_of_its_services(world: World) -> None:
+    orders = world.compose.add("shop/worker", ORDERS)
+    others = world.compose.add("shop/other", MAILS | {"temporal.integration": "Prod-EU"})
+    world.source.notes["prod_eu"] = ("its task queues are read less often",)
+    report = await world.tick()
+    assert of(report, orders).warnings == ()
+    assert of(report, others).warnings == ("its task queues are read less often",)
+
+
+async def test_what_has_not_had_its_first_turn_is_unknown_and_no_error(world: World) -> None:
+    worker = world.compose.add("shop/worker", ORDERS, replicas=3)
+    world.source.waiting_for_a_turn.add("orders")
+    report = await world.report(worker)
+    assert (report.backlog, report.desired, report.errors) == (None, 3, ())

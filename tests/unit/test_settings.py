@@ -53,6 +53,8 @@ def problems(tmp_path: Path) -> tuple[str, ...]:
         ("log_format", LogFormat.AUTO),
         ("log_level", LogLevel.INFO),
         ("label_prefix", "temporal"),
+        ("listen", ("127.0.0.1", 8080)),
+        ("access_token", None),
         ("integrations", {}),
     ],
 )
@@ -85,6 +87,10 @@ def test_every_setting_is_documented() -> None:
         pytest.param("LOG_FORMAT", "JSON", "log_format", LogFormat.JSON, id="log-format"),
         pytest.param("LOG_LEVEL", "Debug", "log_level", LogLevel.DEBUG, id="log-level"),
         pytest.param("LABEL_PREFIX", "acme.io", "label_prefix", "acme.io", id="label-prefix"),
+        pytest.param("LISTEN", "0.0.0.0:9000", "listen", ("0.0.0.0", 9000), id="listen"),
+        pytest.param("LISTEN", "[::]:8080", "listen", ("::", 8080), id="listen-ipv6"),
+        pytest.param("LISTEN", "localhost:0", "listen", ("localhost", 0), id="any-free-port"),
+        pytest.param("ACCESS_TOKEN", "", "access_token", None, id="empty-means-no-token"),
     ],
 )
 def test_a_variable_sets_its_field(  # noqa: PLR0913, PLR0917 - a row of the table, and where it is set
@@ -105,6 +111,11 @@ def test_a_variable_sets_its_field(  # noqa: PLR0913, PLR0917 - a row of the tab
         pytest.param("LOG_FORMAT", "xml", "'auto', 'console' or 'json'", id="log-format"),
         pytest.param("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'", id="log-level"),
         pytest.param("LABEL_PREFIX", "temporal.", "pattern", id="label-prefix-with-the-dot"),
+        pytest.param("LISTEN", "8080", "such as 127.0.0.1:8080", id="listen-without-host"),
+        pytest.param("LISTEN", ":8080", "such as 127.0.0.1:8080", id="listen-on-nothing"),
+        pytest.param("LISTEN", "localhost", "such as 127.0.0.1:8080", id="listen-without-port"),
+        pytest.param("LISTEN", "a:65536", "such as 127.0.0.1:8080", id="port-too-large"),
+        pytest.param("LISTEN", "http://a:80", "such as 127.0.0.1:8080", id="listen-on-a-url"),
     ],
 )
 def test_a_wrong_value_is_named_with_the_value_and_what_is_allowed(
@@ -114,6 +125,26 @@ def test_a_wrong_value_is_named_with_the_value_and_what_is_allowed(
     (problem,) = problems(tmp_path)
     assert problem.startswith(f"AUTOSCALER_{variable}={value!r}: ")
     assert hint in problem
+
+
+@pytest.mark.parametrize(
+    "token", ["too-short", "with a space in the middle", "größer-als-ascii-war"]
+)
+def test_a_token_that_cannot_be_used_is_named_and_never_shown(
+    env: Env, tmp_path: Path, token: str
+) -> None:
+    env.setenv("AUTOSCALER_ACCESS_TOKEN", token)
+    (problem,) = problems(tmp_path)
+    assert problem.startswith("AUTOSCALER_ACCESS_TOKEN: at least 16 letters")
+    assert token not in problem
+
+
+def test_a_token_is_kept_secret(env: Env, tmp_path: Path) -> None:
+    env.setenv("AUTOSCALER_ACCESS_TOKEN", "correct-horse-battery")
+    settings = load(tmp_path)
+    assert settings.access_token is not None
+    assert settings.access_token.get_secret_value() == "correct-horse-battery"
+    assert "correct-horse-battery" not in repr(settings)
 
 
 def test_an_orchestrator_must_be_named(env: Env, tmp_path: Path) -> None:
@@ -317,3 +348,62 @@ class TestIntegrations:
         for part in ("API_KEY", "TLS_CA", "TLS_CERT", "TLS_KEY", "METADATA__X"):
             env.setenv(f"AUTOSCALER_INTEGRATIONS__PROD__{part}", "s3cret")
         assert "s3cret" not in repr(load(tmp_path))
+
+    def test_each_says_which_places_it_comes_from(
+        self, env: Env, tmp_path: Path, dotenv: Path, secrets: Path
+    ) -> None:
+        env.setenv("AUTOSCALER_INTEGRATIONS__Prod-EU__ENDPOINT", "temporal:7233")
+        dotenv.write_text("autoscaler_integrations__test__namespace=shop\n")
+        (secrets / "AUTOSCALER_INTEGRATIONS__PROD_EU__API_KEY").write_text("s3cret")
+        assert load(tmp_path).origins == {
+            "prod_eu": "environment, secrets directory",
+            "test": ".env",
+        }
+
+    def test_those_of_one_variable_in_json_come_from_it(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_INTEGRATIONS", '{"prod": {"namespace": "shop"}}')
+        assert load(tmp_path).origins == {"prod": "environment"}
+
+
+class TestStore:
+    def test_by_default_it_is_in_var_lib_and_its_key_beside_it(self, tmp_path: Path) -> None:
+        settings = load(tmp_path)
+        assert settings.store == Path("/var/lib/autoscaler/integrations")
+        assert (settings.encryption_key, settings.encryption_key_file) == (None, None)
+
+    @pytest.mark.parametrize("place", ["environment", "secrets"])
+    def test_its_key_is_read_and_never_shown(
+        self, env: Env, tmp_path: Path, secrets: Path, place: str
+    ) -> None:
+        if place == "environment":
+            env.setenv("AUTOSCALER_ENCRYPTION_KEY", "s3cret")
+        else:
+            (secrets / "AUTOSCALER_ENCRYPTION_KEY").write_text("s3cret\n")
+        settings = load(tmp_path)
+        assert settings.encryption_key is not None
+        assert settings.encryption_key.get_secret_value() == "s3cret"
+        assert "s3cret" not in repr(settings)
+
+    def test_its_key_may_be_in_a_file(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_ENCRYPTION_KEY_FILE", "/run/secrets/key")
+        assert load(tmp_path).encryption_key_file == Path("/run/secrets/key")
+
+    @pytest.mark.parametrize("end", ["", "_FILE"])
+    def test_a_variable_that_compose_left_empty_is_none(
+        self, env: Env, tmp_path: Path, end: str
+    ) -> None:
+        env.setenv(f"AUTOSCALER_ENCRYPTION_KEY{end}", "")
+        assert load(tmp_path) == load(tmp_path / "nowhere")
+
+    def test_two_keys_are_one_too_many(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_ENCRYPTION_KEY", "s3cret")
+        env.setenv("AUTOSCALER_ENCRYPTION_KEY_FILE", "/key")
+        (problem,) = problems(tmp_path)
+        assert problem == (
+            "AUTOSCALER_ENCRYPTION_KEY and AUTOSCALER_ENCRYPTION_KEY_FILE are both set:"
+            " keep one of them"
+        )
+
+    def test_a_part_of_the_key_is_named_without_being_shown(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_ENCRYPTION_KEY__X", "s3cret")
+        assert "s3cret" not in str(problems(tmp_path))

@@ -51,10 +51,10 @@ def test_a_command_that_did_what_it_should_ends_with_0(autoscaler: Runner, capsy
 def test_every_verb_is_listed_in_the_help(autoscaler: Runner, capsys: Capture) -> None:
     assert autoscaler("--help") == 0
     text = capsys.readouterr().out
-    assert all(verb in text for verb in ("run", "plan", "labels"))
+    assert all(verb in text for verb in ("run", "plan", "status", "labels"))
 
 
-@pytest.mark.parametrize("verb", ["run", "plan"])
+@pytest.mark.parametrize("verb", ["run", "plan", "status"])
 def test_wrong_settings_end_it_with_2_and_one_message_that_names_them_all(
     autoscaler: Runner, capsys: Capture, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:

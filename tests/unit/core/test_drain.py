@@ -96,7 +96,7 @@ class TestStandings:
 
     def test_a_report_of_leaving_is_outdated_like_any_other(self) -> None:
         assert standing(worker(leaving=True, age=OUTDATED)) is SILENT
-        assert standing(worker(leaving=True, running=1, age=OUTDATED)) is SILENT
+        assert standing(worker(leaving=True, running=1, age=OUTDATED)) is BUSY
 
     def test_what_has_not_started_cannot_be_at_work(self) -> None:
         starting = Replica("r1", None, started=False)
@@ -116,6 +116,7 @@ class TestSeveralWorkersOfOneReplica:
     def test_all_have_to_leave(self) -> None:
         assert standing(worker(leaving=True), worker(leaving=True)) is LEAVING
         assert standing(worker(leaving=True), worker()) is IDLE
+        assert standing(worker(leaving=True, running=1), worker()) is BUSY
 
     def test_the_report_of_a_worker_before_a_restart_does_not_make_it_silent(self) -> None:
         assert standing(worker(instance="before", age=OUTDATED), worker(instance="now")) is IDLE

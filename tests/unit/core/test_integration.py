@@ -109,3 +109,10 @@ def test_an_empty_value_is_the_same_as_none() -> None:
     assert Integration.model_validate(
         {"endpoint": "", "namespace": "", "api_key": "", "api_key_file": "/key"}
     ) == Integration.model_validate({"api_key_file": "/key"})
+
+
+def test_what_is_wrong_with_a_secret_does_not_show_it() -> None:
+    for wrong in ({"api_key": ["planted-secret"]}, {"namespace": {"x": "planted-secret"}}):
+        with pytest.raises(ValidationError) as caught:
+            Integration.model_validate(wrong)
+        assert "planted-secret" not in str(caught.value)

@@ -69,6 +69,14 @@ def test_a_window_reaches_back_to_its_very_start() -> None:
     assert history.since(START + INSTANT) == ()
 
 
+def test_of_equal_recommendations_in_a_row_only_the_latest_is_kept() -> None:
+    history = History.seed(7, START)
+    for minute in (1, 2, 3):
+        history = history.record(7, START + timedelta(minutes=minute), timedelta(hours=1))
+    assert history.recommendations == (Sample(START + timedelta(minutes=3), 7),)
+    assert history.since(START + timedelta(minutes=3)) == (7,)
+
+
 def test_recommendations_are_forgotten_once_they_are_older_than_is_to_be_kept() -> None:
     history = History.seed(7, START)
     at_the_edge = history.record(1, START + MINUTE, keep=MINUTE)

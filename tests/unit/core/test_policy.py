@@ -1550,13 +1550,24 @@ class TestSlotsTarget:
         [
             pytest.param([], id="nobody-reports"),
             pytest.param(with_slots("r1", age=OUTDATED), id="all-reports-are-outdated"),
-            pytest.param(with_slots("r1", used=0), id="no-worker-has-slots"),
         ],
     )
     def test_where_it_is_unknown_the_replicas_stay(self, reports: list[Worker]) -> None:
         recommended, reason = recommend(fanned_out(*reports, replicas=4))
         assert recommended == 4
         assert str(reason) == "slots in use unknown: held at 4"
+
+    def test_workers_that_only_run_workflows_have_no_say(self) -> None:
+        assert (
+            recommend(fanned_out(*with_slots("r1", used=0), replicas=4))[1].code
+            is ReasonCode.BACKLOG
+        )
+
+    def test_replicas_that_share_a_host_name_are_each_counted(self) -> None:
+        sharing = tuple(Replica(f"r{number}", "vm", number) for number in range(10))
+        workers = tuple(worker("vm", instance=f"w{number}", running=2) for number in range(10))
+        full = replace(fanned_out(replicas=10, share=0.5), in_flight=InFlight(sharing, workers))
+        assert recommend(full)[0] == 20
 
     def test_where_it_could_not_be_read_they_stay_or_follow_a_larger_backlog(self) -> None:
         unread = replace(fanned_out(replicas=4), in_flight=UnknownInFlight("no answer"))
@@ -1714,7 +1725,7 @@ class TestStopWarnings:
     ) -> None:
         past = remembered(longest_task=longest)
         warning = (
-            "a task was seen to run for 31s, longer than the stop grace of 30s:"
+            "a task was seen to run for longer than the stop grace of 30s:"
             " raise stop_grace_period; see docs/graceful-shutdown.md"
         )
         assert decide(situation(past=past)).warnings == ((warning,) if warned else ())
@@ -1815,13 +1826,15 @@ class TestWantsInFlight:
         ],
     )
     def test_it_is_read_only_where_it_counts(self, given: Situation, *, wanted: bool) -> None:
-        assert wants_in_flight(given) is wanted
+        assert wants_in_flight(given, decide(given)) is wanted
 
     def test_the_last_replica_is_asked_once_the_cooldown_is_over(self) -> None:
         quiet = remembered(active_at=NOW - 5 * MINUTE)
-        assert wants_in_flight(situation(replicas=1, min=0, past=quiet))
+        given = situation(replicas=1, min=0, past=quiet)
+        assert wants_in_flight(given, decide(given))
         quieting = remembered(active_at=NOW - 4 * MINUTE)
-        assert not wants_in_flight(situation(replicas=1, min=0, past=quieting))
+        given = situation(replicas=1, min=0, past=quieting)
+        assert not wants_in_flight(given, decide(given))
 
 
 GROWTH_HELD = backlog(900, rate_limited=True)

@@ -347,8 +347,8 @@ OTHER = "fedcba987654" + "c" * 52
 def test_the_host_name_is_the_short_id_unless_another_was_chosen(
     config: dict[str, Any], host: str
 ) -> None:
-    assert replica.host_name(inspect(config=config), OTHER) == host
+    assert replica.Traits.of(inspect(config=config)).host_name(OTHER) == host
 
 
 def test_the_host_name_of_the_template_is_its_own() -> None:
-    assert replica.host_name(inspect(), ID) == ID[:12]
+    assert replica.Traits.of(inspect()).host_name(ID) == ID[:12]

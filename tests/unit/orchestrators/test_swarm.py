@@ -394,6 +394,9 @@ class Cluster(Manager):
         self.picks_after = 0
         """Looks at the tasks until the manager has picked those that go."""
         self._to_pick = 0
+        self.hears_after = 0
+        """Looks at the tasks until the manager has heard that a container has ended."""
+        self._ended: list[str] = []
         self.looked_up = 0
         """How often somebody asked which node this is."""
 
@@ -426,6 +429,9 @@ class Cluster(Manager):
                 each["DesiredState"] = "shutdown"
             self._to_pick = 0
         self.picks_after = max(0, self.picks_after - 1)
+        if self._ended and not self.hears_after:
+            self._make_up_for(self._ended.pop())
+        self.hears_after -= bool(self._ended)
         return copy.deepcopy(self.all_tasks)
 
     def inspect_task(self, id_: str) -> dict[str, Any]:
@@ -433,6 +439,9 @@ class Cluster(Manager):
 
     async def stop(self, container: str, grace: int) -> None:
         self.stopped.append((container, grace))
+        self._ended.append(container)
+
+    def _make_up_for(self, container: str) -> None:
         (ended,) = [
             each
             for each in self.all_tasks
@@ -589,6 +598,18 @@ class TestGivingUpATask:
         cluster.quick = True
         look = Look(t3=BUSY, new2=SILENT)
         assert list(await scale_in(cluster, 1, look)) == ["t2"]
+        assert cluster.asked_for == 3
+
+    def test_it_is_awaited_that_the_manager_hears_of_its_end(self) -> None:
+        cluster = Cluster(3)
+        cluster.hears_after = 5
+        assert list(run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))) == ["t2"]
+        assert cluster.asked_for == 2
+
+    def test_but_not_until_the_slot_is_filled_again(self) -> None:
+        cluster = Cluster(3)
+        cluster.hears_after = 10 * PICK_LOOKS
+        assert list(run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))) == ["t2"]
         assert cluster.asked_for == 3
 
     async def test_it_is_looked_again_before_the_count_is_lowered(self) -> None:

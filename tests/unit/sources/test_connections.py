@@ -1,20 +1,43 @@
-"""One client for each integration, and one line for people when it does not get through."""
+"""One client for each integration, kept while it is used; credentials taken up when they change."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration
-from autoscaler.sources.connections import Connections, explain
+from autoscaler.core.redaction import Redactor
+from autoscaler.sources.connections import Connections
+from tests.fakes.clock import START, Clock
 from tests.fakes.temporal import FakeIntegrations
+from tests.real.certificates import Authority, Pair
+
+AUTHORITY = Authority()
+PAIR = AUTHORITY.client()
+
+
+def protected(key: bytes) -> bytes:
+    """Encrypt a private key with a passphrase."""
+    return load_pem_private_key(key, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"s3cret")
+    )
 
 
 @pytest.fixture
@@ -24,13 +47,10 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     async def connect(endpoint: str, **options: Any) -> object:
         calls.append({"endpoint": endpoint, **options})
-        return object()
+        return SimpleNamespace(api_key=options["api_key"], rpc_metadata=options["rpc_metadata"])
 
     monkeypatch.setattr(Client, "connect", connect)
     return calls
-
-
-PEM = b"-----BEGIN-----\n"
 
 
 def connections(**integrations: Integration) -> Connections:
@@ -40,9 +60,7 @@ def connections(**integrations: Integration) -> Connections:
 
 @pytest.fixture
 def pem(tmp_path: Path) -> Path:
-    file = tmp_path / "some.pem"
-    file.write_bytes(PEM)
-    return file
+    return AUTHORITY.write(tmp_path)
 
 
 async def options(connected: list[dict[str, Any]], **settings: Any) -> dict[str, Any]:
@@ -112,26 +130,25 @@ class TestCredentials:
     async def test_certificate_key_authority_and_name_are_passed_on_from_files(
         self, connected: list[dict[str, Any]], tmp_path: Path
     ) -> None:
-        for name in ("ca", "cert", "key"):
-            (tmp_path / name).write_text(f"PEM of {name}\n")
         made = await options(
             connected,
-            tls_ca_file=tmp_path / "ca",
-            tls_cert_file=tmp_path / "cert",
-            tls_key_file=tmp_path / "key",
+            tls_ca_file=AUTHORITY.write(tmp_path),
+            **PAIR.write(tmp_path),
             tls_server_name="temporal.internal",
         )
         assert made["tls"] == TLSConfig(
-            server_root_ca_cert=b"PEM of ca\n",
-            client_cert=b"PEM of cert\n",
-            client_private_key=b"PEM of key\n",
+            server_root_ca_cert=AUTHORITY.certificate,
+            client_cert=PAIR.certificate,
+            client_private_key=PAIR.key,
             domain="temporal.internal",
         )
 
     async def test_certificates_can_be_given_as_text(self, connected: list[dict[str, Any]]) -> None:
-        made = await options(connected, tls_cert="PEM of cert", tls_key="PEM of key")
+        made = await options(
+            connected, tls_cert=PAIR.certificate.decode().strip(), tls_key=PAIR.key.decode().strip()
+        )
         assert made["tls"] == TLSConfig(
-            client_cert=b"PEM of cert", client_private_key=b"PEM of key"
+            client_cert=PAIR.certificate.strip(), client_private_key=PAIR.key.strip()
         )
 
     async def test_an_api_key_and_a_certificate_go_together(
@@ -139,7 +156,7 @@ class TestCredentials:
     ) -> None:
         made = await options(connected, api_key="s3cret", tls_ca_file=pem)
         assert made["api_key"] == "s3cret"
-        assert made["tls"] == TLSConfig(server_root_ca_cert=PEM)
+        assert made["tls"] == TLSConfig(server_root_ca_cert=AUTHORITY.certificate)
 
     async def test_headers_are_passed_on(self, connected: list[dict[str, Any]]) -> None:
         made = await options(connected, metadata={"x-tenant": SecretStr("s3cret")})
@@ -189,58 +206,252 @@ class TestCredentials:
         client = await connections(prod=Integration(api_key="s3cret")).client("prod")
         assert client.namespace == "default"
 
+    @pytest.mark.parametrize(
+        ("parts", "words"),
+        [
+            pytest.param({"api_key_file": b" \n"}, "is empty", id="empty-key"),
+            pytest.param({"api_key_file": b"two\nlines"}, "characters", id="key-of-two-lines"),
+            pytest.param({"tls_ca_file": b"rubbish"}, "TLS_CA_FILE holds no certificate", id="ca"),
+            pytest.param(
+                {"tls_cert_file": b"rubbish", "tls_key_file": PAIR.key},
+                "TLS_CERT_FILE holds no certificate",
+                id="certificate",
+            ),
+            pytest.param(
+                {"tls_cert_file": PAIR.certificate, "tls_key_file": b"s3cret-rubbish"},
+                "TLS_KEY_FILE holds no private key",
+                id="key",
+            ),
+            pytest.param(
+                {"tls_cert_file": PAIR.certificate, "tls_key_file": protected(PAIR.key)},
+                "protected by a passphrase",
+                id="protected-key",
+            ),
+            pytest.param(
+                {"tls_cert_file": PAIR.certificate, "tls_key_file": AUTHORITY.client().key},
+                "do not belong together",
+                id="key-of-another",
+            ),
+        ],
+    )
+    async def test_a_file_that_is_not_what_it_should_be_is_named_with_what_to_do(
+        self, tmp_path: Path, parts: dict[str, bytes], words: str
+    ) -> None:
+        for name, content in parts.items():
+            (tmp_path / name).write_bytes(content)
+        broken = Integration(**{name: tmp_path / name for name in parts})
+        with pytest.raises(IntegrationError) as caught:
+            await connections(prod=broken).client("prod")
+        assert str(caught.value).startswith("integration prod: ")
+        assert words in str(caught.value)
+        assert "s3cret" not in str(caught.value)
+
+
+def rotate(file: Path) -> None:
+    """Put another API key into a file."""
+    file.write_text("second-key\n")
+
+
+class TestRotation:
+    """What changes while the daemon runs, as each tick sees it."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        file = tmp_path / "key"
+        file.write_text("first-key")
+        return file
+
+    async def test_another_api_key_is_given_to_the_live_client(
+        self, connected: list[dict[str, Any]], file: Path
+    ) -> None:
+        all_of_them = connections(prod=Integration(api_key_file=file))
+        client = await all_of_them.client("prod")
+        rotate(file)
+        all_of_them.keep(["prod"])
+        assert await all_of_them.client("prod") is client
+        assert client.api_key == "second-key"
+        assert len(connected) == 1
+
+    async def test_within_one_tick_it_is_read_once(
+        self, connected: list[dict[str, Any]], file: Path
+    ) -> None:
+        all_of_them = connections(prod=Integration(api_key_file=file))
+        await all_of_them.client("prod")
+        rotate(file)
+        assert (await all_of_them.client("prod")).api_key == "first-key"
+        assert len(connected) == 1
+
+    async def test_other_headers_are_given_to_the_live_client(
+        self, connected: list[dict[str, Any]]
+    ) -> None:
+        known = {"prod": Integration(metadata={"x-tenant": "first"})}
+        all_of_them = Connections(FakeIntegrations(known))
+        client = await all_of_them.client("prod")
+        known["prod"] = Integration(metadata={"x-tenant": "second"})
+        all_of_them.keep(["prod"])
+        assert (await all_of_them.client("prod")) is client
+        assert client.rpc_metadata == {"x-tenant": "second"}
+        assert len(connected) == 1
+
+    async def test_another_certificate_makes_a_new_client(
+        self, connected: list[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        all_of_them = connections(prod=Integration(**PAIR.write(tmp_path)))
+        before = await all_of_them.client("prod")
+        other = AUTHORITY.client()
+        other.write(tmp_path)
+        all_of_them.keep(["prod"])
+        assert await all_of_them.client("prod") is not before
+        assert connected[1]["tls"].client_cert == other.certificate
+
+    async def test_another_endpoint_makes_a_new_client(
+        self, connected: list[dict[str, Any]]
+    ) -> None:
+        known = {"prod": Integration()}
+        all_of_them = Connections(FakeIntegrations(known))
+        await all_of_them.client("prod")
+        known["prod"] = Integration(endpoint="elsewhere:7233")
+        all_of_them.keep(["prod"])
+        await all_of_them.client("prod")
+        assert [made["endpoint"] for made in connected] == ["localhost:7233", "elsewhere:7233"]
+
+    @pytest.mark.parametrize("broken", ["half", "missing", "unmatched"])
+    async def test_in_the_middle_of_a_rotation_the_client_at_hand_goes_on(
+        self, connected: list[dict[str, Any]], tmp_path: Path, broken: str
+    ) -> None:
+        all_of_them = connections(prod=Integration(**PAIR.write(tmp_path)))
+        client = await all_of_them.client("prod")
+        other = AUTHORITY.client()
+        if broken == "half":
+            (tmp_path / "client.pem").write_bytes(other.certificate[:200])
+        elif broken == "missing":
+            (tmp_path / "client.pem").unlink()
+        else:
+            (tmp_path / "client.pem").write_bytes(other.certificate)
+        all_of_them.keep(["prod"])
+        assert await all_of_them.client("prod") is client
+        (report,) = all_of_them.reports({"prod": [None]})
+        assert report.up
+        assert report.error is not None
+        assert report.error.endswith("until then the previous credentials are used")
+
+        other.write(tmp_path)
+        all_of_them.keep(["prod"])
+        assert await all_of_them.client("prod") is not client
+        (report,) = all_of_them.reports({"prod": [None]})
+        assert report.error is None
+        assert len(connected) == 2
+
+    async def test_what_no_service_uses_any_more_is_closed(
+        self, connected: list[dict[str, Any]]
+    ) -> None:
+        all_of_them = connections(prod=Integration(), test=Integration())
+        await all_of_them.client("prod")
+        await all_of_them.client("test")
+        all_of_them.keep(["test"])
+        await all_of_them.client("prod")
+        await all_of_them.client("test")
+        assert len(connected) == 3
+
+
+def token(expires: datetime) -> str:
+    """Make a JSON Web Token that says when it expires."""
+    payload = json.dumps({"exp": expires.timestamp()}).encode()
+    return f"e30.{base64.urlsafe_b64encode(payload).decode().rstrip('=')}.c2ln"
+
+
+class TestReports:
+    async def test_one_that_is_not_used_is_neither_up_nor_down(
+        self, connected: list[dict[str, Any]]
+    ) -> None:
+        (report,) = connections(prod=Integration(endpoint="prod:7233", namespace="shop")).reports(
+            {}
+        )
+        assert (report.name, report.endpoint, report.namespace) == ("prod", "prod:7233", "shop")
+        assert (report.origin, report.up, report.error) == ("a test", None, None)
+        assert connected == []
+
+    async def test_it_is_up_when_one_of_its_namespaces_answers(self) -> None:
+        used = connections(prod=Integration())
+        assert [
+            (report.up, report.error)
+            for outcome in ([None], [None, "no shop"], ["down", "down"])
+            for report in used.reports({"prod": outcome})
+        ] == [(True, None), (True, "no shop"), (False, "down")]
+
+    async def test_one_that_is_not_known_is_none(self) -> None:
+        assert connections().reports({"prod": ["not known"]}) == ()
+
+    @pytest.mark.parametrize(
+        ("parts", "days"),
+        [
+            pytest.param({"api_key": token(START + timedelta(days=9))}, 9, id="token"),
+            pytest.param({"api_key": "no-token"}, None, id="any-other-key"),
+            pytest.param({"api_key": "a.b.c"}, None, id="three-parts-that-are-no-token"),
+            pytest.param({}, None, id="nothing"),
+        ],
+    )
+    async def test_the_expiry_of_an_api_key_is_read_where_it_says_so(
+        self, connected: list[dict[str, Any]], parts: dict[str, str], days: int | None
+    ) -> None:
+        used = connections(prod=Integration(**parts))
+        await used.client("prod")
+        (report,) = used.reports({"prod": [None]})
+        assert report.expires_at == (None if days is None else START + timedelta(days=days))
+        assert len(connected) == 1
+
+    async def test_the_credential_that_expires_first_counts(
+        self, connected: list[dict[str, Any]], tmp_path: Path
+    ) -> None:
+        soon: Pair = AUTHORITY.client(valid_for=timedelta(days=3))
+        late = datetime.now(UTC) + timedelta(days=400)
+        used = connections(prod=Integration(api_key=token(late), **soon.write(tmp_path)))
+        await used.client("prod")
+        (report,) = used.reports({"prod": [None]})
+        assert report.expires_at is not None
+        assert report.expires_at < datetime.now(UTC) + timedelta(days=4)
+        assert len(connected) == 1
+
 
 class TestExplain:
-    @pytest.mark.parametrize(
-        ("status", "hint"),
-        [
-            (RPCStatusCode.NOT_FOUND, "check that namespace shop exists there"),
-            (RPCStatusCode.UNAVAILABLE, "check the endpoint"),
-            (RPCStatusCode.CANCELLED, "did not answer in time"),
-            (RPCStatusCode.DEADLINE_EXCEEDED, "did not answer in time"),
-            (RPCStatusCode.UNAUTHENTICATED, "check the API key or certificate of integration prod"),
-            (RPCStatusCode.PERMISSION_DENIED, "that it may read namespace shop"),
-            (RPCStatusCode.RESOURCE_EXHAUSTED, "a longer AUTOSCALER_POLL_INTERVAL"),
-        ],
-    )
-    def test_each_answer_comes_with_what_to_do(self, status: RPCStatusCode, hint: str) -> None:
-        line = explain(RPCError("so it is", status, b""), "prod", "shop", "reading backlogs")
-        head, _, advice = line.partition("; ")
-        assert head == f"integration prod: reading backlogs failed ({status.name}: so it is)"
-        assert hint in advice
+    async def test_the_settings_behind_a_name_make_the_hint(self) -> None:
+        error = RPCError("so it is", RPCStatusCode.UNAUTHENTICATED, b"")
+        line = connections(prod=Integration()).explain(error, "prod", "shop", "reading")
+        assert line == (
+            "integration prod: reading failed (UNAUTHENTICATED: so it is);"
+            " integration prod has no API key: set API_KEY_FILE"
+        )
 
-    def test_an_answer_nobody_knows_a_remedy_for_stands_alone(self) -> None:
-        error = RPCError("broken", RPCStatusCode.DATA_LOSS, b"")
-        line = explain(error, "prod", "shop", "reading backlogs")
-        assert line == "integration prod: reading backlogs failed (DATA_LOSS: broken)"
+    async def test_one_that_was_removed_just_now_is_explained_all_the_same(
+        self, connected: list[dict[str, Any]]
+    ) -> None:
+        known = {"prod": Integration(endpoint="prod:7233", api_key="s3cret-key")}
+        used = Connections(FakeIntegrations(known))
+        await used.client("prod")
+        known.clear()
+        error = RPCError("no", RPCStatusCode.UNAUTHENTICATED, b"")
+        assert "check the API key" in used.explain(error, "prod", "shop", "reading")
+        assert used.endpoint("Prod") == "prod:7233"
+        assert len(connected) == 1
 
-    def test_a_connection_that_cannot_be_made_says_what_to_check(self) -> None:
-        line = explain(RuntimeError("Failed client connect"), "prod", "shop", "reading backlogs")
-        assert "(Failed client connect); check the endpoint" in line
+    async def test_an_expired_key_is_named_as_the_cause(
+        self, connected: list[dict[str, Any]]
+    ) -> None:
+        known = FakeIntegrations({"prod": Integration(api_key=token(START - timedelta(days=1)))})
+        used = Connections(known, clock=Clock())
+        await used.client("prod")
+        error = RPCError("no", RPCStatusCode.UNAUTHENTICATED, b"")
+        line = used.explain(error, "prod", "shop", "reading")
+        assert line.endswith("; its credential expired on 2025-12-31: replace it")
+        assert len(connected) == 1
 
-    @pytest.mark.parametrize(
-        ("text", "words"),
-        [
-            pytest.param("plain words", "plain words", id="plain"),
-            pytest.param("two\n  lines", "two lines", id="one-line"),
-            pytest.param(
-                'Failed client connect: Status { code: Unavailable, message: "tcp", source:'
-                ' Error { kind: Io, error: "connection refused" } }',
-                "connection refused",
-                id="the-innermost-quoted",
-            ),
-            pytest.param(
-                "tonic::transport::Error(Transport, ConnectError(Custom { kind: InvalidData,"
-                " error: InvalidCertificate(UnknownIssuer) }))",
-                "UnknownIssuer",
-                id="the-innermost-name",
-            ),
-            pytest.param("x" * 400, "x" * 300, id="not-endless"),
-        ],
-    )
-    def test_the_clients_debug_output_is_cut_down_to_its_words(self, text: str, words: str) -> None:
-        assert f"({words});" in explain(RuntimeError(text), "prod", "shop", "reading")
-
-    def test_braces_in_a_name_do_no_harm(self) -> None:
-        error = RPCError("gone", RPCStatusCode.NOT_FOUND, b"")
-        assert "namespace {x} exists" in explain(error, "{i}", "{x}", "reading {y}")
+    async def test_what_a_server_repeats_of_a_secret_is_hidden(
+        self, connected: list[dict[str, Any]]
+    ) -> None:
+        known = FakeIntegrations({"prod": Integration(api_key="s3cret-key")})
+        used = Connections(known, redactor=Redactor())
+        await used.client("prod")
+        error = RPCError("no such key: s3cret-key", RPCStatusCode.UNAUTHENTICATED, b"")
+        line = used.explain(error, "prod", "shop", "reading")
+        assert "UNAUTHENTICATED: no such key: [hidden]" in line
+        assert len(connected) == 1

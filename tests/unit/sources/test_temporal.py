@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -12,9 +14,10 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueueStats
 from temporalio.service import RPCError, RPCStatusCode
 
+from autoscaler.core.budget import Budget
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
-from autoscaler.core.model import QueueStats, TaskQueue
+from autoscaler.core.model import QueueStats, TaskQueue, WorkerQuery
 from autoscaler.core.spec import QueueType
 from autoscaler.sources.calls import AT_ONCE, DEADLINE
 from autoscaler.sources.temporal import FRESH, TemporalBacklogSource
@@ -67,6 +70,22 @@ class TestReading:
         assert await place.source.read([queue]) == {
             queue: QueueStats(1234, timedelta(seconds=90), 1.5, 0.5)
         }
+
+    async def test_every_call_is_measured_also_one_that_fails(self, place: Place) -> None:
+        measured: list[str] = []
+
+        @contextmanager
+        def timer() -> Iterator[None]:
+            try:
+                yield
+            finally:
+                measured.append("call")
+
+        connections = FakeConnections(place.server, place.integrations)
+        source = TemporalBacklogSource(connections, place.clock, timer=timer)
+        place.server.broken_queues["mails"] = RPCError("?", RPCStatusCode.INVALID_ARGUMENT, b"")
+        await source.read([task_queue("orders"), task_queue("mails")])
+        assert measured == ["call", "call"]
 
     @pytest.mark.parametrize(
         ("type_", "asked"),
@@ -260,3 +279,108 @@ class TestTrouble:
             return await place.why(task_queue())
 
         assert "DEADLINE_EXCEEDED: no answer within 5 s" in run_in_virtual_time(work())
+
+
+class TestBudget:
+    """Two calls a second: ten at each poll."""
+
+    @staticmethod
+    def place() -> Place:
+        place = Place()
+        place.source = TemporalBacklogSource(
+            FakeConnections(place.server, place.integrations),
+            place.clock,
+            budget=Budget(rate=2, interval=timedelta(seconds=5)),
+        )
+        return place
+
+    @staticmethod
+    async def read(place: Place, queues: list[TaskQueue], *, after: float = 5.2) -> int:
+        """Let time pass and read; return how many calls that took."""
+        place.clock.advance(after)
+        before = len(place.server.calls)
+        await place.source.read(queues)
+        return len(place.server.calls) - before
+
+    async def test_what_fits_is_read_at_every_poll_and_nothing_is_said(self) -> None:
+        place, queues = self.place(), [task_queue(f"q{number}") for number in range(10)]
+        assert [await self.read(place, queues) for _ in range(3)] == [10, 10, 10]
+        assert place.source.warnings("default") == ()
+
+    async def test_beyond_it_no_more_calls_are_made_and_all_get_their_turn(self) -> None:
+        place, queues = self.place(), [task_queue(f"q{number}") for number in range(30)]
+        assert [await self.read(place, queues) for _ in range(3)] == [10, 10, 10]
+        assert len({call.task_queue.name for call in place.server.calls}) == 30
+
+    async def test_what_waits_for_its_first_turn_is_missing_and_no_error(self) -> None:
+        place, queues = self.place(), [task_queue(f"q{number}") for number in range(30)]
+        answers = await place.source.read(queues)
+        assert len(answers) == 10
+        assert all(isinstance(answer, QueueStats) for answer in answers.values())
+
+    async def test_until_its_next_turn_the_latest_reading_answers(self) -> None:
+        place, queues = self.place(), [task_queue(f"q{number}") for number in range(20)]
+        for _ in range(2):
+            await self.read(place, queues)
+        place.fill("q0", 7)
+        place.clock.advance(0.1)
+        assert (await place.source.read(queues))[queues[0]] == stats(0)
+
+    async def test_queues_in_motion_are_read_more_often_than_quiet_ones(self) -> None:
+        place, queues = self.place(), [task_queue(f"q{number}") for number in range(30)]
+        place.fill("q0", 7)
+        for _ in range(60):
+            await self.read(place, queues)
+        read = Counter(call.task_queue.name for call in place.server.calls)
+        assert read["q0"] > 2.5 * read["q1"]
+
+    async def test_it_says_so_in_words_that_stay_the_same(self) -> None:
+        place, queues = self.place(), [task_queue(f"q{number}") for number in range(31)]
+        said = set()
+        for _ in range(12):
+            await self.read(place, queues)
+            said.update(place.source.warnings("default"))
+        (text,) = said
+        assert text == (
+            "integration default: its task queues want more than the 2 calls a second of"
+            " AUTOSCALER_RPC_BUDGET, so quiet ones are read about every 20s and those in motion"
+            " about every 5s instead of every 5s"
+        )
+
+    async def test_each_integration_has_a_budget_of_its_own(self) -> None:
+        place = self.place()
+        queues = [task_queue(f"q{number}", integration="prod") for number in range(10)]
+        queues += [task_queue(f"q{number}") for number in range(20)]
+        assert await self.read(place, queues) == 20
+        assert place.source.warnings("prod") == ()
+        assert len(place.source.warnings("default")) == 1
+
+    async def test_namespaces_of_an_integration_share_it(self) -> None:
+        place = self.place()
+        queues = [task_queue(f"q{number}", namespace="eu") for number in range(10)]
+        queues += [task_queue(f"q{number}") for number in range(10)]
+        assert await self.read(place, queues) == 10
+
+    async def test_heartbeats_do_not_wait_but_backlogs_make_up_for_them(self) -> None:
+        place, queues = self.place(), [task_queue(f"q{number}") for number in range(10)]
+        await self.read(place, queues)
+        for _ in range(5):
+            await place.source.workers(
+                WorkerQuery("default", None, frozenset({"host"}), frozenset())
+            )
+        assert await self.read(place, queues) == 5
+
+    async def test_a_failure_is_not_followed_by_an_older_reading(self) -> None:
+        place, queues = self.place(), [task_queue(f"q{number}") for number in range(20)]
+        for _ in range(2):
+            await self.read(place, queues)
+        place.server.broken_namespaces["shop"] = GONE
+        place.clock.advance(60)
+        failed = [
+            q for q, a in (await place.source.read(queues)).items() if not isinstance(a, QueueStats)
+        ]
+        del place.server.broken_namespaces["shop"]
+        place.clock.advance(1)
+        answers = await place.source.read(queues)
+        assert len(failed) == 10
+        assert [queue for queue in failed if queue in answers] == []

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import traceback
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from autoscaler.core.model import Reason, ReasonCode, ScalingAction, ServiceId
-from autoscaler.core.report import ServiceReport, TickReport
-from autoscaler.telemetry.logging import LogObserver, make_logger
+from autoscaler.core.redaction import Redactor
+from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
+from autoscaler.telemetry.logging import LogObserver, RedactedStream, make_logger
 from tests.fakes.clock import START
 
 TEN = Reason(ReasonCode.BACKLOG, "100 waiting tasks at target 10: 10")
@@ -104,6 +108,36 @@ class TestChanges:
         assert log.events(scaled(1, 5, TEN), service("a/one", errors=(NO_TEMPORAL,))) == [
             "cannot scale"
         ]
+
+
+class TestHeld:
+    """What holds a service back without being an error, and without being its labels' wish."""
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            ReasonCode.CEILING,
+            ReasonCode.FALLBACK,
+            ReasonCode.PHANTOM,
+            ReasonCode.RATE_LIMITED,
+            ReasonCode.REFUSED,
+            ReasonCode.STOPPED_BY_HAND,
+        ],
+    )
+    def test_it_is_told_once_when_it_begins_and_again_when_it_comes_back(
+        self, log: Log, code: ReasonCode
+    ) -> None:
+        held = service(backlog=100, reasons=(TEN, Reason(code, "held at 1")))
+        (line,) = log.lines(*others(), held)
+        assert (line["event"], line["service"]) == ("held", "shop/worker")
+        assert (line["replicas"], line["desired"]) == (1, 1)
+        assert line["reasons"] == ["100 waiting tasks at target 10: 10", "held at 1"]
+        assert log.events(*others(), held) == []
+        assert log.events(*others(), service()) == []
+        assert log.events(*others(), held) == ["held"]
+
+    def test_what_the_labels_ask_for_holds_nothing_back(self, log: Log) -> None:
+        assert log.events(*others(), service(backlog=100, reasons=(TEN, MAX))) == []
 
 
 class TestServices:
@@ -227,3 +261,82 @@ class TestConsole:
 
     def test_there_are_no_colours_where_there_is_no_terminal(self) -> None:
         assert "\x1b" not in Log(as_json=False).text(service(), errors=(NO_ENGINE,))
+
+
+class TestIntegrations:
+    """What is said of connections themselves; what they keep services from is said there."""
+
+    @staticmethod
+    def log() -> tuple[io.StringIO, LogObserver]:
+        stream = io.StringIO()
+        return stream, LogObserver(make_logger("info", json=True, stream=stream))
+
+    @staticmethod
+    def cloud(**seen: Any) -> IntegrationReport:
+        well: dict[str, Any] = {"origin": "environment", "up": True}
+        return IntegrationReport("cloud", "cloud:7233", "shop", **(well | seen))
+
+    def events(self, *looks: tuple[datetime, IntegrationReport]) -> list[str]:
+        """Show one look after the other, and return what was said."""
+        stream, observer = self.log()
+        for now, integration in looks:
+            observer.observe(TickReport(now, integrations=(integration,)))
+        lines = [json.loads(line) for line in stream.getvalue().splitlines()[1:]]
+        return [
+            f"{line['level']}: {line['event']} {line.get('days', '')}".strip() for line in lines
+        ]
+
+    def test_30_7_and_1_days_before_a_credential_ends_it_is_said_once_each(self) -> None:
+        ends = START + timedelta(days=40)
+        ago = [31, 30, 29, 8, 7, 6, 2, 1, 0.5, 0, -1]
+        looks = [(ends - timedelta(days=days), self.cloud(expires_at=ends)) for days in ago]
+        assert self.events(*looks) == [
+            "warning: credential expires 30",
+            "warning: credential expires 7",
+            "warning: credential expires 1",
+            "error: credential has expired 0",
+        ]
+
+    def test_a_daemon_that_is_started_late_says_it_once(self) -> None:
+        ends = START + timedelta(days=3)
+        looks = [(START + timedelta(seconds=tick), self.cloud(expires_at=ends)) for tick in (0, 5)]
+        assert self.events(*looks) == ["warning: credential expires 3"]
+
+    def test_after_a_rotation_it_begins_anew(self) -> None:
+        near, far = START + timedelta(days=1), START + timedelta(days=7)
+        assert self.events(
+            (START, self.cloud(expires_at=near)),
+            (START, self.cloud(expires_at=far)),
+            (START, self.cloud(expires_at=far)),
+        ) == ["warning: credential expires 1", "warning: credential expires 7"]
+
+    def test_without_an_end_nothing_is_said(self) -> None:
+        assert self.events((START, self.cloud())) == []
+
+    def test_credentials_that_could_not_be_taken_up_are_said_once(self) -> None:
+        kept = self.cloud(error="the key is half written; the previous are used")
+        looks = [(START, each) for each in (kept, kept, self.cloud(), kept)]
+        assert self.events(*looks) == ["warning: take note", "warning: take note"]
+
+    def test_one_that_is_down_is_in_its_services_errors_alone(self) -> None:
+        assert self.events((START, self.cloud(up=False, error="down"))) == []
+
+
+def test_no_line_shows_a_secret() -> None:
+    stream, redactor = io.StringIO(), Redactor()
+    redactor.learn(SecretStr("planted-secret"))
+    observer = LogObserver(make_logger("debug", json=True, stream=stream, redactor=redactor))
+    scaling = scaled(1, 5, Reason(ReasonCode.BACKLOG, "because planted-secret"))
+    observer.observe(
+        TickReport(START, (scaling, service("planted-secret")), ("engine planted-secret",))
+    )
+    assert "planted-secret" not in stream.getvalue()
+    assert stream.getvalue().count("[hidden]") >= 3
+
+
+def test_no_traceback_shows_a_secret() -> None:
+    stream, redactor = io.StringIO(), Redactor()
+    redactor.learn(SecretStr("planted-secret"))
+    error = ValueError("this is no key: planted-secret")
+    traceback.print_exception(error, file=RedactedStream(stream, redactor))
+    assert stream.getvalue().endswith("ValueError: this is no key: [hidden]\n")

@@ -1,0 +1,241 @@
+"""autoscaler integrations: list, add, test, remove, rekey"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from autoscaler.app import App, build
+from autoscaler.cli.findings import show
+from autoscaler.core.errors import ConfigurationError, IntegrationError, OrchestratorError
+from autoscaler.core.integration import DEFAULT_NAMESPACE, Integration, TlsMode, canonical
+from autoscaler.core.spec import DEFAULT_INTEGRATION
+from autoscaler.settings import Settings
+
+commands = typer.Typer(
+    help="Temporal connections: list, test, and keep them in the encrypted store.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(help="Its name, as in the label temporal.integration.")]
+
+
+@commands.command(name="list")
+def list_() -> None:
+    """List every integration, with where it comes from."""
+    settings = Settings.load()
+    known = build(settings).integrations
+    names: Iterable[str] = settings.integrations
+    problem = None
+    try:
+        names = known.names()
+    except IntegrationError as error:
+        problem = str(error)
+    table = Table("name", "endpoint", "namespace", "credential", "TLS", "from")
+    for name in sorted({*names, DEFAULT_INTEGRATION}):
+        try:
+            table.add_row(name, *_cells(known.get(name)), known.origin(name))
+        except IntegrationError as error:
+            problem = str(error)
+    Console(markup=False, highlight=False).print(table)
+    if problem is not None:
+        _fail(problem)
+
+
+def _cells(integration: Integration) -> tuple[str, ...]:
+    kinds = ["API key"] if integration.has_api_key else []
+    kinds += ["client certificate"] if integration.has_certificate else []
+    return (
+        integration.endpoint,
+        integration.namespace,
+        " and ".join(kinds) or "none",
+        "on" if integration.uses_tls else "off",
+    )
+
+
+@commands.command()
+def add(  # noqa: PLR0913 - the options are the parts of an integration
+    name: Name,
+    *,
+    endpoint: Annotated[str, typer.Option(help="Host and port.")],
+    namespace: Annotated[str, typer.Option(help="Of services that name none.")] = DEFAULT_NAMESPACE,
+    api_key_stdin: Annotated[
+        bool, typer.Option("--api-key-stdin", help="Read the API key from standard input.")
+    ] = False,
+    cert: Annotated[
+        Path | None, typer.Option(help="PEM file with the client certificate (mTLS).")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file with its private key.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM file with the authority to trust.")] = None,
+    server_name: Annotated[
+        str | None, typer.Option(help="Name to expect in the server's certificate.")
+    ] = None,
+    tls: Annotated[TlsMode, typer.Option(help="auto: on where a credential or CA is given.")] = (
+        TlsMode.AUTO
+    ),
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of one that is there.")
+    ] = False,
+) -> None:
+    """Keep an integration in the encrypted store; the first one makes the store and its key.
+
+    On a terminal the API key is asked for, unless a certificate is given; it is never an
+    argument, which everybody on the machine could see. Files are stored with their content.
+    """
+    settings = Settings.load()
+    api_key = _api_key(from_stdin=api_key_stdin, wanted=cert is None)
+    parts: dict[str, Any] = {
+        "endpoint": endpoint,
+        "namespace": namespace,
+        "tls": tls,
+        "api_key": api_key,
+        "tls_server_name": server_name,
+        "tls_cert": _content(cert),
+        "tls_key": _content(key),
+        "tls_ca": _content(ca),
+    }
+    app = build(settings)
+    with _one_line():
+        integration = _validated({part: value for part, value in parts.items() if value})
+        app.check_credentials(name, integration)
+        made_key = app.store.add(name, integration, replace=replace)
+    if made_key:
+        print(f"made a key for the store: {app.store.key_file}")  # noqa: T201
+        print("  keep a copy of it apart from the store: nobody can read one without the other")  # noqa: T201
+    print(f"stored integration {canonical(name)} in {app.store.path}")  # noqa: T201
+    if canonical(name) in settings.integrations:
+        print(f"  it is not used: the one from {settings.origins[canonical(name)]} comes first")  # noqa: T201
+    print(f"  try it with: autoscaler integrations test {canonical(name)}")  # noqa: T201
+
+
+def _api_key(*, from_stdin: bool, wanted: bool) -> str | None:
+    if from_stdin:
+        key = sys.stdin.read().strip()
+        if not key:
+            _fail("--api-key-stdin: standard input is empty; pipe the API key into the command")
+        return key
+    if wanted and on_a_terminal():
+        answer: str = typer.prompt(
+            "API key (empty for none)", default="", hide_input=True, show_default=False
+        )
+        return answer.strip() or None
+    return None
+
+
+def on_a_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
+def _content(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        _fail(f"{file} cannot be read ({why}); check the path")
+
+
+def _validated(parts: dict[str, Any]) -> Integration:
+    try:
+        return Integration.model_validate(parts)
+    except ValidationError as error:
+        raise ConfigurationError(
+            [
+                " ".join((*(f"--{part}:" for part in map(str, entry["loc"])), _words(entry["msg"])))
+                for entry in error.errors(include_input=False, include_url=False)
+            ]
+        ) from None
+
+
+def _words(message: str) -> str:
+    """Name the options as they are called here."""
+    for setting, option in {
+        "TLS_CERT_FILE and TLS_KEY_FILE": "--cert and --key",
+        "a TLS_* file or server name": "--cert, --ca or --server-name",
+    }.items():
+        message = message.replace(setting, option)
+    return message.removeprefix("Value error, ")
+
+
+@commands.command(name="test")
+def try_out(
+    name: Name,
+    *,
+    json: Annotated[bool, typer.Option(help="A list of objects, for programs.")] = False,
+) -> None:
+    """Call the server, and say what the integration may and may not do there.
+
+    Exit code 1 when something needs doing.
+    """
+    app = build(Settings.load())
+    show(asyncio.run(app.examine_integrations([canonical(name)])), as_json=json)
+
+
+@commands.command()
+def remove(name: Name) -> None:
+    """Take an integration out of the encrypted store, and name the services that still use it."""
+    app = build(Settings.load())
+    with _one_line():
+        app.store.remove(name)
+    print(f"removed integration {canonical(name)} from {app.store.path}")  # noqa: T201
+    users, problems = asyncio.run(_users(app, canonical(name)))
+    if users:
+        print(  # noqa: T201
+            f"still named by {', '.join(users)}: they hold their replicas until it is there again,"
+            " or until their label temporal.integration names another"
+        )
+    for problem in problems:
+        print(f"not all services that may still use it could be looked at: {problem}")  # noqa: T201
+
+
+async def _users(app: App, name: str) -> tuple[list[str], list[str]]:
+    """Return the services whose labels name an integration, and why some could not be seen."""
+    users, problems = [], []
+    label = f"{app.settings.label_prefix}.integration"
+    for orchestrator in app.orchestrators:
+        try:
+            users += [
+                str(service.id)
+                for service in await orchestrator.discover()
+                if canonical(service.labels.get(label, DEFAULT_INTEGRATION)) == name
+            ]
+        except OrchestratorError as error:
+            problems.append(str(error))
+    return sorted(users), list(dict.fromkeys(problems))
+
+
+@commands.command()
+def rekey() -> None:
+    """Encrypt the store with a new key.
+
+    The key file beside the store is replaced. Where the key comes from AUTOSCALER_ENCRYPTION_KEY
+    or its file, put the new one and a comma before the old one first.
+    """
+    app = build(Settings.load())
+    with _one_line():
+        told = app.store.rekey()
+    print(f"encrypted {app.store.path} anew: {told}")  # noqa: T201
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except IntegrationError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"autoscaler: {message}", file=sys.stderr)  # noqa: T201
+    raise typer.Exit(1)

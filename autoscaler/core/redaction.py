@@ -1,0 +1,44 @@
+"""Taking secrets out of texts that people and machines read."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import SecretStr
+
+HIDDEN = "[hidden]"
+SHORTEST = 6
+"""Characters: hiding what is shorter would tear ordinary words apart, and hide nothing."""
+
+_LOOKS_SECRET = re.compile(
+    r"eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*"  # a JSON Web Token, as Temporal Cloud's API keys are
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    re.DOTALL,
+)
+
+
+class Redactor:
+    """Knows the secrets of this process, and takes them out of any text.
+
+    What merely looks like a private key or a JSON Web Token goes as well.
+    """
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+
+    def learn(self, *secrets: SecretStr | None) -> None:
+        """Hide these from now on: each line of a key in PEM form, each of several keys."""
+        for secret in secrets:
+            if secret is not None:
+                parts = map(str.strip, re.split(r"[\n,]", secret.get_secret_value()))
+                self._secrets.update(
+                    part for part in parts if len(part) >= SHORTEST and not part.startswith("-----")
+                )
+
+    def hide(self, text: str) -> str:
+        """Return the text without any secret."""
+        text = _LOOKS_SECRET.sub(HIDDEN, text)
+        # The longest first: one secret may be part of another.
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return text

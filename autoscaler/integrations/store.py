@@ -1,0 +1,244 @@
+"""The encrypted store: named connections in one file, unreadable without its key."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from pydantic import SecretStr, ValidationError
+
+from autoscaler.core.errors import IntegrationError
+from autoscaler.core.integration import Integration, canonical
+
+MAKE_A_KEY = "`openssl rand -base64 32` makes one"
+
+Signature = tuple[tuple[int, int, int], ...]
+"""Which files were read: every write makes new ones."""
+
+
+class EncryptedStore:
+    """Integrations in one encrypted file, by canonical name.
+
+    The file is replaced as a whole and never changed in place, under a lock on its folder: a
+    crash leaves the old content or the new, two writers come one after the other. What cannot be
+    decrypted is never written over. Every method raises IntegrationError.
+    """
+
+    def __init__(
+        self, path: Path, key: SecretStr | None = None, key_file: Path | None = None
+    ) -> None:
+        """Use `key`, or what `key_file` holds, or else the file beside the store.
+
+        A key is 32 bytes in base64. Of several, separated by commas, the first encrypts and all
+        decrypt.
+        """
+        self.path = path
+        self._given = key
+        self._own_key_file = path.with_name(path.name + ".key")
+        self.key_file = key_file or self._own_key_file
+        self._read: tuple[Signature, Mapping[str, Integration]] | None = None
+
+    def all(self) -> Mapping[str, Integration]:
+        """Return what is stored; nothing while there is no store."""
+        with _explained(f"reading the store {self.path}"):
+            # Looked at for every task queue: only what was replaced since is decrypted anew.
+            before = self._signature()
+            if not before:
+                return {}
+            if self._read is None or self._read[0] != before:
+                # No writer may come between reading the store and reading its key.
+                with _locked(self.path.parent, fcntl.LOCK_SH):
+                    self._read = before, self._load()
+            return self._read[1]
+
+    def add(self, name: str, integration: Integration, *, replace: bool = False) -> bool:
+        """Store an integration; the first one makes the store.
+
+        Returns whether that also made a key, in `key_file`. One that is there already is only
+        replaced if `replace` says so.
+        """
+        with self._writing():
+            stored = dict(self._load())
+            if canonical(name) in stored and not replace:
+                raise IntegrationError(
+                    f"integration {name} is in the store already; --replace puts this one there"
+                )
+            made = self._make_key()
+            self._save({**stored, canonical(name): integration})
+            return made
+
+    def remove(self, name: str) -> None:
+        """Take an integration out."""
+        with self._writing():
+            stored = dict(self._load())
+            if stored.pop(canonical(name), None) is None:
+                known = ", ".join(sorted(stored)) or "none"
+                raise IntegrationError(
+                    f"integration {name} is not in the store {self.path} (there: {known})"
+                )
+            self._save(stored)
+
+    def rekey(self) -> str:
+        """Encrypt the store with a new key; return what that means for the old one.
+
+        The key beside the store is replaced. One that is given must already have its successor
+        before it.
+        """
+        with self._writing():
+            self._load()
+            if not self.path.exists():
+                raise IntegrationError(f"there is no store at {self.path} yet: nothing to rekey")
+            old = self._keys()
+            if self._owns_key:
+                new = Fernet.generate_key().decode()
+                # At every moment the file has the key that the store is encrypted with.
+                _write(self.key_file, ",".join((new, *old)).encode())
+                self._encrypt_anew((new, *old))
+                _write(self.key_file, new.encode())
+                return f"the new key is in {self.key_file}, the old one is gone"
+            if len(old) == 1:
+                raise IntegrationError(
+                    f"{self._key_place} holds one key; put a new one and a comma before it"
+                    f" ({MAKE_A_KEY}), and run rekey again"
+                )
+            self._encrypt_anew(old)
+            return f"only the first key in {self._key_place} is needed from now on"
+
+    @property
+    def _owns_key(self) -> bool:
+        return self._given is None and self.key_file == self._own_key_file
+
+    @property
+    def _key_place(self) -> str:
+        return "AUTOSCALER_ENCRYPTION_KEY" if self._given is not None else str(self.key_file)
+
+    def _signature(self) -> Signature:
+        return tuple(
+            (status.st_ino, status.st_mtime_ns, status.st_size)
+            for status in (file.stat() for file in (self.path, self.key_file) if file.exists())
+        )
+
+    def _load(self) -> Mapping[str, Integration]:
+        if not self.path.exists():
+            return {}
+        token, fernet = self.path.read_bytes(), self._fernet(self._keys())
+        try:
+            entries = json.loads(fernet.decrypt(token))["integrations"]
+            return {name: Integration.model_validate(entry) for name, entry in entries.items()}
+        except InvalidToken:
+            raise IntegrationError(
+                f"the store {self.path} cannot be decrypted with the key in {self._key_place}: it"
+                " was encrypted with another one, or is damaged; nothing was changed. Give the"
+                " right key, or move the store away and add the integrations again"
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
+            raise IntegrationError(
+                f"the store {self.path} was written by another version of the autoscaler;"
+                " use that one, or move the store away and add the integrations again"
+            ) from None
+
+    def _save(self, integrations: Mapping[str, Integration]) -> None:
+        content = {name: _revealed(entry) for name, entry in sorted(integrations.items())}
+        plain = json.dumps({"integrations": content}).encode()
+        _write(self.path, self._fernet(self._keys()).encrypt(plain))
+
+    def _encrypt_anew(self, keys: tuple[str, ...]) -> None:
+        _write(self.path, self._fernet(keys).rotate(self.path.read_bytes()))
+
+    def _make_key(self) -> bool:
+        if not self._owns_key or self.key_file.exists():
+            return False
+        _write(self.key_file, Fernet.generate_key())
+        return True
+
+    def _keys(self) -> tuple[str, ...]:
+        if self._given is not None:
+            text = self._given.get_secret_value()
+        else:
+            try:
+                text = self.key_file.read_text("utf-8")
+            except FileNotFoundError:
+                raise IntegrationError(
+                    f"the key of the store {self.path} is not here: set AUTOSCALER_ENCRYPTION_KEY,"
+                    f" or put its file back at {self.key_file}. Without the key nobody can read"
+                    " the store: move it away then, and add the integrations again"
+                ) from None
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+
+    def _fernet(self, keys: tuple[str, ...]) -> MultiFernet:
+        try:
+            return MultiFernet([Fernet(key) for key in keys])
+        except ValueError:
+            raise IntegrationError(
+                f"{self._key_place} holds no key: 32 bytes in base64 are needed; {MAKE_A_KEY}"
+            ) from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Keep other writers out."""
+        with _explained(f"writing the store {self.path}"):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _locked(self.path.parent, fcntl.LOCK_EX):
+                yield
+
+
+@contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
+    """Hold a lock on a folder: no file of its own has to be owned and left behind."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IntegrationError(
+            f"{doing} failed ({error.strerror}: {error.filename});"
+            " AUTOSCALER_STORE says where the store is, and this user must be able to use it"
+        ) from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: whatever happens, it has the old content or the new.
+
+    It is nobody else's to read. Written by root, as `docker exec` does, it belongs to whom the
+    folder belongs to: the daemon, which is not root, has to read it.
+    """
+    new = path.with_name(path.name + ".new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
+        if os.geteuid() == 0:
+            owner = path.parent.stat()
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _revealed(value: Any) -> Any:
+    """Return an integration as JSON has it, with its secrets as themselves: to be encrypted."""
+    if isinstance(value, Integration):
+        return {name: _revealed(getattr(value, name)) for name in sorted(value.model_fields_set)}
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {name: _revealed(item) for name, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

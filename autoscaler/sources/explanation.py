@@ -1,0 +1,248 @@
+"""A call to Temporal that failed, in one line: what was tried, what came back, what to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from temporalio.service import RPCError, RPCStatusCode
+
+from autoscaler.core.integration import Integration
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What was tried, with which settings: a hint depends on both."""
+
+    what: str
+    """The call and its endpoint."""
+    name: str
+    """Of the integration."""
+    namespace: str
+    integration: Integration = field(default_factory=Integration)
+    expired_at: datetime | None = None
+    """When the credentials expired; None while they have not, or where that cannot be told."""
+
+
+class _Finding(NamedTuple):
+    """What a failure means."""
+
+    answer: str
+    """What came back, in words."""
+    advice: str
+
+
+def explain(error: RPCError | RuntimeError, attempt: Attempt) -> str:
+    """Put a failed call into one line.
+
+    A connection that could not be made is a RuntimeError in temporalio, everything after that
+    an RPCError.
+    """
+    if isinstance(error, RPCError):
+        finding = _answered(error.status, error.message, attempt)
+    else:
+        finding = _connecting(str(error), attempt)
+    line = f"integration {attempt.name}: {attempt.what} failed ({finding.answer})"
+    return line + (f"; {finding.advice}" if finding.advice else "")
+
+
+# --------------------------------------------------------------- a connection that failed
+
+
+_STATUS = re.compile(r'code: (\w+), message: "([^"]*)"')
+"""Of the call that the client makes first of all, in Rust's spelling."""
+
+
+def _connecting(text: str, attempt: Attempt) -> _Finding:
+    finding = _transport(text, attempt)
+    if finding is not None:
+        return finding
+    refused = _STATUS.search(text)
+    if refused is not None:
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", refused[1]).upper()
+        if name in RPCStatusCode.__members__:
+            return _answered(RPCStatusCode[name], refused[2], attempt)
+    return _Finding(_plain(text), _UNREACHABLE)
+
+
+def _transport(text: str, attempt: Attempt) -> _Finding | None:
+    """Tell what goes wrong below gRPC: in TLS, or because one side speaks it and one does not."""
+    if "InvalidCertificate" in text:
+        return _refused_certificate(text, attempt)
+    if "InvalidContentType" in text:
+        return _Finding(
+            "the server does not answer in TLS",
+            "set TLS to off if it is to be reached without, or correct the endpoint's port",
+        )
+    return _closed(attempt) if _CLOSED.search(text) else None
+
+
+def _refused_certificate(text: str, attempt: Attempt) -> _Finding:
+    """Explain why this side does not trust the server."""
+    if "NotValidForName" in text:
+        names = text.partition("presented:")[2]
+        presented = ", ".join(re.findall(r'(?:DnsName|IpAddress)\(\\?"?([\w.:*-]+)', names))
+        expected = attempt.integration.tls_server_name or _host(attempt)
+        return _Finding(
+            f"the server's certificate is not for {expected}"
+            + (f" but for {presented}" if presented else ""),
+            "set TLS_SERVER_NAME to a name that it is for, or correct the endpoint",
+        )
+    if "Expired" in text:
+        ended = re.search(r"not_after: UnixTime\((\d+)\)", text)
+        on = f" {_on(datetime.fromtimestamp(int(ended[1]), UTC))}" if ended else ""
+        return _Finding(
+            f"the server's certificate expired{on}",
+            "renew it on the server; if it has been, check the clock of this machine",
+        )
+    if "NotValidYet" in text:
+        return _Finding(
+            "the server's certificate is not valid yet", "check the clock of this machine"
+        )
+    trusted = "TLS_CA_FILE" if attempt.integration.has_authority else "this machine's list"
+    return _Finding(
+        f"the server's certificate is signed by no authority in {trusted}",
+        "set TLS_CA_FILE to the certificate of the authority that signed it; for a self-signed"
+        " one, to itself",
+    )
+
+
+_CLOSED = re.compile(
+    r"connection closed|broken pipe|BrokenPipe|UnexpectedEof|unexpected-eof"
+    r"|ConnectionReset|connection reset|received fatal alert"
+)
+
+
+def _closed(attempt: Attempt) -> _Finding:
+    """Explain a connection that the server ended without a word.
+
+    In TLS 1.3 a client learns only after the handshake that its certificate was not good enough.
+    """
+    integration = attempt.integration
+    if not integration.uses_tls:
+        return _Finding(
+            "the server ended the connection at once", "it probably wants TLS: set TLS to on"
+        )
+    ended = "the server ended the connection after the TLS handshake"
+    if integration.has_certificate:
+        expired = "" if attempt.expired_at is None else f", which expired {_on(attempt.expired_at)}"
+        return _Finding(
+            ended,
+            f"it probably does not accept the client certificate{expired}: check that it is"
+            " valid, and that the server knows the authority that signed it",
+        )
+    pairing = (
+        f"integration {attempt.name} pairs an API key with an endpoint that probably wants a"
+        " client certificate (mTLS): set TLS_CERT_FILE and TLS_KEY_FILE, or use the endpoint"
+        " that takes API keys"
+    )
+    missing = "it probably wants a client certificate (mTLS): set TLS_CERT_FILE and TLS_KEY_FILE"
+    return _Finding(ended, (pairing if integration.has_api_key else missing) + _cloud(attempt))
+
+
+# ------------------------------------------------------------------ an answer that refused
+
+_UNREACHABLE = (
+    "check the endpoint, that Temporal runs there, and whether it wants TLS or a client certificate"
+)
+_LATE = "Temporal did not answer in time; check that it is healthy"
+_ADVICE = {
+    RPCStatusCode.UNAVAILABLE: _UNREACHABLE,
+    RPCStatusCode.UNKNOWN: _UNREACHABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED: _LATE,
+    RPCStatusCode.RESOURCE_EXHAUSTED: "Temporal refuses more calls at present;"
+    " a longer AUTOSCALER_POLL_INTERVAL asks less often",
+}
+
+
+def _answered(status: RPCStatusCode, message: str, attempt: Attempt) -> _Finding:
+    if "InvalidCertificate" in message:
+        return _refused_certificate(message, attempt)
+    return _Finding(f"{status.name}: {_plain(message)}", _advice(status, message, attempt))
+
+
+def _advice(status: RPCStatusCode, message: str, attempt: Attempt) -> str:
+    if status is RPCStatusCode.NOT_FOUND:
+        return f"check that namespace {attempt.namespace} exists there" + _account(attempt)
+    if status in {RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED}:
+        return _credential(attempt) + _cloud(attempt) + _account(attempt)
+    if status is RPCStatusCode.CANCELLED:
+        # Otherwise the server went away in the middle of the call.
+        return _LATE if "timeout" in message.lower() else _UNREACHABLE
+    return _ADVICE.get(status, "")
+
+
+def _credential(attempt: Attempt) -> str:
+    integration = attempt.integration
+    if attempt.expired_at is not None:
+        return f"its credential expired {_on(attempt.expired_at)}: replace it"
+    may_read = f" and that it may read namespace {attempt.namespace}"
+    if integration.has_api_key:
+        return (
+            f"check the API key of integration {attempt.name}, that it has neither expired nor"
+            f" been deleted,{may_read}"
+        )
+    if integration.has_certificate:
+        return (
+            f"integration {attempt.name} pairs a client certificate with an endpoint that may want"
+            f" an API key: set API_KEY_FILE, or check the certificate{may_read}"
+        )
+    return f"integration {attempt.name} has no API key: set API_KEY_FILE"
+
+
+# ---------------------------------------------------------------------- Temporal Cloud
+
+_NAMESPACE_ENDPOINT = ".tmprl.cloud"
+_REGIONAL_ENDPOINT = ".api.temporal.io"
+
+
+def _cloud(attempt: Attempt) -> str:
+    """Name the pairings of endpoint and credential that Temporal Cloud knows."""
+    integration, host = attempt.integration, _host(attempt)
+    if integration.has_api_key and host.endswith(_NAMESPACE_ENDPOINT):
+        return (
+            f"; {host} takes an API key only if API keys are switched on for the namespace, and"
+            " otherwise wants its certificate; the endpoint for API keys reads"
+            f" REGION.PROVIDER{_REGIONAL_ENDPOINT}:7233"
+        )
+    if not integration.has_api_key and host.endswith(_REGIONAL_ENDPOINT):
+        return (
+            f"; {host} takes API keys; a certificate goes with the namespace's own endpoint"
+            f" NAMESPACE.ACCOUNT{_NAMESPACE_ENDPOINT}:7233"
+        )
+    return ""
+
+
+def _account(attempt: Attempt) -> str:
+    host = _host(attempt)
+    in_cloud = host.endswith((_NAMESPACE_ENDPOINT, _REGIONAL_ENDPOINT))
+    if in_cloud and "." not in attempt.namespace:
+        return "; on Temporal Cloud a namespace is written NAME.ACCOUNT"
+    return ""
+
+
+def _host(attempt: Attempt) -> str:
+    return attempt.integration.endpoint.rpartition(":")[0]
+
+
+def _on(moment: datetime) -> str:
+    return f"on {moment:%Y-%m-%d}"
+
+
+_QUOTED = re.compile(r'(?:message|error): "([^"]+)"')
+
+
+def _plain(text: str) -> str:
+    """Take the words for people out of the client's debug output of nested errors."""
+    text = " ".join(text.split())
+    quoted = _QUOTED.findall(text)
+    if quoted:
+        last: str = quoted[-1]
+        return last
+    if "tonic::transport" in text:
+        # Nested like ConnectError(Custom { error: InvalidCertificate(UnknownIssuer) }).
+        innermost: str = re.findall(r"\w+", text)[-1]
+        return innermost
+    return text[:300]

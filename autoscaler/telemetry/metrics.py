@@ -1,0 +1,209 @@
+"""Metrics for Prometheus: gauges show the latest tick, counters count ticks and changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from autoscaler.core.model import ReasonCode
+from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
+
+Key = tuple[str, str]
+"""A service and a value of the counter's second label."""
+
+ENGINE = ""
+"""In place of a service, where the engine itself does not answer."""
+TICK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+_SERVICE_GAUGES: tuple[tuple[str, str, Callable[[ServiceReport], float | None]], ...] = (
+    (
+        "autoscaler_backlog_age_seconds",
+        "How long the oldest waiting task has waited.",
+        lambda report: None if report.age is None else report.age.total_seconds(),
+    ),
+    ("autoscaler_replicas", "Replicas that count now.", lambda report: report.replicas),
+    ("autoscaler_desired_replicas", "Replicas wanted.", lambda report: report.desired),
+    ("autoscaler_min_replicas", "Fewest replicas by the labels.", lambda report: report.min),
+    ("autoscaler_max_replicas", "Most replicas by the labels.", lambda report: report.max),
+    (
+        "autoscaler_busy_replicas",
+        "Replicas seen at work at the latest look.",
+        lambda report: report.busy,
+    ),
+    (
+        "autoscaler_draining_replicas",
+        "Replicas that were told to stop and have not ended.",
+        lambda report: report.draining,
+    ),
+)
+_INTEGRATION_GAUGES: tuple[tuple[str, str, Callable[[IntegrationReport], float | None]], ...] = (
+    (
+        "autoscaler_integration_up",
+        "1 where Temporal answered, 0 where it did not.",
+        lambda report: None if report.up is None else float(report.up),
+    ),
+    (
+        "autoscaler_credential_expiry_timestamp_seconds",
+        "When the certificate or API key of a Temporal connection expires.",
+        lambda report: None if report.expires_at is None else report.expires_at.timestamp(),
+    ),
+)
+
+
+class Metrics(Collector):
+    """An observer of ticks, and what a scrape of it shows.
+
+    What is unknown has no series; the series of a service end with it.
+    """
+
+    def __init__(self) -> None:
+        # Prometheus has no use for the second series that would tell when each first began.
+        disable_created_metrics()
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self._tick = Histogram(
+            "autoscaler_tick_seconds",
+            "How long a tick lasted: finding services, reading backlogs, deciding.",
+            buckets=TICK_BUCKETS,
+            registry=self._registry,
+        )
+        self._request = Histogram(
+            "autoscaler_temporal_request_seconds",
+            "How long Temporal took to answer a call.",
+            buckets=REQUEST_BUCKETS,
+            registry=self._registry,
+        )
+        self._report: TickReport | None = None
+        self._known: set[str] = set()
+        self._actions: Counter[Key] = Counter()
+        self._decisions: Counter[Key] = Counter()
+        self._errors: Counter[Key] = Counter()
+        self._interrupted: Counter[str] = Counter()
+
+    def observe(self, report: TickReport) -> None:
+        """Take note of a tick."""
+        self._report = report
+        self._tick.observe(report.took.total_seconds())
+        self._errors[ENGINE, "engine"] += len(report.errors)
+        for service in report.services:
+            self._count(service)
+        present = {str(service.service) for service in report.services}
+        # Those of an orchestrator that does not answer are not gone.
+        gone = set() if report.errors else self._known - present
+        self._known = (self._known | present) - gone
+        for counter in (self._actions, self._decisions, self._errors):
+            for key in [key for key in counter if key[0] in gone]:
+                del counter[key]
+        for name in gone:
+            del self._interrupted[name]
+
+    def time_request(self) -> AbstractContextManager[object]:
+        """Return what measures one call of Temporal while it is entered."""
+        return self._request.time()
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Write all metrics in the format that `accept` asks for: the body and its type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
+        """Yield every metric but the histograms."""
+        services = () if self._report is None else self._report.services
+        integrations = () if self._report is None else self._report.integrations
+        yield _gauge(
+            "autoscaler_backlog_tasks",
+            "Waiting tasks of a task queue and type.",
+            ("service", "queue", "type"),
+            _waiting(services),
+        )
+        for name, text, value in _SERVICE_GAUGES:
+            rows = (((str(service.service),), value(service)) for service in services)
+            yield _gauge(name, text, ("service",), rows)
+        for name, text, state in _INTEGRATION_GAUGES:
+            found = (((one.name,), state(one)) for one in integrations)
+            yield _gauge(name, text, ("integration",), found)
+        yield _counter(
+            "autoscaler_scaling_actions",
+            "Changes of replicas that were started.",
+            ("service", "direction"),
+            self._actions.items(),
+        )
+        yield _counter(
+            "autoscaler_decisions",
+            "Ticks in which a reason moved the decision.",
+            ("service", "reason"),
+            self._decisions.items(),
+        )
+        yield _counter(
+            "autoscaler_errors",
+            "Errors, counted in every tick in which they last; service is empty for the engine's.",
+            ("service", "kind"),
+            self._errors.items(),
+        )
+        yield _counter(
+            "autoscaler_interrupted_replicas",
+            "Replicas stopped although they were known to be busy.",
+            ("service",),
+            (((name,), count) for name, count in self._interrupted.items()),
+        )
+
+    def _count(self, report: ServiceReport) -> None:
+        name = str(report.service)
+        if report.action is not None:
+            out = report.action.desired > report.action.current
+            self._actions[name, "out" if out else "in"] += 1
+        for code in {reason.code for reason in report.reasons}:
+            self._decisions[name, code] += 1
+        if report.errors:
+            self._errors[name, _kind(report)] += len(report.errors)
+        # Zero is a promise kept, so it is shown from the first tick on.
+        self._interrupted[name] += report.interrupted
+
+
+def _kind(report: ServiceReport) -> str:
+    """Return where to look for an error's cause: labels, temporal or scaling."""
+    if report.max is None:
+        return "labels"
+    unknown = any(reason.code is ReasonCode.BACKLOG_UNKNOWN for reason in report.reasons)
+    return "temporal" if unknown else "scaling"
+
+
+def _waiting(services: Iterable[ServiceReport]) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Add up the backlogs of queues that differ in namespace only."""
+    for service in services:
+        waiting: Counter[tuple[str, str, str]] = Counter()
+        for queue, stats in service.parts.items():
+            waiting[str(service.service), queue.name, queue.type] += stats.waiting
+        yield from waiting.items()
+
+
+def _gauge(
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    rows: Iterable[tuple[tuple[str, ...], float | None]],
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, number in rows:
+        if number is not None:
+            family.add_metric(values, number)
+    return family
+
+
+def _counter(
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    rows: Iterable[tuple[tuple[str, ...], float]],
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, number in rows:
+        family.add_metric(values, number)
+    return family

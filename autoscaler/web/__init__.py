@@ -1,0 +1,1 @@
+"""What people and tools see of the running daemon: status page, JSON, /metrics, health."""

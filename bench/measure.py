@@ -1,0 +1,86 @@
+"""What the benchmarks share: figures of several rounds, the table they make, its place in the docs.
+
+Machines are noisy. Every figure is therefore measured in rounds, what it is compared with is
+measured in the same rounds, in turn, and the table shows the least, the median and the largest.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_HEAD = (
+    "| what | unit | min | median | max | to reach | reached |",
+    "|---|---|---:|---:|---:|---:|---|",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table."""
+
+    what: str
+    figures: Sequence[float]
+    """One of each round."""
+    unit: str = "s"
+    """`ratio` where it is a share of something else that was measured in the same round."""
+    reach: float | None = None
+    """The median is to be at most this."""
+
+    @classmethod
+    def ratio(
+        cls, what: str, ours: Iterable[float], theirs: Iterable[float], reach: float | None = None
+    ) -> Self:
+        """Divide what was measured in the same round."""
+        return cls(what, [a / b for a, b in zip(ours, theirs, strict=True)], "ratio", reach)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the median is within what is to be reached."""
+        return self.reach is None or statistics.median(self.figures) <= self.reach
+
+    def __str__(self) -> str:
+        figures = (min(self.figures), statistics.median(self.figures), max(self.figures))
+        cells = [self.what, self.unit, *map(_figure, figures)]
+        cells += ["", ""] if self.reach is None else [
+            f"<= {_figure(self.reach)}", "yes" if self.reached else "no"
+        ]  # fmt: skip
+        return f"| {' | '.join(cells)} |"
+
+
+def queue_name(number: int) -> str:
+    """Return the task queue of the nth of many services."""
+    return f"queue-{number}"
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Put rows into a table in Markdown."""
+    return "\n".join([*_HEAD, *map(str, rows)])
+
+
+def publish(name: str, rows: Sequence[Row]) -> None:
+    """Print a table with the machine's load, and put it in its place in docs/benchmarks.md."""
+    text = f"{table(rows)}\n\n{_conditions(max(len(row.figures) for row in rows))}"
+    print(text, flush=True)
+    page = PAGE.read_text("utf-8")
+    begin, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
+    before, found, rest = page.partition(begin)
+    if not found:
+        raise SystemExit(f"{PAGE.name} needs {begin.strip()} ... {end.strip()}")
+    PAGE.write_text(f"{before}{begin}{text}\n{end}{rest.partition(end)[2]}", "utf-8")
+
+
+def _conditions(rounds: int) -> str:
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    return f"{rounds} rounds on {os.cpu_count()} cores; load of the machine (1, 5, 15 min): {load}."
+
+
+def _figure(value: float) -> str:
+    if value >= 100:  # noqa: PLR2004 - three digits are enough
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -1,0 +1,230 @@
+"""What a change of replicas takes: python bench/scale.py [compose] [swarm]
+
+Compose 1 to 20 and back: the autoscaler's own code from the decision until all have been started,
+or removed, against `docker compose up --detach --scale` and against bare calls of the Engine API,
+as many at a time as the engine likes best. Swarm 1 to 20: against `docker service scale --detach`,
+until all run. In each round every one of them scales the same service, one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import docker
+from docker import APIClient
+from measure import Row, publish
+
+from autoscaler.core.model import ScalingAction, ServiceId
+from autoscaler.orchestrators import replica
+from autoscaler.orchestrators.compose import ComposeOrchestrator
+from autoscaler.orchestrators.engine import Engine, api_version
+from autoscaler.orchestrators.swarm import SwarmOrchestrator
+from autoscaler.ports import Orchestrator
+from tests.real.stages import ComposeStage, SwarmStage
+
+FEW, MANY = 1, 20
+AT_ONCE = 8
+"""Bare calls at the same time: fewer and more were slower."""
+PATIENCE = timedelta(minutes=2)
+ENDS_AT_ONCE = ("sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")
+"""What is measured is the engine's work, not the grace of a process that does not listen."""
+LABELS = {"worker": {"temporal.queue": "bench"}}
+FIRST_NUMBER = 100
+"""Of the bare replicas: their numbers never meet Compose's."""
+
+
+def now() -> datetime:
+    """Return the time, as the orchestrators want it."""
+    return datetime.now(UTC)
+
+
+async def scale(orchestrator: Orchestrator, service: str, current: int, desired: int) -> None:
+    """Let the autoscaler make one change, to the end."""
+    id_ = ServiceId(orchestrator.name, service)
+    await orchestrator.apply(ScalingAction(id_, current, desired))
+    await orchestrator.close(PATIENCE)
+
+
+class Bare:
+    """Makes and removes replicas with the fewest calls there can be."""
+
+    def __init__(self, template: str) -> None:
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        self._clients = threading.local()
+        self._template = _client().inspect_container(template)
+        self._api = api_version(_client())
+        self._made: list[str] = []
+
+    def out(self) -> None:
+        """Create and start as many as are missing."""
+        self._made = list(self._pool.map(self._create, range(MANY - FEW)))
+
+    def back(self) -> None:
+        """Stop and remove them."""
+        list(self._pool.map(self._remove, self._made))
+
+    def _create(self, offset: int) -> str:
+        client = self._client()
+        made = replica.recipe(
+            self._template, FIRST_NUMBER + offset, api=self._api, image_is_current=True
+        )
+        container: str = client.create_container_from_config(made.body, name=made.name)["Id"]
+        client.start(container)
+        return container
+
+    def _remove(self, container: str) -> None:
+        client = self._client()
+        client.stop(container, timeout=10)
+        client.remove_container(container, v=True)
+
+    def _client(self) -> APIClient:
+        if not hasattr(self._clients, "one"):
+            self._clients.one = _client()
+        one: APIClient = self._clients.one
+        return one
+
+
+def _client() -> APIClient:
+    return docker.from_env(version="auto").api
+
+
+def compose(rounds: int) -> list[Row]:
+    """Compose 1 to 20 and back, each way by each of the three."""
+    outs: dict[str, list[float]] = {"ours": [], "compose": [], "bare": []}
+    backs: dict[str, list[float]] = {"ours": [], "compose": [], "bare": []}
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        stage = ComposeStage(Path(folder))
+        try:
+            stage.up({"worker": FEW}, LABELS, command=ENDS_AT_ONCE, stop_grace_period="10s")
+            ours = ComposeOrchestrator(Engine(), clock=now, projects=[stage.project])
+            service = stage.name("worker")
+            (template,) = stage.running("worker")
+            bare = Bare(template)
+
+            def scaled(current: int, desired: int) -> None:
+                runner.run(scale(ours, service, current, desired))
+
+            for _ in range(rounds):
+                for name, out, back in (
+                    ("ours", lambda: scaled(FEW, MANY), lambda: scaled(MANY, FEW)),
+                    ("compose", lambda: _compose(stage, MANY), lambda: _compose(stage, FEW)),
+                    ("bare", bare.out, bare.back),
+                ):
+                    outs[name].append(timed(out, lambda: len(stage.running("worker")), MANY))
+                    backs[name].append(timed(back, lambda: len(stage.states()), FEW))
+        finally:
+            stage.close()
+    return [*_rows("Compose 1 to 20", outs, 0.6, 1.1), *_rows("Compose 20 to 1", backs, 0.6, 1.1)]
+
+
+def _compose(stage: ComposeStage, number: int) -> None:
+    stage.compose("up", "--detach", "--no-recreate", f"--scale=worker={number}")
+
+
+def _rows(
+    what: str, taken: dict[str, list[float]], of_compose: float, of_bare: float
+) -> Iterator[Row]:
+    yield Row(f"{what}, ours", taken["ours"])
+    yield Row.ratio(
+        f"{what}: `docker compose up --scale`", taken["ours"], taken["compose"], of_compose
+    )
+    yield Row.ratio(f"{what}: bare calls", taken["ours"], taken["bare"], of_bare)
+
+
+def timed(work: Callable[[], object], count: Callable[[], int], wanted: int) -> float:
+    """Return how long something took, and make sure that it was all done by then."""
+    began = time.perf_counter()
+    work()
+    taken = time.perf_counter() - began
+    found = count()
+    if found != wanted:
+        raise SystemExit(f"{found} containers instead of {wanted}")
+    return taken
+
+
+def swarm(rounds: int) -> list[Row]:
+    """Swarm 1 to 20, until all tasks run."""
+    taken: dict[str, list[float]] = {"ours": [], "theirs": []}
+    with in_a_swarm(), tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        stage = SwarmStage(Path(folder))
+        try:
+            stage.up({"worker": FEW}, LABELS, command=ENDS_AT_ONCE)
+            orchestrator = SwarmOrchestrator(Engine(), clock=now)
+            service = stage.name("worker")
+            ways: dict[str, Callable[[], None]] = {
+                "ours": lambda: runner.run(scale(orchestrator, service, FEW, MANY)),
+                "theirs": lambda: _service_scale(service, MANY),
+            }
+            for _ in range(rounds):
+                for name, out in ways.items():
+                    began = time.perf_counter()
+                    out()
+                    _until_running(service, MANY)
+                    taken[name].append(time.perf_counter() - began)
+                    _service_scale(service, FEW)
+                    _until_running(service, FEW)
+        finally:
+            stage.close()
+    what = "Swarm 1 to 20 until all run"
+    return [
+        Row(f"{what}, ours", taken["ours"]),
+        Row.ratio(f"{what}: `docker service scale --detach`", taken["ours"], taken["theirs"], 1.05),
+    ]
+
+
+def _service_scale(service: str, number: int) -> None:
+    command = ["docker", "service", "scale", "--detach", f"{service}={number}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)  # noqa: S603 - ours
+
+
+def _until_running(service: str, number: int) -> None:
+    """Wait until the containers of a service are so many: the engine announces no such thing."""
+    client = _client()
+    filters = {"label": f"com.docker.swarm.service.name={service}", "status": "running"}
+    while len(client.containers(filters=filters)) != number:
+        time.sleep(0.02)
+
+
+@contextmanager
+def in_a_swarm() -> Iterator[None]:
+    """Make the engine a Swarm manager, if it is none yet."""
+    client = _client()
+    inactive = client.info()["Swarm"]["LocalNodeState"] == "inactive"
+    if inactive:
+        client.init_swarm(advertise_addr="127.0.0.1")
+    try:
+        yield
+    finally:
+        if inactive:
+            client.leave_swarm(force=True)
+
+
+PARTS = {"compose": (compose, 5), "swarm": (swarm, 5)}
+
+
+def main() -> None:
+    """Run the parts that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
+    parser.add_argument("--rounds", type=int)
+    asked = parser.parse_args()
+    for part in asked.parts or PARTS:
+        measure, rounds = PARTS[part]
+        publish(part, measure(asked.rounds or rounds))
+    # Not the ordinary end: it would wait for the threads of the engine's lanes.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Asks the daemon in this container whether its loop is alive; for the image's HEALTHCHECK.
+
+It reads AUTOSCALER_LISTEN from the environment, as that is where a container is configured, and
+nothing of the package: it runs every few seconds, and the package takes a second to load.
+"""
+
+import os
+import sys
+from urllib.request import urlopen
+
+HOST, _, PORT = (os.environ.get("AUTOSCALER_LISTEN") or "127.0.0.1:8080").strip().rpartition(":")
+NEAR = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(HOST, HOST)  # noqa: S104 - it is the other side
+
+try:
+    with urlopen(f"http://{NEAR}:{PORT}/healthz", timeout=4) as answer:
+        print(answer.read().decode().strip())
+except OSError as error:
+    sys.exit(f"{NEAR}:{PORT}/healthz: {error}")

@@ -1,0 +1,399 @@
+"""The status page in a real browser, on made-up ticks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from autoscaler.core.report import ServiceReport
+from autoscaler.core.spec import ScalingSpec
+from tests.fakes.reports import broken, busy_hour, integration, scaled, service, tick
+from tests.real.browser import Browser
+from tests.real.site import ABOUT, ServedSite
+from tests.real.waiting import until
+
+pytestmark = pytest.mark.browser
+
+TOKEN = "correct-horse-battery-staple"
+EVIL = "<img src=x onerror=hacked()><script>hacked()</script>&quot;{{7*7}}"
+LOST = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
+"""What Chromium itself writes down when a server goes away."""
+
+
+@pytest.fixture
+def site(browser: Browser) -> Iterator[ServedSite]:
+    """A daemon whose page is open, and in whose page nothing went wrong at the end."""
+    with ServedSite() as served:
+        browser.open(served.url)
+        yield served
+        unexpected = [
+            error for error in browser.errors() if not any(code in error for code in LOST)
+        ]
+        assert unexpected == []
+
+
+def show(site: ServedSite, *services: ServiceReport, **rest: Any) -> None:
+    """Let the daemon see this now."""
+    site.observe(tick(*services, **({"at": datetime.now(UTC)} | rest)))
+
+
+def card(name: str) -> str:
+    return f".service[data-key='compose:{name}']"
+
+
+def unreloaded(browser: Browser) -> bool:
+    return bool(browser.run("return window.mark === 1"))
+
+
+class TestEmpty:
+    def test_it_says_which_labels_to_add(self, site: ServedSite, browser: Browser) -> None:
+        show(site)
+        browser.shows("No service carries a label yet")
+        snippet = browser.text("#snippet-compose")
+        labels = dict(
+            line.split("#")[0].strip().split(": ")
+            for line in snippet.splitlines()
+            if "temporal." in line
+        )
+        ScalingSpec.from_labels(labels)
+        assert browser.text("#snippet-swarm").splitlines()[2].strip() == "deploy:"
+        assert browser.violations() == []
+
+    def test_they_are_ready_to_copy(self, site: ServedSite, browser: Browser) -> None:
+        show(site)
+        browser.shows("No service carries a label yet")
+        browser.run("navigator.clipboard.writeText = async text => { window.copied = text }")
+        browser.find("[data-copy=snippet-compose]").click()
+        browser.shows("Copied", "[data-copy=snippet-compose]")
+        assert browser.run("return window.copied").startswith("services:\n  worker:\n    labels:\n")
+
+    def test_they_carry_the_prefix_of_the_settings(self, browser: Browser) -> None:
+        about = replace(ABOUT, prefix="acme.io")
+        with ServedSite(about=about) as served:
+            browser.open(served.url)
+            show(served)
+            browser.shows("acme.io.queue: orders", "#snippet-compose")
+
+    def test_the_first_service_takes_its_place(self, site: ServedSite, browser: Browser) -> None:
+        show(site)
+        browser.shows("No service carries a label yet")
+        show(site, service())
+        browser.shows("shop/worker", card("shop/worker"))
+        assert "No service carries" not in browser.text()
+
+
+class TestService:
+    def test_it_shows_what_a_tick_saw_and_why(self, site: ServedSite, browser: Browser) -> None:
+        seen = service(waiting=1040, replicas=2, busy=2, draining=3)
+        show(site, scaled(seen, 20))
+        browser.shows("1,040", card("shop/worker"))
+        text = " ".join(browser.text(card("shop/worker")).split())
+        for words in (
+            "Scaling out",
+            "orders",
+            "1,040 waiting",
+            "oldest for 22 s",
+            "2 → 20 wanted",
+            "20 · 2 busy · 3 draining",
+            "1040 waiting tasks at target 10: 104",
+            "waiting, peak 1,040",
+        ):
+            assert words in text
+        assert "shop/worker 2 → 20" in browser.text("#recent-list")
+
+    def test_values_change_without_a_reload(self, site: ServedSite, browser: Browser) -> None:
+        show(site, service(waiting=5))
+        browser.shows("5 waiting", card("shop/worker"))
+        browser.run("window.mark = 1")
+        show(site, scaled(service(waiting=300), 20))
+        browser.shows("300 waiting", card("shop/worker"))
+        show(site, service(waiting=300, replicas=20, desired=20))
+        browser.shows("20 replicas", card("shop/worker"))
+        assert unreloaded(browser)
+
+    def test_one_that_is_gone_goes_and_a_new_one_comes_in_its_order(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, service("a/one"), service("c/three"))
+        browser.shows("c/three", "#cards")
+        show(site, service("b/two"), service("c/three"))
+        browser.shows("b/two", "#cards")
+        names = [found.text for found in browser.find_all(".service h3")]
+        assert names == ["b/two", "c/three"]
+
+    def test_its_last_changes_and_queues_unfold_with_the_keyboard(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, scaled(service(waiting=40), 4))
+        show(site, scaled(service(waiting=90, replicas=4), 9))
+        browser.shows("4 → 9", card("shop/worker"))
+        summary = browser.find(f"{card('shop/worker')} summary")
+        summary.send_keys(Keys.ENTER)
+        browser.shows("90 waiting tasks at target 10: 9", card("shop/worker") + " .feed")
+        rows = [row.text for row in browser.find_all(".service tbody tr")]
+        assert rows == ["orders activity 68 22 s 8.6 4.3 2", "orders workflow 22 11 s 8.6 4.3 2"]
+        assert browser.violations() == []
+
+    def test_the_last_hour_is_a_plot_with_its_words(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        for report in busy_hour(datetime.now(UTC)):
+            site.observe(report)
+        browser.shows("peak 190", card("shop/worker"))
+        plot = browser.find(f"{card('shop/worker')} .plot svg")
+        assert plot.get_attribute("aria-label") == (
+            "The last hour: waiting, peak 190; replicas, peak 19"
+        )
+        drawn = browser.run(
+            "return [...document.querySelectorAll('.plot path')].map(p => p.getAttribute('d'))"
+        )
+        assert all(len(path) > 20 for path in drawn)
+
+    def test_one_in_a_dry_run_says_that_nothing_is_changed(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, service(waiting=40, desired=4, dry_run=True))
+        browser.shows("would be wanted", card("shop/worker"))
+        assert "dry run" in browser.text(card("shop/worker"))
+
+
+class TestTrouble:
+    def test_a_broken_service_says_what_to_do_and_the_others_go_on(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, broken(), service(waiting=40, warnings=("take care",)))
+        browser.shows("the nearest is temporal.queue", card("shop/mailer"))
+        text = browser.text(card("shop/mailer"))
+        assert "unknown" in text
+        assert "temporal.max='many' must be a whole number" in text
+        assert "take care" in browser.text(card("shop/worker"))
+        assert browser.text("#count-trouble") == "2"
+        assert browser.violations() == []
+
+    def test_a_broken_connection_says_why_and_when_credentials_end(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        now = datetime.now(UTC)
+        found = (
+            integration(expires_at=now + timedelta(days=400)),
+            integration("cloud", up=False, error="check the API key", expires_at=now),
+            integration("soon", expires_at=now + timedelta(days=3, hours=1)),
+            integration("spare", up=None),
+        )
+        show(site, service(waiting=None, errors=("no answer",)), at=now, integrations=found)
+        browser.shows("check the API key", "#connection-list")
+        lines = {li.text.split("\n")[0]: li.text for li in browser.find_all(".connection")}
+        assert "credential expires in 400 days" in lines["default"]
+        assert "Down" in lines["cloud"]
+        assert "credential expired" in lines["cloud"]
+        assert "expires in 3 days" in lines["soon"]
+        assert "Not used" in lines["spare"]
+        assert browser.violations() == []
+
+    def test_without_an_engine_the_services_stay_and_say_so(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, service())
+        show(site, errors=("no Docker Engine answers at unix:///nowhere",))
+        browser.shows("no Docker Engine answers", "#banners")
+        browser.shows("Not seen", card("shop/worker"))
+        show(site, service())
+        browser.shows("Steady", card("shop/worker"))
+        assert browser.text("#banners") == ""
+
+    def test_a_lost_daemon_is_said_and_found_again(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, service(waiting=40))
+        browser.shows("40 waiting", card("shop/worker"))
+        browser.run("window.mark = 1")
+        site.stop()
+        browser.shows("The daemon does not answer", "#banners")
+        assert "Shown is what it saw at" in browser.text("#banners")
+        assert "40 waiting" in browser.text(card("shop/worker"))
+        assert browser.driver.title == "Daemon lost - Autoscaler"
+        assert browser.violations() == []
+        site.start()
+        show(site, service(waiting=70))
+        browser.shows("70 waiting", card("shop/worker"))
+        assert browser.text("#banners") == ""
+        assert unreloaded(browser)
+
+    def test_a_daemon_of_another_version_brings_its_own_page(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, service())
+        browser.shows("Steady", card("shop/worker"))
+        browser.run("window.mark = 1")
+        site.stop()
+        site.about = replace(ABOUT, version="9.9.9")
+        site.start()
+        show(site, service())
+        browser.shows("9.9.9", "#version")
+        assert not unreloaded(browser)
+
+    def test_a_loop_that_ticks_no_more_is_said(self, browser: Browser) -> None:
+        about = replace(ABOUT, stalled_after=timedelta(seconds=1))
+        with ServedSite(about=about) as served:
+            browser.open(served.url)
+            show(served, service())
+            browser.shows("The daemon has stopped looking", "#banners")
+
+
+class TestMarkup:
+    def test_in_names_labels_and_errors_it_is_nothing_but_text(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        browser.run("window.hacks = 0; window.hacked = () => { window.hacks++ }")
+        evil = scaled(
+            service(
+                EVIL, 40, queue=EVIL, warnings=(EVIL,), errors=(f"temporal.max={EVIL!r} must",)
+            ),
+            4,
+        )
+        found = (integration(EVIL, endpoint=EVIL, namespace=EVIL, error=EVIL, up=False),)
+        show(site, evil, integrations=found, errors=(EVIL,))
+        until(lambda: EVIL in browser.text("#cards h3"), "the name as it is written")
+        browser.find(".service summary").click()
+        for where in ("#cards .queues", "#cards .troubles", "#banners", "#connection-list",
+                      "#recent-list", "#cards tbody"):  # fmt: skip
+            assert EVIL in browser.text(where)
+        assert browser.run("return window.hacks") == 0
+        assert browser.find_all("#cards img, #cards script, #banners img, .connection img") == []
+
+
+class TestToken:
+    def test_the_page_asks_for_it_and_keeps_it_in_the_tab(self, browser: Browser) -> None:
+        with ServedSite(TOKEN) as locked:
+            show(locked, service("planted"))
+            browser.open(locked.url)
+            browser.shows("Access token", "#lock")
+            assert "planted" not in browser.driver.page_source
+            assert browser.violations() == []
+            browser.find("#token").send_keys("wrong-token-wrong-token", Keys.ENTER)
+            browser.shows("That is not the token.", "#lock")
+            browser.find("#token").send_keys(TOKEN, Keys.ENTER)
+            browser.shows("planted", "#cards")
+            browser.open(locked.url)
+            browser.shows("planted", "#cards")
+            browser.run("sessionStorage.clear()")
+            errors = [error for error in browser.errors() if "401" not in error]
+            assert errors == []
+
+
+class TestEveryoneCanUseIt:
+    @pytest.fixture
+    def everything(self, site: ServedSite, browser: Browser) -> ServedSite:
+        now = datetime.now(UTC)
+        found = (integration(), integration("cloud", up=False, error="check the API key"))
+        for report in busy_hour(now, 3):
+            services = (*report.services, broken(), service("shop/idle", warnings=("care",)))
+            site.observe(tick(*services, at=report.at, integrations=found))
+        browser.shows("shop/worker-2", "#cards")
+        return site
+
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    @pytest.mark.parametrize("width", [1280, 700, 360])
+    @pytest.mark.usefixtures("everything")
+    def test_contrast_names_and_roles_are_right(
+        self, browser: Browser, width: int, *, dark: bool
+    ) -> None:
+        browser.resize(width, 900)
+        browser.dark(on=dark)
+        assert browser.violations() == []
+
+    @pytest.mark.parametrize("width", [1280, 700, 360])
+    @pytest.mark.usefixtures("everything")
+    def test_nothing_is_wider_than_the_screen(self, browser: Browser, width: int) -> None:
+        browser.resize(width, 900)
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+
+    @pytest.mark.usefixtures("everything")
+    def test_the_keyboard_reaches_the_filter_and_finds_a_service(self, browser: Browser) -> None:
+        browser.find("body").send_keys("/")
+        active = browser.driver.switch_to.active_element
+        assert active.get_attribute("id") == "filter"
+        active.send_keys("worker-1")
+        shown = [found.text for found in browser.find_all(".service:not([hidden]) h3")]
+        assert shown == ["shop/worker-1"]
+        active.send_keys(Keys.ESCAPE)
+        assert len(browser.find_all(".service:not([hidden])")) == 5
+
+    @pytest.mark.usefixtures("everything")
+    def test_what_is_in_trouble_can_be_shown_alone(self, browser: Browser) -> None:
+        browser.run("document.querySelector('input[value=trouble]').click()")
+        shown = [found.text for found in browser.find_all(".service:not([hidden]) h3")]
+        assert shown == ["shop/idle", "shop/mailer"]
+
+
+class TestThousand:
+    def test_a_thousand_services_stay_usable(self, site: ServedSite, browser: Browser) -> None:
+        ticks = list(busy_hour(datetime.now(UTC), 1000))[-6:]
+        for report in ticks[:3]:
+            site.observe(report)
+        browser.shows("1,000", "#sum-services")
+        browser.run("window.mark = 1")
+        for report in ticks[3:]:
+            site.observe(report)
+        latest = {str(seen.service): seen.backlog for seen in ticks[-1].services}
+        name = "shop/worker-777"
+        browser.find("#filter").send_keys("worker-777")
+        until(
+            lambda: (
+                [found.text for found in browser.find_all(".service:not([hidden]) h3")] == [name]
+            ),
+            "the one that fits",
+        )
+        browser.shows(f"{latest[name]} waiting", card(name))
+        assert unreloaded(browser)
+
+    def test_only_what_is_to_be_seen_is_drawn(self, site: ServedSite, browser: Browser) -> None:
+        show(site, *(service(f"shop/worker-{number:04}", number) for number in range(1000)))
+        browser.shows("1,000", "#sum-services")
+        until(lambda: browser.find_all(".plot .replicas[d]"), "a plot")
+        drawn = browser.run("return document.querySelectorAll('.plot .replicas[d]').length")
+        assert drawn < 50
+        browser.run(f'document.querySelector("{card("shop/worker-0999")}").scrollIntoView()')
+        until(lambda: browser.find_all(f"{card('shop/worker-0999')} .replicas[d]"), "its plot")
+
+    def test_a_tick_that_changes_one_says_so_in_a_few_bytes(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        many = [service(f"shop/worker-{number:04}") for number in range(1000)]
+        show(site, *many)
+        browser.shows("1,000", "#sum-services")
+        browser.run(
+            "window.bytes = 0; const parse = JSON.parse;"
+            "JSON.parse = text => { window.bytes += text.length; return parse(text) }"
+        )
+        show(site, service("shop/worker-0000", 5), *many[1:])
+        browser.shows("5 waiting", card("shop/worker-0000"))
+        assert 0 < browser.run("return window.bytes") < 2000
+
+
+def test_state_and_changes_lead_to_the_same_page(browser: Browser) -> None:
+    """A page that has followed for an hour shows what one shows that was just opened."""
+    with ServedSite() as served:
+        reports = list(busy_hour(datetime.now(UTC), 2))
+        served.observe(reports[0])
+        browser.open(served.url)
+        browser.shows("shop/worker-1", "#cards")
+        for report in reports[1:]:
+            served.observe(report)
+        last = f"{reports[-1].services[1].backlog:,} waiting"
+        browser.shows(last, card("shop/worker-1"))
+        seen = (
+            "return JSON.stringify([...document.querySelectorAll('.service')]"
+            ".map(one => [one.innerText, ...[...one.querySelectorAll('path')]"
+            ".map(path => path.getAttribute('d'))]))"
+        )
+        followed = json.loads(browser.run(seen))
+        browser.open(served.url)
+        browser.shows(last, card("shop/worker-1"))
+        until(lambda: json.loads(browser.run(seen)) == followed, "the same page")

@@ -1,0 +1,117 @@
+"""Made-up ticks, from a quiet service to a thousand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from autoscaler.core.model import (
+    QueueStats,
+    Reason,
+    ReasonCode,
+    ScalingAction,
+    ServiceId,
+    TaskQueue,
+)
+from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
+from autoscaler.core.spec import QueueType
+from tests.fakes.clock import START
+
+TARGET = 10
+
+
+def service(name: str = "shop/worker", waiting: int | None = 0, **seen: Any) -> ServiceReport:
+    """Report a service that has the replicas it should have, unless told otherwise."""
+    queue = seen.pop("queue", "orders")
+    parts = {}
+    if waiting is not None:
+        age = timedelta(seconds=min(waiting, 90) / 4)
+        rate = min(waiting, 60) / 7
+        parts = {
+            TaskQueue("default", None, queue, QueueType.WORKFLOW): QueueStats(
+                waiting // 4, age / 2, rate, rate / 2, pollers=2
+            ),
+            TaskQueue("default", None, queue, QueueType.ACTIVITY): QueueStats(
+                waiting - waiting // 4, age, rate, rate / 2, pollers=2
+            ),
+        }
+    well: dict[str, Any] = {
+        "replicas": 1,
+        "desired": 1,
+        "queues": (queue,),
+        "backlog": waiting,
+        "age": None if waiting is None else max(stats.age for stats in parts.values()),
+        "parts": parts,
+        "min": 1,
+        "max": 20,
+        "reasons": (_because(waiting),),
+    }
+    return ServiceReport(ServiceId("compose", name), **(well | seen))
+
+
+def scaled(report: ServiceReport, desired: int) -> ServiceReport:
+    """Let this tick have started a change of replicas."""
+    action = ScalingAction(report.service, report.replicas, desired, report.reasons)
+    return replace(report, desired=desired, action=action)
+
+
+def broken(name: str = "shop/mailer") -> ServiceReport:
+    """Report a service whose labels are wrong."""
+    return ServiceReport(
+        ServiceId("compose", name),
+        2,
+        2,
+        errors=(
+            "temporal.quue is not a label, the nearest is temporal.queue",
+            "temporal.max='many' must be a whole number from 1 to 10000",
+        ),
+    )
+
+
+def integration(name: str = "default", **found: Any) -> IntegrationReport:
+    """Report a Temporal connection that answers, unless told otherwise."""
+    well: dict[str, Any] = {
+        "endpoint": "temporal:7233",
+        "namespace": "default",
+        "origin": "environment",
+        "up": True,
+    }
+    return IntegrationReport(name, **(well | found))
+
+
+def tick(*services: ServiceReport, at: datetime = START, **rest: Any) -> TickReport:
+    """Report a tick that took 20 ms."""
+    return TickReport(at, services, **({"took": timedelta(milliseconds=20)} | rest))
+
+
+def busy_hour(end: datetime, services: int = 1) -> Iterator[TickReport]:
+    """Report an hour in which every service sees two waves of work, a tick every 15 s."""
+    replicas = [1] * services
+    for number in range(241):
+        told = []
+        for index in range(services):
+            phase = (number + 17 * index) / 240 * 2 * math.tau
+            waiting = max(0, int((190 - 7 * (index % 9)) * math.sin(phase)))
+            wanted = max(1, min(20, -(-waiting // TARGET)))
+            report = service(
+                f"shop/worker-{index}" if services > 1 else "shop/worker",
+                waiting,
+                replicas=replicas[index],
+                busy=min(replicas[index], waiting),
+            )
+            falls = wanted < replicas[index] and number % 8
+            if wanted != replicas[index] and not falls:
+                report = scaled(report, wanted)
+                replicas[index] = wanted
+            told.append(report)
+        yield tick(*told, at=end - timedelta(seconds=15 * (240 - number)))
+
+
+def _because(waiting: int | None) -> Reason:
+    if waiting is None:
+        return Reason(ReasonCode.BACKLOG_UNKNOWN, "backlog unknown: 1 held")
+    wanted = -(-waiting // TARGET)
+    return Reason(ReasonCode.BACKLOG, f"{waiting} waiting tasks at target {TARGET}: {wanted}")

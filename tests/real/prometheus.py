@@ -1,0 +1,81 @@
+"""A real Prometheus, and its promtool."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+from urllib.request import urlopen
+
+from tests.real.waiting import free_port, until
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".cache/prometheus"
+PROMETHEUS_TOOLS = (str(FOLDER / "prometheus"), str(FOLDER / "promtool"))
+
+
+def promtool(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run promtool with `text` as its input."""
+    return subprocess.run(
+        [PROMETHEUS_TOOLS[1], *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+class PrometheusServer:
+    """Prometheus on a free port of the loopback address, with its data in a folder."""
+
+    def __init__(self, configuration: Path, folder: Path) -> None:
+        self._port = free_port()
+        with (folder / "prometheus.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    PROMETHEUS_TOOLS[0],
+                    f"--config.file={configuration}",
+                    f"--storage.tsdb.path={folder / 'data'}",
+                    f"--web.listen-address=127.0.0.1:{self._port}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        until(self._ready, "an answer of Prometheus")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=30)
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and value of each series that an expression gives now."""
+        found = self._get(f"query?query={quote(expression)}")["result"]
+        return [(series["metric"], float(series["value"][1])) for series in found]
+
+    def targets(self) -> list[dict[str, Any]]:
+        """Return what it scrapes, with how that went."""
+        found: list[dict[str, Any]] = self._get("targets")["activeTargets"]
+        return found
+
+    def rules(self) -> dict[str, str]:
+        """Return the health of every alert rule."""
+        groups = self._get("rules")["groups"]
+        return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+
+    def _get(self, path: str) -> Any:
+        with urlopen(f"http://127.0.0.1:{self._port}/api/v1/{path}", timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    def _ready(self) -> bool:
+        try:
+            with urlopen(f"http://127.0.0.1:{self._port}/-/ready", timeout=5):
+                return True
+        except OSError:
+            return False

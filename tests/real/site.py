@@ -1,0 +1,84 @@
+"""The site of a daemon that does not exist: made-up ticks behind a real server and a real port."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Self
+
+from pydantic import SecretStr
+
+from autoscaler.core.report import TickReport
+from autoscaler.telemetry.logging import make_logger
+from autoscaler.telemetry.metrics import Metrics
+from autoscaler.web.board import About, Board
+from autoscaler.web.server import Address, Server
+from autoscaler.web.site import make_site
+from tests.real.waiting import LIMIT, free_port, until
+
+ABOUT = About("1.2.3", "temporal", timedelta(seconds=5), timedelta(seconds=60))
+
+
+class ServedSite:
+    """Answers on the loopback address until `stop`; shows the ticks that a test makes up."""
+
+    def __init__(self, token: str | None = None, about: About = ABOUT) -> None:
+        self.port = free_port()
+        self._token = None if token is None else SecretStr(token)
+        self.about = about
+        self._log = io.StringIO()
+        self._starts = 0
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def log(self) -> str:
+        """What has been logged so far."""
+        return self._log.getvalue()
+
+    def start(self) -> None:
+        """Begin to answer, as a daemon does that has just been started: it has seen nothing."""
+        self._starts += 1
+        self._metrics = Metrics()
+        self._board = Board(self.about, time.monotonic)
+        logger = make_logger("info", json=True, stream=self._log)
+        site = make_site(self._board, self._metrics.exposition, logger, self._token)
+        self._server = Server(site, Address("127.0.0.1", self.port), logger)
+        self._loop = asyncio.new_event_loop()
+        self._serving = self._loop.create_task(self._server.serve())
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        until(lambda: self.log.count("listening") == self._starts, f"an answer at {self.url}")
+
+    def observe(self, report: TickReport) -> None:
+        """Show one tick, and return when it has been shown to everything."""
+        self._call(lambda: (self._metrics.observe(report), self._board.observe(report)))
+
+    def stop(self) -> None:
+        """End at once, as a daemon that is killed does."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._serving.cancel)
+            self._thread.join(LIMIT)
+
+    def _call(self, work: Callable[[], object]) -> None:
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: (work(), done.set()))
+        assert done.wait(LIMIT), "the server's loop hangs"
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(asyncio.wait([self._serving]))

@@ -1,0 +1,97 @@
+"""What an examination makes of a tick's report, and of the end of a credential."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from autoscaler.core.findings import Finding, Outcome, examine_expiry, examine_services
+from autoscaler.core.model import Reason, ReasonCode, ServiceId
+from autoscaler.core.report import ServiceReport, TickReport
+from tests.fakes.clock import START
+from tests.unit.builders import DAY, SECOND, stats, task_queue
+
+
+def found(*services: ServiceReport, errors: tuple[str, ...] = ()) -> list[Finding]:
+    return list(examine_services(TickReport(START, services, errors)))
+
+
+def service(**seen: Any) -> ServiceReport:
+    """Report a service that follows a queue with a worker, unless told otherwise."""
+    well: dict[str, Any] = {
+        "replicas": 1,
+        "desired": 1,
+        "queues": ("orders",),
+        "backlog": 3,
+        "parts": {task_queue(): stats(3, pollers=1)},
+    }
+    return ServiceReport(ServiceId("compose", "shop/worker"), **(well | seen))
+
+
+def told(**seen: Any) -> list[tuple[Outcome, str]]:
+    """Return what is said of one service."""
+    findings = found(service(**seen))
+    assert {finding.subject for finding in findings} == {"service shop/worker"}
+    return [(finding.outcome, finding.text) for finding in findings]
+
+
+class TestServices:
+    def test_one_that_is_well_is_one_line(self) -> None:
+        assert told() == [(Outcome.OK, "follows orders: 3 waiting, 1 replicas are right")]
+
+    def test_what_it_would_be_scaled_to_is_said(self) -> None:
+        assert told(desired=4) == [
+            (Outcome.OK, "follows orders: 3 waiting, 1 replicas should be 4")
+        ]
+
+    def test_errors_are_wrong_and_warnings_are_to_be_looked_at(self) -> None:
+        assert told(backlog=None, parts={}, errors=("no Temporal",), warnings=("no grace",)) == [
+            (Outcome.WRONG, "no Temporal"),
+            (Outcome.WARNING, "no grace"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("code", "is_told"),
+        [
+            (ReasonCode.REFUSED, True),
+            (ReasonCode.CEILING, True),
+            (ReasonCode.STOPPED_BY_HAND, True),
+            (ReasonCode.MAX, False),
+            (ReasonCode.COOLDOWN, False),
+        ],
+    )
+    def test_what_holds_it_whatever_its_backlog_is_to_be_looked_at(
+        self, code: ReasonCode, *, is_told: bool
+    ) -> None:
+        assert ((Outcome.WARNING, "held") in told(reasons=(Reason(code, "held"),))) is is_told
+
+    def test_a_queue_without_any_sign_of_life_may_be_a_slip_of_the_pen(self) -> None:
+        (warning, _) = told(backlog=0, parts={task_queue("ordesr"): stats(0)})
+        assert warning[0] is Outcome.WARNING
+        assert "task queue 'ordesr' has no poller, no backlog" in warning[1]
+        assert "check its name and namespace" in warning[1]
+
+    def test_without_any_service_it_says_how_to_add_one(self) -> None:
+        (finding,) = found()
+        assert finding.outcome is Outcome.WARNING
+        assert "add temporal.queue=NAME to one" in finding.text
+
+    def test_an_engine_that_does_not_answer_is_wrong(self) -> None:
+        assert found(errors=("no engine",)) == [Finding("services", Outcome.WRONG, "no engine")]
+
+
+@pytest.mark.parametrize(
+    ("left", "outcome", "text"),
+    [
+        (31 * DAY, Outcome.OK, "its API key expires on 2026-02-01"),
+        (30 * DAY, Outcome.WARNING, "its API key expires on 2026-01-31: replace it"),
+        (SECOND, Outcome.WARNING, "its API key expires on 2026-01-01: replace it"),
+        (timedelta(), Outcome.WRONG, "its API key expired on 2026-01-01: replace it"),
+    ],
+)
+def test_a_credential_is_to_be_replaced_a_month_before_its_end(
+    left: timedelta, outcome: Outcome, text: str
+) -> None:
+    assert examine_expiry("x", "API key", START + left, START) == Finding("x", outcome, text)

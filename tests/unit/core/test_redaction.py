@@ -1,0 +1,67 @@
+"""Secrets are taken out of texts, wherever they stand."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from autoscaler.core.redaction import Redactor
+
+LINES = ("MIGHAgEAMBMGByqGSM49", "AgEGCCqGSM49AwEHBG0w")
+PEM = "\n".join(("-----BEGIN PRIVATE KEY-----", *LINES, "-----END PRIVATE KEY-----"))
+TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJleHAiOjE3OTU1NzIzNzB9.MEUCIQDk0f"
+
+
+@pytest.fixture
+def redactor() -> Redactor:
+    """One that knows a secret, and another one that begins like it."""
+    made = Redactor()
+    made.learn(SecretStr("planted"), None, SecretStr("planted-secret"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("nothing in here", "nothing in here"),
+        ("key planted-secret, again planted-secret", "key [hidden], again [hidden]"),
+        ("planted-secrets and planted ones", "[hidden]s and [hidden] ones"),
+    ],
+)
+def test_known_secrets_are_hidden_the_longest_first(
+    redactor: Redactor, text: str, shown: str
+) -> None:
+    assert redactor.hide(text) == shown
+
+
+def test_of_a_key_each_line_is_hidden() -> None:
+    redactor = Redactor()
+    redactor.learn(SecretStr(PEM))
+    assert redactor.hide("no key: MIGHAgEAMBMGByqGSM49 ...") == "no key: [hidden] ..."
+    assert redactor.hide("-----BEGIN") == "-----BEGIN"
+
+
+def test_of_several_keys_each_is_hidden() -> None:
+    redactor = Redactor()
+    redactor.learn(SecretStr("new-secret, old-secret"))
+    assert redactor.hide("old-secret or new-secret") == "[hidden] or [hidden]"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param(TOKEN, id="token"),
+        pytest.param(PEM, id="private-key"),
+        pytest.param(PEM.replace("\n", " "), id="private-key-in-one-line"),
+        pytest.param(PEM[:60], id="first-half-of-a-private-key"),
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden_without_being_known(secret: str) -> None:
+    assert Redactor().hide(f"refused: {secret}").startswith("refused: [hidden]")
+    assert "MIGH" not in Redactor().hide(f"refused: {secret}")
+
+
+def test_what_is_too_short_to_be_a_secret_tears_no_words_apart() -> None:
+    redactor = Redactor()
+    redactor.learn(SecretStr("on"), SecretStr("  \n"))
+    assert redactor.hide("one moment") == "one moment"

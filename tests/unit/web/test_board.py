@@ -1,0 +1,292 @@
+"""What the page shows: everything at first, then changes only; nothing forgotten on a bad day."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from autoscaler.core.model import Reason, ReasonCode, ServiceId
+from autoscaler.core.redaction import Redactor
+from autoscaler.core.report import ServiceReport, TickReport
+from autoscaler.web.board import LAST_CHANGES, About, Board, Event
+from tests.fakes.clock import START, run_in_virtual_time
+from tests.fakes.reports import broken, busy_hour, integration, scaled, service, tick
+
+ABOUT = About("1.2.3", "temporal", timedelta(seconds=5), stalled_after=timedelta(seconds=60))
+QUIET = timedelta(seconds=10)
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def board(clock: Clock) -> Board:
+    return Board(ABOUT, clock)
+
+
+def later(seconds: float, *services: ServiceReport, **rest: Any) -> TickReport:
+    return tick(*services, at=START + timedelta(seconds=seconds), **rest)
+
+
+async def told(events: AsyncGenerator[Event | None]) -> dict[str, Any]:
+    """Return what the next event says."""
+    event = await anext(events)
+    assert event is not None
+    return {"name": event.name, **json.loads(event.data)}
+
+
+class TestHealth:
+    def test_a_loop_that_has_not_ticked_yet_is_alive_and_not_ready(self, board: Board) -> None:
+        assert (board.stalled, board.ready) == (False, False)
+
+    def test_after_a_tick_it_is_ready(self, board: Board) -> None:
+        board.observe(tick())
+        assert (board.stalled, board.ready) == (False, True)
+
+    def test_without_an_engine_it_is_alive_and_not_ready(self, board: Board) -> None:
+        board.observe(tick(errors=("no Docker Engine",)))
+        assert (board.stalled, board.ready) == (False, False)
+
+    def test_trouble_of_a_service_is_no_trouble_of_the_daemon(self, board: Board) -> None:
+        board.observe(tick(broken()))
+        assert board.ready
+
+    @pytest.mark.parametrize("ticks", [0, 1])
+    def test_a_loop_that_ticks_no_more_is_neither(
+        self, board: Board, clock: Clock, ticks: int
+    ) -> None:
+        for _ in range(ticks):
+            board.observe(tick())
+        clock.now += 61
+        assert (board.stalled, board.ready) == (True, False)
+
+    def test_one_that_ticks_again_is_alive_again(self, board: Board, clock: Clock) -> None:
+        clock.now += 61
+        board.observe(tick())
+        assert (board.stalled, board.ready) == (False, True)
+
+
+class TestServices:
+    def test_before_the_first_tick_nothing_is_known(self, board: Board) -> None:
+        assert board.services() == {
+            "at": None,
+            "took": 0.0,
+            "errors": [],
+            "integrations": [],
+            "services": [],
+        }
+
+    def test_a_service_is_an_object_with_all_that_was_seen(self, board: Board) -> None:
+        board.observe(tick(service(waiting=40, replicas=1, desired=4, busy=1)))
+        (seen,) = board.services()["services"]
+        assert seen == {
+            "service": "shop/worker",
+            "orchestrator": "compose",
+            "queues": ["orders"],
+            "backlog": 40,
+            "age": 10,
+            "parts": [
+                {
+                    "queue": "orders",
+                    "type": type_,
+                    "integration": "default",
+                    "namespace": None,
+                    "waiting": waiting,
+                    "age": age,
+                    "add_rate": 5.7,
+                    "dispatch_rate": 2.9,
+                    "pollers": 2,
+                    "rate_limited": False,
+                }
+                for type_, waiting, age in (("activity", 30, 10), ("workflow", 10, 5))
+            ],
+            "replicas": 1,
+            "desired": 4,
+            "min": 1,
+            "max": 20,
+            "busy": 1,
+            "draining": 0,
+            "interrupted": 0,
+            "reasons": [{"code": "backlog", "text": "40 waiting tasks at target 10: 4"}],
+            "warnings": [],
+            "errors": [],
+            "dry_run": False,
+            "unseen": False,
+            "changes": [],
+        }
+
+    def test_what_is_unknown_is_null(self, board: Board) -> None:
+        board.observe(tick(broken()))
+        (seen,) = board.services()["services"]
+        assert [seen[name] for name in ("backlog", "age", "min", "max", "busy")] == [None] * 5
+
+    def test_a_connection_is_an_object_without_a_secret(self, board: Board) -> None:
+        expiry = START + timedelta(days=9)
+        board.observe(tick(integrations=(integration(expires_at=expiry),)))
+        assert board.services()["integrations"] == [
+            {
+                "name": "default",
+                "endpoint": "temporal:7233",
+                "namespace": "default",
+                "origin": "environment",
+                "up": True,
+                "error": None,
+                "expires_at": expiry.timestamp(),
+            }
+        ]
+
+    async def test_a_secret_that_some_error_quotes_is_not_shown(self, clock: Clock) -> None:
+        redactor = Redactor()
+        redactor.learn(SecretStr("planted-secret"))
+        board = Board(ABOUT, clock, redactor)
+        error = "the server said: planted-secret is no key"
+        reason = Reason(ReasonCode.REFUSED, error)
+        seen = service(errors=(error,), warnings=(error,), reasons=(reason,))
+        found = (integration(error=error, up=False),)
+        board.observe(tick(scaled(seen, 2), errors=(error,), integrations=found))
+        event = await anext(board.follow(QUIET))
+        assert event is not None
+        for text in (event.data, json.dumps(board.services())):
+            assert "planted" not in text
+            assert text.count("the server said: [hidden] is no key") == 6
+
+    def test_a_service_that_is_gone_is_forgotten(self, board: Board) -> None:
+        board.observe(tick(service("a/one"), service("b/two")))
+        board.observe(tick(service("b/two")))
+        assert [seen["service"] for seen in board.services()["services"]] == ["b/two"]
+
+    def test_services_that_could_not_be_looked_at_are_kept_and_marked(self, board: Board) -> None:
+        board.observe(tick(service("a/one"), service("b/two")))
+        board.observe(tick(service("b/two"), errors=("no Docker Engine",)))
+        seen = {seen["service"]: seen["unseen"] for seen in board.services()["services"]}
+        assert seen == {"a/one": True, "b/two": False}
+        board.observe(tick(service("a/one"), service("b/two")))
+        assert not any(seen["unseen"] for seen in board.services()["services"])
+
+    def test_the_same_name_on_compose_and_swarm_is_two_services(self, board: Board) -> None:
+        twin = ServiceReport(ServiceId("swarm", "shop/worker"), 1, 1)
+        board.observe(tick(service(), twin))
+        assert len(board.services()["services"]) == 2
+
+
+class TestFollowing:
+    @staticmethod
+    def follow(board: Board) -> AsyncGenerator[Event | None]:
+        return board.follow(QUIET)
+
+    async def test_it_begins_with_everything_there_is(self, board: Board) -> None:
+        board.observe(later(0, scaled(service(waiting=40), 4)))
+        first = await told(self.follow(board))
+        assert first["name"] == "state"
+        assert first["about"] == {
+            "version": "1.2.3",
+            "prefix": "temporal",
+            "poll_interval": 5.0,
+            "stalled_after": 60.0,
+        }
+        seen = first["services"]["compose:shop/worker"]
+        assert seen["backlog"] == 40
+        assert seen["trail"] == [[START.timestamp(), 40, 1]]
+        assert seen["changes"] == [
+            {
+                "at": START.timestamp(),
+                "current": 1,
+                "desired": 4,
+                "reasons": ["40 waiting tasks at target 10: 4"],
+            }
+        ]
+
+    async def test_it_goes_on_with_what_a_tick_changed_and_nothing_else(self, board: Board) -> None:
+        board.observe(later(0, service("a/one"), service("b/two")))
+        events = self.follow(board)
+        await anext(events)
+        board.observe(later(30, service("a/one"), service("b/two", replicas=2, desired=2)))
+        second = await told(events)
+        assert second["name"] == "tick"
+        point = [START.timestamp() + 30, 0, 2]
+        assert second["services"] == {
+            "compose:b/two": {"replicas": 2, "desired": 2, "point": point}
+        }
+        assert second["gone"] == []
+
+    async def test_an_idle_tick_is_a_short_message_however_many_services_there_are(
+        self, board: Board
+    ) -> None:
+        many = [service(f"shop/worker-{number}") for number in range(1000)]
+        board.observe(later(0, *many))
+        events = self.follow(board)
+        await anext(events)
+        board.observe(later(5, *many))
+        event = await anext(events)
+        assert event is not None
+        assert len(event.data) < 200
+
+    async def test_a_service_that_is_gone_is_named(self, board: Board) -> None:
+        board.observe(later(0, service("a/one"), service("b/two")))
+        events = self.follow(board)
+        await anext(events)
+        board.observe(later(5, service("b/two")))
+        assert (await told(events))["gone"] == ["compose:a/one"]
+
+    async def test_whoever_missed_a_tick_is_given_everything_again(self, board: Board) -> None:
+        board.observe(later(0, service()))
+        events = self.follow(board)
+        await anext(events)
+        board.observe(later(5, service(waiting=10)))
+        board.observe(later(10, service(waiting=20)))
+        again = await told(events)
+        assert again["name"] == "state"
+        assert again["services"]["compose:shop/worker"]["backlog"] == 20
+
+    async def test_all_who_follow_see_the_same(self, board: Board) -> None:
+        board.observe(later(0, service()))
+        followers = [self.follow(board) for _ in range(3)]
+        for events in followers:
+            await anext(events)
+        waiting = [asyncio.ensure_future(anext(events)) for events in followers]
+        await asyncio.sleep(0)
+        board.observe(later(5, service(waiting=10)))
+        seen = await asyncio.gather(*waiting)
+        assert len({event for event in seen if event is not None}) == 1
+
+    def test_silence_is_told_so_that_a_lost_daemon_can_be_noticed(self, board: Board) -> None:
+        async def work() -> tuple[Event | None, float]:
+            events = self.follow(board)
+            await anext(events)
+            return await anext(events), asyncio.get_running_loop().time()
+
+        assert run_in_virtual_time(work()) == (None, QUIET.total_seconds())
+
+    async def test_only_the_last_changes_are_remembered(self, board: Board) -> None:
+        for number in range(LAST_CHANGES + 3):
+            board.observe(later(number, scaled(service(replicas=number), number + 1)))
+        first = await told(self.follow(board))
+        changes = first["services"]["compose:shop/worker"]["changes"]
+        assert [change["current"] for change in changes] == [3, 4, 5, 6, 7]
+
+    async def test_a_busy_hour_of_a_thousand_services_is_a_few_megabytes(
+        self, board: Board
+    ) -> None:
+        for report in busy_hour(START, services=20):
+            board.observe(report)
+        event = await anext(self.follow(board))
+        assert event is not None
+        assert len(event.data) < 20 * 3000
