@@ -162,7 +162,8 @@ class EncryptedStore:
             text = self._given.get_secret_value()
         else:
             try:
-                text = self.key_file.read_text("utf-8")
+                # What is no text is no key either, and is said to be none.
+                text = self.key_file.read_text("utf-8", errors="replace")
             except FileNotFoundError:
                 raise IntegrationError(
                     f"the key of the store {self.path} is not here: set AUTOSCALER_ENCRYPTION_KEY,"

@@ -153,6 +153,12 @@ class TestKey:
         given(file, plain).add("cloud", CLOUD)
         assert given(file, plain).all() == {"cloud": CLOUD}
 
+    def test_a_key_file_that_is_no_text_holds_no_key(self, file: Path) -> None:
+        EncryptedStore(file).add("cloud", CLOUD)
+        file.with_name(file.name + ".key").write_bytes(b"\x80")
+        with pytest.raises(IntegrationError, match="holds no key: 32 bytes"):
+            EncryptedStore(file).all()
+
     @pytest.mark.parametrize("wrong", ["password", "", "x" * 44])
     def test_what_is_no_key_is_named_without_being_shown(self, file: Path, wrong: str) -> None:
         with pytest.raises(IntegrationError) as caught:
