@@ -2,35 +2,35 @@
 
 Usage: python -m tests.faults.fuzz INPUTS [SEED]
 
-Labels, settings and traces share the inputs: hypothesis draws one, and everything in VALUES is
-tried in one place of it. An exception that is no ConfigurationError, or a
+Labels, settings, traces and the encrypted store share the inputs: hypothesis draws one, and
+everything in VALUES is tried in one place of it. An exception that is none of ours, or a
 problem that is empty or runs over lines, ends it with the input that did it, made small.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import hypothesis
+from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
-from autoscaler.core.errors import ConfigurationError
+from autoscaler.core.errors import ConfigurationError, IntegrationError
 from autoscaler.core.spec import ScalingSpec
 from autoscaler.core.trace import parse_trace
+from autoscaler.integrations.store import EncryptedStore
 from autoscaler.settings import PREFIX, Settings
-
-SHARES = {"labels": 0.45, "settings": 0.1, "traces": 0.45}
-"""Of the inputs; settings take the longest, since they come from files."""
 
 NAMES = [label.name.removeprefix("temporal.") for label in ScalingSpec.reference()]
 VALUES = [
@@ -116,15 +116,31 @@ TRACES = st.builds(
 ) | st.lists(LINE, max_size=5)
 
 
+KEY = Fernet.generate_key()
+PARTS_OF_A_STORE = st.dictionaries(
+    st.sampled_from([part.lower() for part in PARTS]) | TEXT, VALUE | st.none() | st.booleans()
+)
+PLAIN = (
+    st.dictionaries(TEXT, PARTS_OF_A_STORE, max_size=3).map(lambda each: {"integrations": each})
+    | st.dictionaries(TEXT, VALUE, max_size=2)
+    | st.lists(VALUE, max_size=2)
+)
+STORES = st.tuples(PLAIN.map(json.dumps).map(str.encode) | st.binary(max_size=40), st.booleans())
+"""What is in the file, and whether it is encrypted."""
+KEYS = st.just(KEY) | st.binary(max_size=60)
+
+
 class Outcomes(Counter[str]):
     """How many inputs were right, and how many were refused in words."""
 
     def of(self, kind: str, read: Callable[[], object]) -> None:
-        """Read one input. Raises what is no ConfigurationError."""
+        """Read one input. Raises what is none of our errors."""
         try:
             read()
         except ConfigurationError as error:
             problems = error.problems
+        except IntegrationError as error:
+            problems = (str(error),)
         else:
             self[f"{kind} right"] += 1
             return
@@ -144,48 +160,93 @@ def read_settings(folder: Path, values: Mapping[str, str], dotenv: bytes) -> Set
         return Settings.load(file, folder / "secrets")
 
 
-def fuzz(inputs: int, seed: int) -> Outcomes:
-    """Try at least so many inputs. Raises what is wrong with the first that is."""
-    outcomes = Outcomes()
+def read_store(folder: Path, content: bytes, key: bytes) -> object:
+    """Read a store from a file, with the key beside it."""
+    file = folder / "store"
+    file.write_bytes(content)
+    (folder / "store.key").write_bytes(key)
+    return EncryptedStore(file).all()
 
-    def examples(kind: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-        options = hypothesis.settings(
-            max_examples=1 + round(inputs * SHARES[kind] / len(VALUES)),
-            deadline=None,
-            database=None,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        )
-        return lambda test: hypothesis.seed(seed)(options(test))
 
-    @examples("labels")
+def damaged(content: bytes) -> Iterator[bytes]:
+    """Return a file as it is, and cut off or changed at some places."""
+    yield content
+    for place in range(0, len(content), max(1, len(content) // len(VALUES))):
+        yield content[:place]
+        yield content[:place] + b"\xff" + content[place + 1 :]
+
+
+Test = Callable[[], None]
+
+
+def of_labels(outcomes: Outcomes, _: Path) -> Test:
+    """Try labels, each with everything in one of them."""
+
     @given(LABELS, st.sampled_from(NAMES) | LABEL)
-    def labels(drawn: dict[str, str], name: str) -> None:
+    def test(drawn: dict[str, str], name: str) -> None:
         for value in VALUES:
             changed = {**drawn, f"temporal.{name}": value}
             outcomes.of("labels", partial(ScalingSpec.from_labels, changed))
 
-    @examples("traces")
+    return test
+
+
+def of_traces(outcomes: Outcomes, _: Path) -> Test:
+    """Try traces, each with everything in one row."""
+
     @given(TRACES, st.integers(0, 6))
-    def traces(lines: list[str], place: int) -> None:
+    def test(lines: list[str], place: int) -> None:
         time_of_it = (lines[place : place + 1] or [str(10**6)])[0].partition(",")[0]
         for value in VALUES:
             changed = [*lines[:place], f"{time_of_it},{value}", *lines[place + 1 :]]
             outcomes.of("traces", partial(parse_trace, "trace", changed))
 
+    return test
+
+
+def of_settings(outcomes: Outcomes, folder: Path) -> Test:
+    """Try settings, each with everything in one of them."""
+
+    @given(RIGHT_SETTINGS | SETTINGS, DOTENV, NAME_OF_SETTING)
+    def test(drawn: dict[str, str], dotenv: bytes, name: str) -> None:
+        for value in VALUES:
+            changed = {**drawn, PREFIX + name: value}
+            outcomes.of("settings", partial(read_settings, folder, changed, dotenv))
+
+    return test
+
+
+def of_the_store(outcomes: Outcomes, folder: Path) -> Test:
+    """Try files of the store, whole and damaged."""
+
+    @given(STORES, KEYS)
+    def test(drawn: tuple[bytes, bool], key: bytes) -> None:
+        content, encrypted = drawn
+        for each in damaged(Fernet(KEY).encrypt(content) if encrypted else content):
+            outcomes.of("store", partial(read_store, folder, each, key))
+
+    return test
+
+
+SHARES = {of_labels: 0.4, of_traces: 0.4, of_settings: 0.1, of_the_store: 0.1}
+"""Of the inputs; settings and the store take the longest, since they come from files."""
+
+
+def fuzz(inputs: int, seed: int) -> Outcomes:
+    """Try about so many inputs. Raises what is wrong with the first that is."""
+    outcomes = Outcomes()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "secrets").mkdir()
-
-        @examples("settings")
-        @given(RIGHT_SETTINGS | SETTINGS, DOTENV, NAME_OF_SETTING)
-        def settings(drawn: dict[str, str], dotenv: bytes, name: str) -> None:
-            for value in VALUES:
-                changed = {**drawn, PREFIX + name: value}
-                outcomes.of("settings", partial(read_settings, folder, changed, dotenv))
-
-        for test in (labels, settings, traces):
-            test()
+        for kind, share in SHARES.items():
+            options = hypothesis.settings(
+                max_examples=1 + round(inputs * share / len(VALUES)),
+                deadline=None,
+                database=None,
+                phases=[Phase.generate, Phase.shrink],
+                suppress_health_check=list(HealthCheck),
+            )
+            hypothesis.seed(seed)(options(kind(outcomes, folder)))()
     return outcomes
 
 
