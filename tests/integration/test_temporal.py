@@ -74,7 +74,7 @@ async def test_two_services_that_share_a_queue_cost_one_read_per_type_and_tick(
     await reconciler.tick()
     assert temporal.calls("DescribeTaskQueue") == before + 2
 
-    clock.advance(5)
+    clock.advance(6)
     await reconciler.tick()
     assert temporal.calls("DescribeTaskQueue") == before + 4
 
@@ -140,7 +140,7 @@ async def test_a_server_that_comes_back_is_read_again_by_the_same_client(
     assert seen.waiting == 2
 
     own_temporal.stop()
-    clock.advance(5)
+    clock.advance(6)
     assert isinstance((await reading.read([task_queue]))[task_queue], BacklogUnavailable)
 
     own_temporal.start()
