@@ -8,7 +8,6 @@ import gc
 from autoscaler.app import build
 from autoscaler.settings import Settings
 
-
 OBJECTS_BETWEEN_SEARCHES = 100_000
 """A tick makes many objects and no circles. To search for circles after every 700 new ones, as
 Python does, took a sixth of a tick over 5,000 services."""
