@@ -84,7 +84,7 @@ async def test_two_services_that_share_a_queue_cost_one_read_per_type_and_tick(
     await reconciler.tick()
     assert temporal.calls("DescribeTaskQueue") == before + 2
 
-    clock.advance(5)
+    clock.advance(5.2)
     await reconciler.tick()
     assert temporal.calls("DescribeTaskQueue") == before + 4
 
