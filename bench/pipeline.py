@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -24,6 +25,7 @@ from pathlib import Path
 import docker
 from measure import Row, publish
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from autoscaler.core.keda import HPA_SYNC, Keda
 from autoscaler.core.model import QueueStats, ScalingAction, ServiceId
@@ -38,7 +40,7 @@ from tests.real.waiting import free_port
 FILE = Path(__file__).parents[1] / "compose" / "quickstart" / "compose.yaml"
 QUEUE, WORKFLOW = "document-processing", "ProcessDocumentWorkflow"
 DOCUMENT = b"The invoice for the second quarter is attached to this letter."
-SECONDS_EACH = 0.2
+SECONDS_EACH = 0.3
 """Of work for a document: short, so that one replica alone comes to an end."""
 FEW, MANY, TARGET = 1, 20, 10
 """As the labels of the worker have them."""
@@ -141,8 +143,12 @@ async def burst(pipeline: Pipeline, client: Client, documents: int, *, settles: 
         async with asyncio.timeout(LIMIT):
             await asyncio.gather(*(upload(number) for number in range(documents)))
             query = f"WorkflowId STARTS_WITH '{prefix}' AND ExecutionStatus = 'Completed'"
-            while (await client.count_workflows(query)).count < documents:  # noqa: ASYNC110
+            done = 0
+            while done < documents:
                 await asyncio.sleep(SAMPLE)
+                # A server that is busy with the burst may not find the time to count.
+                with contextlib.suppress(RPCError):
+                    done = (await client.count_workflows(query)).count
             run.drained = time.monotonic() - began
             while settles and run.replicas[-1][1] > FEW:  # noqa: ASYNC110
                 await asyncio.sleep(SAMPLE)
