@@ -35,7 +35,7 @@ from tests.real.stages import ComposeStage, SwarmStage
 
 FEW, MANY = 1, 20
 AT_ONCE = 8
-"""Bare calls at the same time: fewer and more were slower."""
+"""Bare calls at the same time: as many as the daemon's own."""
 PATIENCE = timedelta(minutes=2)
 ENDS_AT_ONCE = ("sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")
 """What is measured is the engine's work, not the grace of a process that does not listen."""

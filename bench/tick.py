@@ -49,7 +49,7 @@ AT_ONCE = 16
 DEADLINE = timedelta(seconds=5)
 SIZES = (100, 1000, 5000)
 REAL_UP_TO = 100
-"""Beyond it the dev server refuses calls: it lets 2,400 a second through in a namespace."""
+"""Beyond it the dev server refuses calls."""
 MOST_CALLS = 10_000
 """What is measured is the work of the daemon, not its restraint."""
 REST = 1.5
