@@ -21,6 +21,7 @@ from temporalio.api.workflowservice.v1 import (
     SetWorkerDeploymentCurrentVersionRequest,
 )
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 from tests.real.stages import docker
 from tests.real.waiting import LIMIT, free_port, until, until_async
@@ -92,13 +93,22 @@ class ServerInDocker:
         return await Client.connect(self.endpoint)
 
     async def make_current(self, deployment: str, build: str) -> None:
-        """Let a build of a Worker Deployment have all new workflows."""
+        """Let a build of a Worker Deployment have all new workflows, once the server knows it."""
         client = await self.client()
-        await client.workflow_service.set_worker_deployment_current_version(
-            SetWorkerDeploymentCurrentVersionRequest(
-                namespace="default", deployment_name=deployment, build_id=build
-            )
+        request = SetWorkerDeploymentCurrentVersionRequest(
+            namespace="default", deployment_name=deployment, build_id=build
         )
+        async with asyncio.timeout(LIMIT):
+            # It learns of a build a little after the first poll.
+            while True:
+                try:
+                    await client.workflow_service.set_worker_deployment_current_version(request)
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.NOT_FOUND:
+                        raise
+                    await asyncio.sleep(0.2)
+                else:
+                    return
 
 
 class Crew:
