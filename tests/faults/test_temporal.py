@@ -128,7 +128,9 @@ async def test_more_calls_than_it_allows(
     await own_temporal.enqueue(queue, 30)
     many = ",".join([queue, *(f"{queue}-{number}" for number in range(20))])
     compose_stage.up({"worker": 1}, {"worker": labels(many)})
-    daemon = run(compose_stage.project, **{ENDPOINT: own_temporal.endpoint})
+    # More than the daemon's own budget would let it ask.
+    unbounded = {ENDPOINT: own_temporal.endpoint, "AUTOSCALER_RPC_BUDGET": "1000"}
+    daemon = run(compose_stage.project, **unbounded)
     await running(compose_stage, 3)
     watch = Watch(daemon)
 
