@@ -140,7 +140,7 @@ def _rows(
         f"{what}: `docker compose up --scale`", taken["ours"], taken["compose"], of_compose
     )
     yield Row.ratio(f"{what}: bare calls", taken["ours"], taken["bare"], of_bare)
-    # What the engine alone takes: nobody who makes these calls can be below it.
+    # Tells what the engine's own work takes from what ours adds to it.
     yield Row.ratio(
         f"{what}, bare calls: `docker compose up --scale`", taken["bare"], taken["compose"]
     )
