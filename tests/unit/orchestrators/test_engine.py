@@ -1,4 +1,4 @@
-"""The engine from asyncio: errors in words, a client for each thread, no grace cut short."""
+"""The engine from asyncio: errors in words, clients lent to threads, no grace cut short."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from docker import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.orchestrators.engine import TIMEOUT, Engine, EngineError, Lane, api_url
+from autoscaler.orchestrators import engine as module
+from autoscaler.orchestrators.engine import (
+    IDLE,
+    STOPS_AT_ONCE,
+    TIMEOUT,
+    Engine,
+    EngineError,
+    Lane,
+    api_url,
+)
 
 
 def answer(status: int, body: str = '{"message": "so  it\\nis"}') -> requests.Response:
@@ -38,7 +47,7 @@ def nested(*errors: BaseException) -> BaseException:
 
 
 class Clients:
-    """Makes clients, and remembers which thread got which."""
+    """Makes clients, and remembers which were closed and what was posted."""
 
     def __init__(self) -> None:
         self.made: list[SimpleNamespace] = []
@@ -54,15 +63,14 @@ class Clients:
         client = SimpleNamespace(
             base_url="http+docker://localhost",
             api_version="1.41",
-            thread=threading.get_ident(),
-            post=self._post,
+            post=self.post,
             get_adapter=lambda _url: None,
         )
         client.close = lambda: self.closed.append(client)
         self.made.append(client)
         return SimpleNamespace(api=client)
 
-    def _post(self, url: str, **options: Any) -> requests.Response:
+    def post(self, url: str, **options: Any) -> requests.Response:
         self.posts.append({"url": url, **options})
         return self.answer
 
@@ -180,19 +188,52 @@ class TestErrors:
 
 
 class TestClients:
-    async def test_a_thread_keeps_its_client(self, engine: Engine, clients: Clients) -> None:
+    async def test_one_client_is_enough_for_calls_in_a_row(
+        self, engine: Engine, clients: Clients
+    ) -> None:
         for _ in range(30):
             await engine.call("looking", lambda client: client)
-        assert len(clients.made) == len({client.thread for client in clients.made})
+        assert len(clients.made) == 1
 
-    async def test_no_client_is_used_by_two_threads(self, engine: Engine) -> None:
+    async def test_no_client_is_used_by_two_threads_at_once(self, engine: Engine) -> None:
         barrier = threading.Barrier(4, timeout=10)
 
-        def work(client: Any) -> bool:
+        def work(client: APIClient) -> int:
             barrier.wait()
-            return bool(client.thread == threading.get_ident())
+            return id(client)
 
-        assert all(await asyncio.gather(*(engine.call("looking", work) for _ in range(4))))
+        used = await asyncio.gather(*(engine.call("looking", work) for _ in range(4)))
+        assert len(set(used)) == 4
+
+    async def test_clients_that_nobody_needs_for_a_while_are_closed(
+        self, engine: Engine, clients: Clients, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = SimpleNamespace(monotonic=lambda: 0.0)
+        monkeypatch.setattr(module, "time", clock)
+        barrier = threading.Barrier(4, timeout=10)
+        await asyncio.gather(*(engine.call("looking", lambda _: barrier.wait()) for _ in range(4)))
+        clock.monotonic = lambda: IDLE
+        used = await engine.call("looking", lambda client: client)
+        assert not clients.closed
+        clock.monotonic = lambda: IDLE + 1
+        assert await engine.call("looking", lambda client: client) is used
+        assert sorted(map(id, clients.closed)) == sorted(
+            id(each) for each in clients.made if each is not used
+        )
+
+    async def test_a_client_that_failed_in_a_way_nobody_knows_is_not_lent_again(
+        self, engine: Engine, clients: Clients
+    ) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await engine.call("counting", raising(ZeroDivisionError()))
+        assert clients.closed == clients.made
+
+    async def test_at_the_end_all_are_closed_also_one_that_is_still_lent(
+        self, engine: Engine, clients: Clients
+    ) -> None:
+        await engine.call("looking", lambda client: client)
+        await engine.call("looking", lambda _: engine.close())
+        assert clients.closed == clients.made
 
     async def test_after_a_lost_connection_the_engine_is_looked_for_anew(
         self, engine: Engine, clients: Clients
@@ -217,7 +258,7 @@ class TestClients:
         for _ in range(30):
             with pytest.raises(EngineError):
                 await engine.call("looking", raising(ImageNotFound("no", answer(404))))
-        assert len(clients.made) == len({client.thread for client in clients.made})
+        assert len(clients.made) == 1
 
     async def test_after_an_answer_docker_py_does_not_know_the_client_is_kept(
         self, engine: Engine, clients: Clients
@@ -225,7 +266,7 @@ class TestClients:
         for _ in range(30):
             with pytest.raises(EngineError):
                 await engine.call("looking", raising(requests.HTTPError(response=answer(404))))
-        assert len(clients.made) == len({client.thread for client in clients.made})
+        assert len(clients.made) == 1
 
     async def test_slow_work_in_one_lane_does_not_hold_up_another(self, engine: Engine) -> None:
         end = threading.Event()
@@ -262,7 +303,7 @@ class _Answering(socketserver.StreamRequestHandler):
                 self.wfile.write(head + answer)
 
 
-async def test_a_thread_holds_one_connection_however_many_paths_it_asks_for(
+async def test_a_client_holds_one_connection_however_many_paths_it_asks_for(
     tmp_path: Path,
 ) -> None:
     with Connections(tmp_path / "docker.sock") as server:
@@ -276,8 +317,8 @@ async def test_a_thread_holds_one_connection_however_many_paths_it_asks_for(
             )
         server.shutdown()
         engine.close()
-    # The first call of a thread finds out the version of the API over one that is given up.
-    assert server.made <= 2 * 2
+    # Another finds out the version of the API, and is given up.
+    assert server.made <= 2
 
 
 class TestStop:
@@ -308,6 +349,37 @@ class TestStop:
     ) -> None:
         clients.answer = answer(status)
         await engine.stop("abc", 10)
+
+    async def test_a_few_begin_at_a_time(self, engine: Engine, clients: Clients) -> None:
+        under_way, most, lock = 0, 0, threading.Lock()
+        all_in = threading.Barrier(STOPS_AT_ONCE)
+
+        def post(_url: str, **_: Any) -> requests.Response:
+            nonlocal under_way, most
+            with lock:
+                under_way += 1
+                most = max(most, under_way)
+            all_in.wait(10)
+            with lock:
+                under_way -= 1
+            return answer(204)
+
+        clients.post = post
+        await asyncio.gather(*(engine.stop("abc", 10) for _ in range(3 * STOPS_AT_ONCE)))
+        assert most == STOPS_AT_ONCE
+
+    async def test_those_that_work_on_do_not_keep_others_from_beginning(
+        self, engine: Engine, clients: Clients, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "TURN", 0.01)
+        everyone = threading.Barrier(2 * STOPS_AT_ONCE, timeout=10)
+
+        def post(_url: str, **_: Any) -> requests.Response:
+            everyone.wait()
+            return answer(204)
+
+        clients.post = post
+        await asyncio.gather(*(engine.stop("abc", 3600) for _ in range(2 * STOPS_AT_ONCE)))
 
     async def test_a_container_that_cannot_be_stopped_is_an_error(
         self, engine: Engine, clients: Clients

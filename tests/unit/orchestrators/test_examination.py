@@ -38,6 +38,9 @@ class Socket:
     def get_adapter(self, _url: str) -> None:
         """Nothing is sent anywhere."""
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def version(self) -> dict[str, str]:
         return {"Version": "28.5.2"}
 
