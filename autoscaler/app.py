@@ -18,6 +18,7 @@ from autoscaler.core.redaction import Redactor
 from autoscaler.daemon import LONGEST_PAUSE, Daemon
 from autoscaler.integrations.order import Integrations
 from autoscaler.integrations.store import EncryptedStore
+from autoscaler.orchestrators.changes import Changes
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.events import EngineEvents
@@ -93,11 +94,16 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
         settings.integrations, temporal_environment, origins=settings.origins, store=store
     )
     orchestrators: list[Orchestrator] = []
+    changes = Changes()
     listeners = []
     choice = set(settings.orchestrators)
     if choice & {OrchestratorChoice.AUTO, OrchestratorChoice.COMPOSE}:
         compose = ComposeOrchestrator(
-            engine, clock=clock, prefix=settings.label_prefix, projects=settings.projects
+            engine,
+            clock=clock,
+            changes=changes,
+            prefix=settings.label_prefix,
+            projects=settings.projects,
         )
         orchestrators.append(compose)
         listeners.append(compose.notice)
@@ -117,7 +123,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
             connections,
             clock,
             budget=Budget(rate=settings.rpc_budget, interval=settings.poll_interval),
-            timer=metrics.time_request,
+            took=metrics.request_took,
         ),
         clock=clock,
         prefix=settings.label_prefix,
@@ -126,7 +132,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     return App(
         settings,
         reconciler,
-        EngineEvents(engine, clock, listeners),
+        EngineEvents(engine, clock, changes, listeners),
         engine,
         orchestrators,
         integrations,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -44,8 +44,10 @@ class _Memory:
     """What is remembered of one service between ticks."""
 
     history: History
+    seen: Mapping[str, str] | None = None
+    """All labels at the latest look, of which no copy is made."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """The labels at the latest look, as far as they are ours: those that stay are read once."""
+    """Those of them that are ours: what stays is read once."""
     spec: ScalingSpec | None = None
     """The last labels that were right."""
     queues: tuple[TaskQueue, ...] = ()
@@ -105,6 +107,8 @@ class Reconciler:
         self._prefix = prefix
         self._dry_run = dry_run
         self._memory: dict[ServiceId, _Memory] = {}
+        self._seen: Sequence[ServiceId] = ()
+        """The services that the latest tick has seen."""
         self._looked_at = clock()
 
     async def tick(self, *, act: bool = True) -> TickReport:
@@ -117,9 +121,16 @@ class Reconciler:
         began = self._clock()
         for memory in self._memory.values():
             memory.settle(began)
+        # What the last tick has seen is most likely still there: its backlogs are read meanwhile.
+        expected = self._queues(self._seen)
+        early = asyncio.create_task(self._read(expected)) if expected else None
         services, errors, unseen = await self._discover()
+        readings = await early if early is not None else {}
         self._remember(services, unseen)
-        readings = await self._read(self._queues(services))
+        self._seen = [service.id for service in services]
+        queues = self._queues(self._seen)
+        if early is None or queues != expected:
+            readings = await self._read(queues)
         reports = await asyncio.gather(
             *(self._report(service, readings, act=act) for service in services)
         )
@@ -191,6 +202,9 @@ class Reconciler:
             memory = self._memory.setdefault(
                 service.id, _Memory(History.seed(service.replicas, now))
             )
+            if memory.labels and service.labels is memory.seen:
+                continue
+            memory.seen = service.labels
             labels = scaling_labels(service.labels, self._prefix)
             if labels and labels == memory.labels:
                 continue
@@ -203,8 +217,8 @@ class Reconciler:
                 misplaced = not labels and service.refusal
                 memory.label_problems = (misplaced,) if misplaced else error.problems
 
-    def _queues(self, services: Sequence[Service]) -> set[TaskQueue]:
-        memories = (self._memory[service.id] for service in services)
+    def _queues(self, services: Iterable[ServiceId]) -> set[TaskQueue]:
+        memories = (self._memory[service] for service in services)
         return {
             queue
             for memory in memories

@@ -35,6 +35,7 @@ from autoscaler.app import build
 from autoscaler.cli.run import OBJECTS_BETWEEN_SEARCHES
 from autoscaler.core.integration import Integration
 from autoscaler.settings import Settings
+from autoscaler.sources.temporal import LAG
 from autoscaler.telemetry.logging import LogObserver, make_logger
 from tests.real.daemon import DaemonProcess
 from tests.real.temporal import TemporalServer
@@ -54,6 +55,8 @@ MOST_CALLS = 10_000
 """What is measured is the work of the daemon, not its restraint."""
 REST = 1.5
 """Seconds between two loads: a server lets so many calls a second through in a namespace."""
+INTERVAL = timedelta(seconds=5) + LAG
+"""Between two ticks of the daemon."""
 MEGABYTE = 1024
 """In the unit of /proc, which is KiB."""
 IDLE_SERVICES, IDLE_SECONDS = 100, 30
@@ -101,18 +104,21 @@ def stubs(services: int) -> Iterator[dict[str, str]]:
 
 
 class SteppingClock:
-    """Real time, and a poll interval more with each tick: a tick never finds readings to reuse."""
+    """A clock on which as much passes between two ticks as does between two polls of the daemon.
+
+    A tick finds no readings to reuse, and a list of containers as old as in the daemon.
+    """
 
     def __init__(self) -> None:
-        self._steps = timedelta()
+        self._now = datetime.now(UTC)
 
     def __call__(self) -> datetime:
         """Return the time."""
-        return datetime.now(UTC) + self._steps
+        return self._now
 
     def step(self) -> None:
         """Let a poll interval pass."""
-        self._steps += timedelta(seconds=5)
+        self._now += INTERVAL
 
 
 async def bare(client: Client, numbers: range) -> None:
@@ -169,20 +175,21 @@ async def compare(services: int, rounds: int) -> tuple[str, Cost, Cost]:
             settings = Settings(
                 integrations={"default": Integration(endpoint=endpoint)}, rpc_budget=MOST_CALLS
             )
-            reconciler = build(settings, clock).reconciler
+            app = build(settings, clock)
             observer = LogObserver(make_logger("warning", json=True))
             client = await Client.connect(endpoint)
             ours, theirs = Cost(), Cost()
 
             async def tick() -> None:
                 clock.step()
-                report = await reconciler.tick(act=False)
+                report = await app.reconciler.tick(act=False)
                 observer.observe(report)
                 read = sum(service.backlog is not None for service in report.services)
                 if read != services:
                     raise SystemExit(f"{read} of {services} backlogs could be read")
 
             await warm_up(client, services)
+            watching = asyncio.create_task(app.watcher.watch(lambda: None))
             await asyncio.sleep(REST)
             await tick()
             for _ in range(rounds):
@@ -190,6 +197,7 @@ async def compare(services: int, rounds: int) -> tuple[str, Cost, Cost]:
                 await ours.add(tick)
                 await asyncio.sleep(REST)
                 await theirs.add(lambda: bare(client, range(services)))
+            watching.cancel()
             return answering, ours, theirs
 
 

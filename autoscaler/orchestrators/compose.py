@@ -20,6 +20,7 @@ from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
 from autoscaler.orchestrators import replica
+from autoscaler.orchestrators.changes import Changes, Listed
 from autoscaler.orchestrators.containers import NAME, Container, Replicas, service_id
 from autoscaler.orchestrators.copied import archive_of, copied_files
 from autoscaler.orchestrators.engine import Engine, EngineError, Lane, api_url, api_version
@@ -28,6 +29,8 @@ from autoscaler.orchestrators.others import QUIET, OtherHands
 from autoscaler.ports import LastLook
 
 _OTHERS = "somebody else is changing its containers; it is scaled again afterwards"
+Groups = Mapping[ServiceId, list[Container]]
+"""The containers of each service."""
 _GONE = (404, 409)
 """No such container, or its removal is under way already."""
 
@@ -42,6 +45,15 @@ class _Model:
     """The files that Compose would copy in before the start, as a tar."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What there was at the latest look."""
+
+    groups: Groups
+    labelled: Sequence[Replicas]
+    """The services with a label of the autoscaler."""
+
+
 class ComposeOrchestrator:
     """Scales Compose services over the Engine API, without the docker compose command."""
 
@@ -52,14 +64,20 @@ class ComposeOrchestrator:
         engine: Engine,
         *,
         clock: Callable[[], datetime],
+        changes: Changes | None = None,
         prefix: str = DEFAULT_PREFIX,
         projects: Collection[str] = (),
     ) -> None:
-        """Look after `projects` only, or all where none is named."""
+        """Look after `projects` only, or all where none is named.
+
+        With `changes`, containers are listed anew only where something has happened.
+        """
         self._engine = engine
         self._clock = clock
         self._prefix = prefix
         self._projects = frozenset(projects)
+        self._changes = changes or Changes()
+        self._listed = Listed[_Seen](self._changes, clock)
         self._traits: dict[tuple[str, str], replica.Traits] = {}
         self._graces: dict[ServiceId, timedelta] = {}
         self._draining: dict[str, asyncio.Task[None]] = {}
@@ -88,20 +106,20 @@ class ComposeOrchestrator:
 
     async def discover(self) -> Sequence[Service]:
         """Return the Compose services with a label of the autoscaler. Raises EngineError."""
-        groups = await self._containers()
-        labelled = [
-            replicas
-            for replicas in map(self._sort, groups.values())
-            if scaling_labels(replicas.template.labels, self._prefix)
-        ]
-        self._forget_all_but(labelled)
+        seen = self._listed.content
+        if seen is None:
+            seen = await self._look()
+        else:
+            # An engine that hangs has no events either.
+            await self._engine.call("asking whether the engine answers", lambda it: it.ping())
+        labelled = seen.labelled
         # Side by side, but only where there is something to wait for: a task for each of
         # thousands of services would cost more than all else about them.
         await asyncio.gather(
             *(self._traits_of(replicas.template) for replicas in self._new(labelled)),
             return_exceptions=True,
         )
-        found = [await self._service(groups[each.service], each) for each in labelled]
+        found = [await self._service(seen.groups[each.service], each) for each in labelled]
         return [service for service in found if service is not None]
 
     def _new(self, labelled: Collection[Replicas]) -> Iterator[Replicas]:
@@ -128,13 +146,17 @@ class ComposeOrchestrator:
         refusal = self._refusal(replicas)
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")
-        for container in replicas.left_behind(self._clock()):
-            await self._remove(container)
-        if action.desired > len(replicas.running):
-            await self._scale_out(replicas, action.desired)
-        elif action.desired < len(replicas.running):
-            return await self._scale_in(replicas, action.desired, last_look)
-        return ()
+        try:
+            for container in replicas.left_behind(self._clock()):
+                await self._remove(container)
+            if action.desired > len(replicas.running):
+                await self._scale_out(replicas, action.desired)
+            elif action.desired < len(replicas.running):
+                return await self._scale_in(replicas, action.desired, last_look)
+            return ()
+        finally:
+            # The next look may come before the events of what was done here.
+            self._changes.noticed()
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` for replicas that drain; the engine stops the others alone."""
@@ -166,7 +188,21 @@ class ComposeOrchestrator:
         self._others.forget_all_but(services)
         self._exits.forget_all_but(services)
 
-    async def _containers(self) -> Mapping[ServiceId, list[Container]]:
+    async def _look(self) -> _Seen:
+        """List the containers and sort them."""
+        mark = self._changes.mark
+        groups = await self._containers()
+        labelled = [
+            replicas
+            for replicas in map(self._sort, groups.values())
+            if scaling_labels(replicas.template.labels, self._prefix)
+        ]
+        self._forget_all_but(labelled)
+        seen = _Seen(groups, labelled)
+        self._listed.keep(seen, mark)
+        return seen
+
+    async def _containers(self) -> Groups:
         rows = await self._engine.call(
             "listing containers",
             lambda client: client.containers(
@@ -363,6 +399,7 @@ class ComposeOrchestrator:
                     self._drain(container, remove=container is not kept),
                     name=f"drain {container.name}",
                 )
+        self._changes.noticed()  # What drains is no replica any more.
         # As with `up --scale`: on the way in, replicas that do not even run go as well.
         for container in replicas.stopped:
             if container is not kept:
@@ -380,6 +417,7 @@ class ComposeOrchestrator:
         except EngineError as error:
             self._trouble[container.service] = f"{container.name} could not be removed: {error}"
         finally:
+            self._changes.noticed()
             self._traits.pop((container.id, container.name), None)
             del self._draining[container.id]
 

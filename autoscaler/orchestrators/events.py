@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from autoscaler.core.backoff import Backoff
+from autoscaler.orchestrators.changes import Changes
 from autoscaler.orchestrators.engine import Engine, EngineError, Json
 
 _FILTERS = {
@@ -24,11 +25,16 @@ class EngineEvents:
         self,
         engine: Engine,
         clock: Callable[[], datetime],
+        changes: Changes,
         listeners: Sequence[Callable[[Json], timedelta | None]] = (),
     ) -> None:
-        """Show every event to `listeners`; each may ask to be looked at again after a time."""
+        """Count events in `changes` and show them to `listeners`.
+
+        Each of these may ask to be looked at again after a time.
+        """
         self._engine = engine
         self._clock = clock
+        self._changes = changes
         self._listeners = listeners
         self._since: int | None = None
 
@@ -46,6 +52,7 @@ class EngineEvents:
             nonlocal backoff, again
             backoff = backoff.succeeded()
             if event:
+                self._changes.noticed()
                 self._since = event["time"]
                 pauses = [listener(event) for listener in self._listeners]
                 longest = max((pause for pause in pauses if pause is not None), default=None)
@@ -53,11 +60,14 @@ class EngineEvents:
                     if again is not None:
                         again.cancel()
                     again = loop.call_later(longest.total_seconds(), changed)
+            else:
+                self._changes.stands()
             changed()
 
         while True:
             # The next tick meets the same engine and reports what ails it.
             with contextlib.suppress(EngineError):
                 await self._engine.follow(_FILTERS, self._since, seen)
+            self._changes.broke_off()
             backoff = backoff.failed(self._clock())
             await asyncio.sleep(backoff.pause.total_seconds())

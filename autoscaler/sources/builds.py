@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.model import BuildStatus, QueueStats, WorkerVersion
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.calls import ask
+from autoscaler.sources.calls import send
 from autoscaler.sources.queues import TYPES, queue_stats
 
 _STATUS = {
@@ -51,7 +51,7 @@ async def describe_build(
     told: dict[Address, QueueStats] = {}
     status = BuildStatus.NEVER_POLLED
     try:
-        answer = await ask(client.workflow_service.describe_worker_deployment_version, request)
+        answer = await send(client.workflow_service.describe_worker_deployment_version, request)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND or _lacks_namespace(error):
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueMessage
 from temporalio.api.taskqueue.v1 import TaskQueueStats
@@ -10,7 +12,7 @@ from temporalio.client import Client
 
 from autoscaler.core.model import QueueStats
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.calls import ask
+from autoscaler.sources.calls import send
 
 TYPES = {
     QueueType.WORKFLOW: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
@@ -30,7 +32,7 @@ async def describe_queue(client: Client, namespace: str, name: str, type_: Queue
         task_queue_type=TYPES[type_],
         report_stats=True,
     )
-    answer = await ask(client.workflow_service.describe_task_queue, request)
+    answer = await send(client.workflow_service.describe_task_queue, request)
     # Empty for a queue whose workers are not versioned; otherwise the figures are of all builds.
     deployment = answer.versioning_info.current_deployment_version.deployment_name
     return queue_stats(answer.stats, pollers=len(answer.pollers), deployment=deployment)
@@ -38,9 +40,10 @@ async def describe_queue(client: Client, namespace: str, name: str, type_: Queue
 
 def queue_stats(stats: TaskQueueStats, *, pollers: int, deployment: str = "") -> QueueStats:
     """Take over the server's figures."""
+    age = stats.approximate_backlog_age
     return QueueStats(
         waiting=stats.approximate_backlog_count,
-        age=stats.approximate_backlog_age.ToTimedelta(),
+        age=timedelta(seconds=age.seconds, microseconds=age.nanos // 1000),
         add_rate=stats.tasks_add_rate,
         dispatch_rate=stats.tasks_dispatch_rate,
         rate_limited=stats.rate_limiting_active,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.backoff import Backoff
@@ -19,7 +20,7 @@ from autoscaler.core.model import QueueStats, TaskQueue, Worker, WorkerQuery, Wo
 from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
 from autoscaler.sources.builds import describe_build
-from autoscaler.sources.calls import AT_ONCE
+from autoscaler.sources.calls import AT_ONCE, PATIENCE, no_answer
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.queues import describe_queue
 from autoscaler.sources.workers import calls_for, list_workers
@@ -33,8 +34,8 @@ DEFAULT_BUDGET = Budget(rate=40, interval=timedelta(seconds=5))
 Reading = QueueStats | BacklogUnavailable
 Address = tuple[str, QueueType, WorkerVersion | None]
 """A task queue, a type and perhaps a build within one namespace."""
-Timer = Callable[[], AbstractContextManager[object]]
-"""Makes what measures one call while it is entered."""
+Took = Callable[[float], None]
+"""Is told how many seconds each call took."""
 Scope = tuple[str, str]
 """An integration and a namespace: what fails together and recovers together."""
 Call = Address | WorkerVersion
@@ -71,12 +72,12 @@ class TemporalBacklogSource:
         clock: Callable[[], datetime],
         *,
         budget: Budget = DEFAULT_BUDGET,
-        timer: Timer = nullcontext,
+        took: Took = lambda _: None,
     ) -> None:
-        """Make no more calls than `budget` allows, for each integration; `timer` measures each."""
+        """Make no more calls than `budget` allows, for each integration; `took` hears of each."""
         self._connections = connections
         self._clock = clock
-        self._timer = timer
+        self._took = took
         self._budget = replace(budget, spacing=FRESH)
         self._budgets: dict[str, Budget] = {}
         self._paces: dict[str, Pace] = {}
@@ -150,14 +151,16 @@ class TemporalBacklogSource:
         namespace = query.namespace or integration.namespace
         client = await self._connections.client(query.integration)
         self._charge(query)
+        began = time.perf_counter()
         try:
-            with self._timer():
-                return await list_workers(client, namespace, query, self._gates[query.integration])
+            return await list_workers(client, namespace, query, self._gates[query.integration])
         except (RPCError, RuntimeError) as error:
             tried = f"reading worker heartbeats in namespace {namespace} at {integration.endpoint}"
             raise InFlightUnavailable(
                 self._connections.explain(error, query.integration, namespace, tried)
             ) from error
+        finally:
+            self._took(time.perf_counter() - began)
 
     def integrations(self) -> Sequence[IntegrationReport]:
         """Tell how each integration fared in the latest read."""
@@ -177,7 +180,7 @@ class TemporalBacklogSource:
 
     def _reader(self, scope: Scope) -> _ScopeReader:
         if scope not in self._scopes:
-            self._scopes[scope] = _ScopeReader(scope, self._connections, self._clock, self._timer)
+            self._scopes[scope] = _ScopeReader(scope, self._connections, self._clock, self._took)
         return self._scopes[scope]
 
 
@@ -189,12 +192,12 @@ class _ScopeReader:
         scope: Scope,
         connections: Connections,
         clock: Callable[[], datetime],
-        timer: Timer,
+        took: Took,
     ) -> None:
         self._integration, self._namespace = scope
         self._connections = connections
         self._clock = clock
-        self._timer = timer
+        self._took = took
         self._backoff = Backoff()
         self._failure: BacklogUnavailable | None = None
         self._latest: dict[Call, tuple[datetime, Mapping[Address, QueueStats]]] = {}
@@ -234,18 +237,11 @@ class _ScopeReader:
         if self._failure is not None and self._left_alone():
             return {queue: self._failure for group in wanted.queues.values() for queue in group}
         self._failure = None
-        now = self._clock()
         answers: dict[Address, Reading] = {}
         for _, brought in self._latest.values():
             answers.update(brought)
-        waiting = iter(chosen)
-
-        async def read_on() -> None:
-            for call in waiting:
-                answers.update(await self._read_one(call, wanted.calls[call], gate, now))
-
-        # A task for each call would cost as much again as the call itself.
-        await asyncio.gather(*(read_on() for _ in range(min(AT_ONCE, len(chosen)))))
+        if chosen:
+            await self._make(chosen, wanted.calls, gate, answers)
         self._backoff = (
             self._backoff.succeeded()
             if self._failure is None
@@ -258,35 +254,76 @@ class _ScopeReader:
             for queue in group
         }
 
+    async def _make(
+        self,
+        chosen: Collection[Call],
+        addresses: Mapping[Call, Sequence[Address]],
+        gate: asyncio.Semaphore,
+        answers: dict[Address, Reading],
+    ) -> None:
+        """Make calls side by side, and put what they bring into `answers`."""
+        now = self._clock()
+        left = dict.fromkeys(chosen)
+        waiting = iter(chosen)
+
+        async def read_on(client: Client) -> None:
+            for call in waiting:
+                async with gate:
+                    answers.update(await self._read_one(client, call, addresses[call], now))
+                del left[call]
+
+        try:
+            client = await self._connections.client(self._integration)
+        except IntegrationError as error:
+            self._failure = BacklogUnavailable(str(error))
+        else:
+            # A task for each call would cost as much again as the call itself.
+            loops = (read_on(client) for _ in range(min(AT_ONCE, len(chosen))))
+            reading = asyncio.gather(*loops)
+            try:
+                # A deadline for each would cost a tenth of the call. That none at all comes back
+                # is what a connection that cannot be made looks like.
+                while not reading.done():
+                    before = len(left)
+                    await asyncio.wait({reading}, timeout=PATIENCE.total_seconds())
+                    if not reading.done() and len(left) == before:
+                        self._failed(no_answer(), "")
+                        break
+                else:
+                    reading.result()
+            finally:
+                reading.cancel()
+        if self._failure is not None:
+            for call in left:
+                answers.update(dict.fromkeys(addresses[call], self._failure))
+
     async def _read_one(
-        self, call: Call, addresses: Sequence[Address], gate: asyncio.Semaphore, now: datetime
+        self, client: Client, call: Call, addresses: Sequence[Address], now: datetime
     ) -> Mapping[Address, Reading]:
         """Make one call: for a task queue and type, or for all of one build."""
         self._latest.pop(call, None)
-        async with gate:
-            if self._failure is not None:
-                # One call in this tick has shown that the namespace does not answer: the
-                # others would only wait for their deadlines.
-                return dict.fromkeys(addresses, self._failure)
-            try:
-                stats = await self._describe(addresses)
-            except IntegrationError as error:
-                self._failure = BacklogUnavailable(str(error))
-            except (RPCError, RuntimeError) as error:
-                return dict.fromkeys(addresses, self._failed(error, addresses[0][0]))
-            else:
-                self._latest[call] = now, stats
-                return stats
+        if self._failure is not None:
+            # One call in this tick has shown that the namespace does not answer: the others
+            # would only wait for their deadlines.
             return dict.fromkeys(addresses, self._failure)
+        began = time.perf_counter()
+        try:
+            stats = await self._describe(client, addresses)
+        except (RPCError, RuntimeError) as error:
+            return dict.fromkeys(addresses, self._failed(error, addresses[0][0]))
+        finally:
+            self._took(time.perf_counter() - began)
+        self._latest[call] = now, stats
+        return stats
 
-    async def _describe(self, addresses: Sequence[Address]) -> Mapping[Address, QueueStats]:
-        client = await self._connections.client(self._integration)
+    async def _describe(
+        self, client: Client, addresses: Sequence[Address]
+    ) -> Mapping[Address, QueueStats]:
         name, type_, version = addresses[0]
+        if version is None:
+            return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
         wanted = {(name, type_): (name, type_, version) for name, type_, _ in addresses}
-        with self._timer():
-            if version is None:
-                return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
-            build = await describe_build(client, self._namespace, version, wanted)
+        build = await describe_build(client, self._namespace, version, wanted)
         return {wanted[short]: stats for short, stats in build.items()}
 
     def _failed(self, error: RPCError | RuntimeError, name: str) -> Reading:

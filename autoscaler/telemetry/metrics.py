@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -104,9 +103,9 @@ class Metrics(Collector):
         for name in gone:
             del self._interrupted[name]
 
-    def time_request(self) -> AbstractContextManager[object]:
-        """Return what measures one call of Temporal while it is entered."""
-        return self._request.time()
+    def request_took(self, seconds: float) -> None:
+        """Take note of how long one call of Temporal took."""
+        self._request.observe(seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Write all metrics in the format that `accept` asks for: the body and its type."""

@@ -16,6 +16,7 @@ from docker.errors import APIError, DockerException
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.orchestrators import replica
+from autoscaler.orchestrators.changes import Changes
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import EngineError, Lane
 from tests.fakes.clock import Clock
@@ -39,10 +40,13 @@ class Host:
     def __init__(self) -> None:
         self.steps: list[tuple[str, str]] = []
         """What was done to each container that was made, in order."""
+        self.asked: list[str] = []
+        """What was tried."""
         self.refuses: Callable[[str, str], bool] = lambda _step, _container: False
         self.made: dict[str, Json] = {}
 
-    async def call(self, _what: str, work: Callable[[Any], T], _lane: Lane = Lane.LOOK) -> T:
+    async def call(self, what: str, work: Callable[[Any], T], _lane: Lane = Lane.LOOK) -> T:
+        self.asked.append(what)
         try:
             return work(self)
         except DockerException as error:
@@ -52,6 +56,9 @@ class Host:
         self.steps.append((step, container))
         if self.refuses(step, container):
             raise APIError(f"no {step} for {container}")
+
+    def ping(self) -> None:
+        self._step("ping", "the engine")
 
     def containers(self, **_: Any) -> list[Json]:
         labels = RECORDED["Config"]["Labels"]
@@ -197,3 +204,61 @@ class TestOtherHands:
     ) -> None:
         await compose.discover()
         assert compose.notice(event("create", **{replica.SERVICE: "other"})) is None
+
+
+class TestListing:
+    """With the engine's events at hand, containers are listed only where something happened."""
+
+    LIST, ALIVE = "listing containers", "asking whether the engine answers"
+
+    @pytest.fixture
+    def changes(self) -> Changes:
+        made = Changes()
+        made.stands()
+        return made
+
+    @pytest.fixture
+    def compose(self, host: Host, changes: Changes) -> ComposeOrchestrator:
+        return ComposeOrchestrator(host, clock=Clock(), changes=changes)  # type: ignore[arg-type]
+
+    async def asked(self, host: Host, compose: ComposeOrchestrator) -> list[str]:
+        """Discover the service; return which of both calls that took."""
+        host.asked.clear()
+        assert [service.replicas for service in await compose.discover()] == [1]
+        return [what for what in host.asked if what in (self.LIST, self.ALIVE)]
+
+    async def test_while_nothing_happens_the_engine_is_only_asked_whether_it_answers(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        assert await self.asked(host, compose) == [self.LIST]
+        assert await self.asked(host, compose) == [self.ALIVE]
+
+    async def test_an_engine_that_does_not_answer_is_an_error_although_nothing_happened(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        await compose.discover()
+        host.refuses = lambda step, _container: step == "ping"
+        with pytest.raises(EngineError, match="no ping"):
+            await compose.discover()
+
+    async def test_after_an_event_they_are_listed(
+        self, host: Host, compose: ComposeOrchestrator, changes: Changes
+    ) -> None:
+        await compose.discover()
+        changes.noticed()
+        assert await self.asked(host, compose) == [self.LIST]
+
+    async def test_after_a_change_from_here_they_are_listed_before_its_events_come(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        await compose.discover()
+        await compose.apply(ScalingAction(WEB, 1, 2))
+        assert await self.asked(host, compose) == [self.LIST]
+
+    async def test_a_change_is_made_of_what_is_there_not_of_what_was_listed(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        await compose.discover()
+        host.asked.clear()
+        await compose.members(WEB)
+        assert self.LIST in host.asked

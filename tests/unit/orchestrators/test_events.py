@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from autoscaler.orchestrators.changes import Changes
 from autoscaler.orchestrators.engine import EngineError
 from autoscaler.orchestrators.events import EngineEvents
 from tests.fakes.clock import Clock, run_in_virtual_time
@@ -46,7 +47,7 @@ def watch(engine: Streams, *listeners: Callable[[dict[str, Any]], timedelta | No
 
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        events = EngineEvents(engine, Clock(), listeners)  # type: ignore[arg-type]
+        events = EngineEvents(engine, Clock(), Changes(), listeners)  # type: ignore[arg-type]
         watching = asyncio.create_task(events.watch(lambda: changes.append(loop.time())))
         await asyncio.sleep(600)
         assert not watching.done()
