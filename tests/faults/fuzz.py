@@ -170,7 +170,8 @@ PLAIN = (
     | st.dictionaries(st.just("integrations") | TEXT, ODD, max_size=2)
     | st.lists(VALUE, max_size=2)
 )
-FILES = PLAIN.map(json.dumps).map(str.encode) | st.binary(max_size=40)
+DEEP = st.just(b"[" * 10**4)
+FILES = PLAIN.map(json.dumps).map(str.encode) | st.binary(max_size=40) | DEEP
 BYTE = st.sampled_from([b"\xff", b"0", b"x", b" ", b'"', b"}", b","]) | st.binary(
     min_size=1, max_size=1
 )
