@@ -13,6 +13,7 @@ import base64
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -110,12 +111,17 @@ LINE = (
 HEADER = st.sampled_from(
     ["time,backlog", "time,arrivals", "backlog,time", '{"time": 0, "backlog": 1}']
 )
-ASCENDING = st.lists(st.integers(0, 10**5), max_size=6, unique=True).map(
-    lambda times: [f"{at},{at % 97}" for at in sorted(times)]
+ASCENDING = st.lists(st.integers(0, 10**5), max_size=6, unique=True).map(sorted)
+RIGHT_CSV = ASCENDING.map(lambda times: [f"{at},{at % 97}" for at in times])
+RIGHT_JSON = ASCENDING.map(
+    lambda times: [f'{{"time": {at}, "arrivals": {at % 97}}}' for at in times]
 )
-TRACES = st.builds(
-    lambda head, rows: [head, *rows], HEADER, ASCENDING | st.lists(LINE, max_size=6)
-) | st.lists(LINE, max_size=5)
+TRACES = (
+    RIGHT_JSON
+    | st.builds(lambda head, rows: [head, *rows], HEADER, RIGHT_CSV | st.lists(LINE, max_size=6))
+    | st.lists(LINE, max_size=5)
+)
+LAST_CELL = re.compile(r"[^,: ]*?(?=\}?$)")
 
 
 KEY, ANOTHER_KEY = (base64.urlsafe_b64encode(bytes([byte]) * 32) for byte in b"kK")
@@ -248,13 +254,14 @@ def of_labels(outcomes: Outcomes, _: Path) -> Test:
 
 
 def of_traces(outcomes: Outcomes, _: Path) -> Test:
-    """Try traces, each with everything in one row."""
+    """Try traces, each with everything in one row, in the form that the row has."""
 
     @given(TRACES, st.integers(0, 6))
     def test(lines: list[str], place: int) -> None:
-        time_of_it = (lines[place : place + 1] or [str(10**6)])[0].partition(",")[0]
+        row = (lines[place : place + 1] or [f"{10**6},0"])[0]
+        before, after = LAST_CELL.split(row, maxsplit=1)
         for value in VALUES:
-            changed = [*lines[:place], f"{time_of_it},{value}", *lines[place + 1 :]]
+            changed = [*lines[:place], before + value + after, *lines[place + 1 :]]
             outcomes.of("traces", partial(parse_trace, "trace", changed))
 
     return test
