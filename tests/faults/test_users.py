@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from tests.e2e.conftest import labels
-from tests.faults.conftest import Run, Watch, settle
+from tests.faults.conftest import Run, Watch, settle, watched
 from tests.interop.engines import outer
 from tests.real.gate import EngineGate
 from tests.real.stages import ComposeStage, SwarmStage, docker
@@ -37,9 +37,7 @@ async def test_up_trims_while_it_scales_out(
     queue: str,
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, compose_stage, DOCKER_HOST=engine_gate.endpoint)
 
     engine_gate.delay = 0.2
     tasks = await temporal.enqueue(queue, 60)
@@ -61,9 +59,7 @@ async def test_down_while_it_scales_out(
     queue: str,
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, compose_stage, DOCKER_HOST=engine_gate.endpoint)
 
     engine_gate.delay = 0.2
     await temporal.enqueue(queue, 60)
@@ -145,9 +141,7 @@ async def test_replicas_removed_while_it_scales_out(
     compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(compose_stage.project)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    _, watch = watched(run, compose_stage)
 
     tasks = await temporal.enqueue(queue, 60)
     await until_async(lambda: len(compose_stage.running("worker")) > 3, "some replicas")
