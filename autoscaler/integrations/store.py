@@ -137,7 +137,7 @@ class EncryptedStore:
                 " was encrypted with another one, or is damaged; nothing was changed. Give the"
                 " right key, or move the store away and add the integrations again"
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        except (ValueError, KeyError, TypeError, AttributeError, ValidationError, RecursionError):
             raise IntegrationError(
                 f"the store {self.path} was written by another version of the autoscaler;"
                 " use that one, or move the store away and add the integrations again"

@@ -155,6 +155,18 @@ class Watch:
         )
 
 
+def watched(run: Run, stage: ComposeStage, **settings: str) -> tuple[DaemonProcess, Watch]:
+    """Start a daemon for a stage, and watch it from when it has looked at it once."""
+    daemon = run(stage.project, **settings)
+    daemon.wait_for("tick", failed=False)
+    return daemon, Watch(daemon)
+
+
+async def running(stage: ComposeStage, replicas: int) -> None:
+    """Wait until so many replicas run, whatever else is there."""
+    await until_async(lambda: len(stage.running("worker")) == replicas, f"{replicas} replicas")
+
+
 async def settle(stage: ComposeStage, replicas: int, service: str = "worker") -> None:
     """Wait until so many replicas run, and nothing else of the project is there."""
     await until_async(

@@ -9,9 +9,11 @@ problem that is empty or runs over lines, ends it with the input that did it, ma
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import ConfigurationError, IntegrationError
+from autoscaler.core.integration import Integration
 from autoscaler.core.spec import ScalingSpec
 from autoscaler.core.trace import parse_trace
 from autoscaler.integrations.store import EncryptedStore
@@ -108,26 +111,78 @@ LINE = (
 HEADER = st.sampled_from(
     ["time,backlog", "time,arrivals", "backlog,time", '{"time": 0, "backlog": 1}']
 )
-ASCENDING = st.lists(st.integers(0, 10**5), max_size=6, unique=True).map(
-    lambda times: [f"{at},{at % 97}" for at in sorted(times)]
+ASCENDING = st.lists(st.integers(0, 10**5), max_size=6, unique=True).map(sorted)
+RIGHT_CSV = ASCENDING.map(lambda times: [f"{at},{at % 97}" for at in times])
+RIGHT_JSON = ASCENDING.map(
+    lambda times: [f'{{"time": {at}, "arrivals": {at % 97}}}' for at in times]
 )
-TRACES = st.builds(
-    lambda head, rows: [head, *rows], HEADER, ASCENDING | st.lists(LINE, max_size=6)
-) | st.lists(LINE, max_size=5)
+TRACES = (
+    RIGHT_JSON
+    | st.builds(lambda head, rows: [head, *rows], HEADER, RIGHT_CSV | st.lists(LINE, max_size=6))
+    | st.lists(LINE, max_size=5)
+)
+LAST_CELL = re.compile(r"[^,: ]*?(?=\}?$)")
 
 
-KEY = Fernet.generate_key()
-PARTS_OF_A_STORE = st.dictionaries(
-    st.sampled_from([part.lower() for part in PARTS]) | TEXT, VALUE | st.none() | st.booleans()
+KEY, ANOTHER_KEY = (base64.urlsafe_b64encode(bytes([byte]) * 32) for byte in b"kK")
+FERNET = Fernet(KEY)
+RIGHT_KEYS = st.sampled_from(
+    [KEY, KEY + b"\n", ANOTHER_KEY + b"," + KEY, b" %b , %b," % (KEY, ANOTHER_KEY)]
+)
+OTHER_KEYS = (
+    st.lists(st.sampled_from([KEY, ANOTHER_KEY, KEY[:-1], b"", b" "]), max_size=3).map(b",".join)
+    | st.binary(max_size=60)
+    | st.none()
+)
+KEYS = st.integers(0, 3).flatmap(lambda number: RIGHT_KEYS if number else OTHER_KEYS)
+"""What is in the key's file; none: it is not there. Mostly right, or nothing else is tried."""
+
+PART = st.sampled_from([*Integration.model_fields, "no_such_part"])
+SURROGATES = st.text(st.characters(), max_size=4)
+"""JSON writes them, though they are no text."""
+ODD = (
+    VALUE
+    | SURROGATES
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.lists(TEXT, max_size=2)
+    | st.dictionaries(SURROGATES, VALUE | st.none(), max_size=2)
+)
+RIGHT_CONNECTION = st.fixed_dictionaries(
+    {},
+    optional={
+        "endpoint": st.sampled_from(["localhost:7233", "t.example:1"]),
+        "namespace": st.sampled_from(["default", "shop.a1b2c"]),
+        "api_key": st.sampled_from(["secret", "\N{SNOWMAN}"]),
+        "tls": st.sampled_from(["auto", "on", " ON "]),
+        "tls_ca_file": st.just("/run/secrets/ca"),
+        "tls_server_name": st.just("t.example"),
+        "metadata": st.dictionaries(TEXT, TEXT, max_size=2),
+    },
+)
+CONNECTION = (
+    RIGHT_CONNECTION
+    | st.builds(dict.__or__, RIGHT_CONNECTION, st.dictionaries(PART, ODD, max_size=1))
+    | st.dictionaries(PART | TEXT, ODD, max_size=4)
+)
+NAME = st.sampled_from(["default", "shop", "A-b"]) | SURROGATES
+CONNECTIONS = st.dictionaries(NAME, RIGHT_CONNECTION, max_size=2) | st.dictionaries(
+    NAME, CONNECTION, max_size=3
 )
 PLAIN = (
-    st.dictionaries(TEXT, PARTS_OF_A_STORE, max_size=3).map(lambda each: {"integrations": each})
-    | st.dictionaries(TEXT, VALUE, max_size=2)
+    CONNECTIONS.map(lambda each: {"integrations": each})
+    | st.dictionaries(st.just("integrations") | TEXT, ODD, max_size=2)
     | st.lists(VALUE, max_size=2)
 )
-STORES = st.tuples(PLAIN.map(json.dumps).map(str.encode) | st.binary(max_size=40), st.booleans())
-"""What is in the file, and whether it is encrypted."""
-KEYS = st.just(KEY) | st.binary(max_size=60)
+DEEP = st.just(b"[" * 10**4)
+FILES = PLAIN.map(json.dumps).map(str.encode) | st.binary(max_size=40) | DEEP
+BYTE = st.sampled_from([b"\xff", b"0", b"x", b" ", b'"', b"}", b","]) | st.binary(
+    min_size=1, max_size=1
+)
+SEALS = st.sampled_from([(bytes, FERNET.encrypt), (FERNET.encrypt, bytes), (bytes, bytes)])
+"""What is done before the damage, and after it."""
 
 
 class Outcomes(Counter[str]):
@@ -151,32 +206,39 @@ class Outcomes(Counter[str]):
         self[f"{kind} refused"] += 1
 
 
-def read_settings(folder: Path, values: Mapping[str, str], dotenv: bytes) -> Settings:
-    """Read settings from an environment and a file."""
-    file = folder / ".env"
-    file.write_bytes(dotenv)
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
-    with patch.dict(os.environ, {**clean, **values}, clear=True):
-        return Settings.load(file, folder / "secrets")
+def put(file: Path, content: bytes | None) -> None:
+    """Bring a file to a content; none: it is not there.
+
+    It is a new one each time: to write over one takes five times as long on ext4.
+    """
+    file.unlink(missing_ok=True)
+    if content is not None:
+        file.write_bytes(content)
 
 
-def read_store(folder: Path, content: bytes, key: bytes) -> object:
+def read_settings(folder: Path, values: Mapping[str, str]) -> Settings:
+    """Read settings from an environment, the same on every machine, and the files in a folder."""
+    with patch.dict(os.environ, {"PATH": os.defpath, **values}, clear=True):
+        return Settings.load(folder / ".env", folder / "secrets")
+
+
+def read_store(folder: Path, content: bytes) -> object:
     """Read a store from a file, with the key beside it."""
     file = folder / "store"
-    file.write_bytes(content)
-    (folder / "store.key").write_bytes(key)
+    put(file, content)
     return EncryptedStore(file).all()
 
 
-def damaged(content: bytes) -> Iterator[bytes]:
-    """Return a file as it is, and cut off or changed at some places."""
+def damaged(content: bytes, byte: bytes) -> Iterator[bytes]:
+    """Return a file as it is, and cut off or with that byte at some places."""
     yield content
-    for place in range(0, len(content), max(1, len(content) // len(VALUES))):
+    for place in range(0, len(content), max(1, 2 * len(content) // len(VALUES))):
         yield content[:place]
-        yield content[:place] + b"\xff" + content[place + 1 :]
+        yield content[:place] + byte + content[place + 1 :]
 
 
 Test = Callable[[], None]
+Seal = Callable[[bytes], bytes]
 
 
 def of_labels(outcomes: Outcomes, _: Path) -> Test:
@@ -192,13 +254,14 @@ def of_labels(outcomes: Outcomes, _: Path) -> Test:
 
 
 def of_traces(outcomes: Outcomes, _: Path) -> Test:
-    """Try traces, each with everything in one row."""
+    """Try traces, each with everything in one row, in the form that the row has."""
 
     @given(TRACES, st.integers(0, 6))
     def test(lines: list[str], place: int) -> None:
-        time_of_it = (lines[place : place + 1] or [str(10**6)])[0].partition(",")[0]
+        row = (lines[place : place + 1] or [f"{10**6},0"])[0]
+        before, after = LAST_CELL.split(row, maxsplit=1)
         for value in VALUES:
-            changed = [*lines[:place], f"{time_of_it},{value}", *lines[place + 1 :]]
+            changed = [*lines[:place], before + value + after, *lines[place + 1 :]]
             outcomes.of("traces", partial(parse_trace, "trace", changed))
 
     return test
@@ -209,27 +272,49 @@ def of_settings(outcomes: Outcomes, folder: Path) -> Test:
 
     @given(RIGHT_SETTINGS | SETTINGS, DOTENV, NAME_OF_SETTING)
     def test(drawn: dict[str, str], dotenv: bytes, name: str) -> None:
+        put(folder / ".env", dotenv)
         for value in VALUES:
             changed = {**drawn, PREFIX + name: value}
-            outcomes.of("settings", partial(read_settings, folder, changed, dotenv))
+            outcomes.of("settings", partial(read_settings, folder, changed))
 
     return test
 
 
 def of_the_store(outcomes: Outcomes, folder: Path) -> Test:
-    """Try files of the store, whole and damaged."""
+    """Try what is in the store, each with everything in one part of a connection."""
 
-    @given(STORES, KEYS)
-    def test(drawn: tuple[bytes, bool], key: bytes) -> None:
-        content, encrypted = drawn
-        for each in damaged(Fernet(KEY).encrypt(content) if encrypted else content):
-            outcomes.of("store", partial(read_store, folder, each, key))
+    @given(CONNECTIONS, NAME, PART, KEYS)
+    def test(drawn: dict[str, dict[str, object]], name: str, part: str, key: bytes | None) -> None:
+        put(folder / "store.key", key)
+        for value in VALUES:
+            changed = {**drawn, name: {**drawn.get(name, {}), part: value}}
+            content = FERNET.encrypt(json.dumps({"integrations": changed}).encode())
+            outcomes.of("store", partial(read_store, folder, content))
 
     return test
 
 
-SHARES = {of_labels: 0.4, of_traces: 0.4, of_settings: 0.1, of_the_store: 0.1}
-"""Of the inputs; settings and the store take the longest, since they come from files."""
+def of_damaged_stores(outcomes: Outcomes, folder: Path) -> Test:
+    """Try files of the store, whole and damaged, encrypted after that, before, or not at all."""
+
+    @given(FILES, SEALS, BYTE, KEYS)
+    def test(content: bytes, seals: tuple[Seal, Seal], byte: bytes, key: bytes | None) -> None:
+        put(folder / "store.key", key)
+        before, after = seals
+        for each in damaged(before(content), byte):
+            outcomes.of("damaged store", partial(read_store, folder, after(each)))
+
+    return test
+
+
+SHARES = {
+    of_labels: 0.4,
+    of_traces: 0.4,
+    of_settings: 0.1,
+    of_the_store: 0.05,
+    of_damaged_stores: 0.05,
+}
+"""Of the inputs; settings take the longest, most of it in the library that reads them."""
 
 
 def fuzz(inputs: int, seed: int) -> Outcomes:

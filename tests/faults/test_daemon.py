@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import labels
-from tests.faults.conftest import Run, Watch, settle
+from tests.faults.conftest import Run, Watch, running, settle, watched
 from tests.real.skewed import SKEW
 from tests.real.stages import ComposeStage
 from tests.real.temporal import TemporalServer
-from tests.real.waiting import until_async
 
 SLOW_END = ("sh", "-c", "trap 'sleep 3; exit' TERM; sleep 600 & wait")
 
@@ -25,7 +24,7 @@ async def test_sigterm_in_a_drain(compose_stage: ComposeStage, run: Run, queue: 
     first.wait_for("scaling in", desired=1)
 
     assert first.terminate() == 0
-    await until_async(lambda: len(compose_stage.running("worker")) == 1, "1 replica")
+    await running(compose_stage, 1)
 
     second = run(compose_stage.project)
     second.wait_for("tick", failed=False)
@@ -86,9 +85,7 @@ async def test_no_file_descriptors_are_left(
     compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(compose_stage.project)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, compose_stage)
     before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     seen = len(daemon.lines)
 
@@ -100,7 +97,7 @@ async def test_no_file_descriptors_are_left(
     assert compose_stage.running("worker")
 
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
-    await until_async(lambda: len(compose_stage.running("worker")) == 3, "3 replicas")
+    await running(compose_stage, 3)
     await temporal.drain(queue, tasks)
     await settle(compose_stage, 1)
     await watch.recovered()

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import labels
-from tests.faults.conftest import ENGINE, Run, Watch, settle
+from tests.faults.conftest import ENGINE, Run, Watch, running, settle, watched
 from tests.interop.engines import NestedEngine
 from tests.real.daemon import DaemonProcess
 from tests.real.gate import EngineGate
 from tests.real.skewed import SKEW
 from tests.real.stages import ComposeStage
 from tests.real.temporal import TemporalServer
-from tests.real.waiting import until_async
 
 LASTING = {"restart": "unless-stopped"}
 AN_HOUR = "3600"
@@ -26,11 +25,6 @@ AN_HOUR = "3600"
 def scaled_in(daemon: DaemonProcess) -> bool:
     """Whether the daemon has scaled in."""
     return any(line["event"] == "scaling in" for line in daemon.lines)
-
-
-async def running(stage: ComposeStage, replicas: int) -> None:
-    """Wait until so many replicas run."""
-    await until_async(lambda: len(stage.running("worker")) == replicas, f"{replicas} replicas")
 
 
 async def test_restarted(
@@ -65,9 +59,7 @@ async def test_hung(
     queue: str,
 ) -> None:
     nested_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(nested_stage.project, DOCKER_HOST=engine.environment["DOCKER_HOST"])
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, nested_stage, DOCKER_HOST=engine.environment["DOCKER_HOST"])
 
     engine.freeze()
     try:
@@ -92,9 +84,7 @@ async def test_slow(  # noqa: PLR0913, PLR0917
 ) -> None:
     nested_stage.up({"worker": 1}, {"worker": labels(queue)})
     nested_gate.delay = 0.3
-    daemon = run(nested_stage.project, DOCKER_HOST=nested_gate.endpoint)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    _, watch = watched(run, nested_stage, DOCKER_HOST=nested_gate.endpoint)
 
     tasks = await temporal.enqueue(queue, 30)
     await settle(nested_stage, 3)
@@ -111,9 +101,7 @@ async def test_socket_gone_and_back(
     queue: str,
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, compose_stage, DOCKER_HOST=engine_gate.endpoint)
 
     engine_gate.cut()
     line = daemon.wait_for("cannot scale")
@@ -141,11 +129,9 @@ async def test_socket_gone_in_the_middle_of_a_scale(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Two replicas, each with a create and a start: the answer to one of them is lost."""
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(
-        compose_stage.project, module="tests.real.skewed", DOCKER_HOST=engine_gate.endpoint
+    daemon, watch = watched(
+        run, compose_stage, module="tests.real.skewed", DOCKER_HOST=engine_gate.endpoint
     )
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
 
     engine_gate.after_change(step, engine_gate.cut_at_once)
     tasks = await temporal.enqueue(queue, 30)
@@ -181,9 +167,7 @@ async def test_disk_full_at_create(
     host = small_engine.environment["DOCKER_HOST"]
     stage = ComposeStage(tmp_path, host)
     stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(stage.project, DOCKER_HOST=host)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, stage, DOCKER_HOST=host)
 
     small_engine.inside("sh", "-c", "cat /dev/zero >/small/filling 2>/dev/null || true")
     tasks = await temporal.enqueue(queue, 30)
@@ -213,9 +197,7 @@ async def test_out_of_memory_at_start(
         mem_limit="16m",
         volumes=[f"{shared}:/shared"],
     )
-    daemon = run(compose_stage.project)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, compose_stage)
 
     (shared / "hunger").touch()
     tasks = await temporal.enqueue(queue, 30)
@@ -241,9 +223,7 @@ async def test_image_removed(
     image = f"{nested_stage.project}:1"
     engine.docker("tag", "autoscaler-test/busybox:1", image)
     nested_stage.up({"worker": 1}, {"worker": labels(queue)}, image=image)
-    daemon = run(nested_stage.project, DOCKER_HOST=engine.environment["DOCKER_HOST"])
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    _, watch = watched(run, nested_stage, DOCKER_HOST=engine.environment["DOCKER_HOST"])
 
     engine.docker("rmi", "--force", image)
     tasks = await temporal.enqueue(queue, 30)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import labels
-from tests.faults.conftest import Run, settle
+from tests.faults.conftest import Run, running, settle
 from tests.real.daemon import DaemonProcess
 from tests.real.gate import EngineGate
 from tests.real.skewed import SKEW
@@ -62,7 +62,7 @@ async def test_a_kill_on_the_way_out_leaves_nothing_half_made(  # noqa: PLR0913,
     await kill_after(first, engine_gate, step)
 
     second = run(compose_stage.project, module="tests.real.skewed")
-    await until_async(lambda: len(compose_stage.running("worker")) == 3, "3 replicas")
+    await running(compose_stage, 3)
     assert complete(compose_stage)
 
     # What was made and never started is taken for left behind when five minutes are over.
@@ -83,7 +83,7 @@ async def test_a_kill_on_the_way_in_ends_with_the_replicas_that_should_be_there(
     assert compose_stage.running("worker")
 
     second = run(compose_stage.project)
-    await until_async(lambda: len(compose_stage.running("worker")) == 1, "1 replica")
+    await running(compose_stage, 1)
     second.wait_for("tick", after=len(second.lines))
     assert len(compose_stage.running("worker")) == 1
     assert second.alive()

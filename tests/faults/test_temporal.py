@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.e2e.conftest import labels
-from tests.faults.conftest import Run, Watch, settle
+from tests.faults.conftest import Run, Watch, running, settle, watched
 from tests.real.daemon import DaemonProcess
 from tests.real.gate import Gate
 from tests.real.stages import ComposeStage
@@ -13,11 +13,6 @@ from tests.real.temporal import TemporalServer
 from tests.real.waiting import until_async
 
 ENDPOINT = "AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT"
-
-
-async def running(stage: ComposeStage, replicas: int) -> None:
-    """Wait until so many replicas run."""
-    await until_async(lambda: len(stage.running("worker")) == replicas, f"{replicas} replicas")
 
 
 def scaled(daemon: DaemonProcess, event: str = "scaling in") -> bool:
@@ -102,9 +97,7 @@ async def test_slow(
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
     temporal_gate.delay = 0.3
-    daemon = run(compose_stage.project, **{ENDPOINT: temporal_gate.endpoint})
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, compose_stage, **{ENDPOINT: temporal_gate.endpoint})
 
     tasks = await temporal.enqueue(queue, 30)
     await running(compose_stage, 3)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections import Counter
 from functools import partial
 
 import pytest
 
 from tests.e2e.conftest import labels
-from tests.faults.conftest import Run, Watch, settle
+from tests.faults.conftest import Run, Watch, settle, watched
 from tests.interop.engines import outer
 from tests.real.gate import EngineGate
 from tests.real.stages import ComposeStage, SwarmStage, docker
@@ -18,6 +20,13 @@ from tests.real.waiting import until, until_async
 
 A_MINUTE = 100
 """Changes of labels in a minute."""
+WITHOUT_PAUSE = 20
+"""Seconds of changes that follow each other at once."""
+
+
+def inspected(stage: ComposeStage, form: str) -> Counter[str]:
+    """Count the words that this template makes of the replicas that run."""
+    return Counter(docker("inspect", f"--format={form}", *stage.running("worker")).split())
 
 
 async def test_up_trims_while_it_scales_out(
@@ -28,9 +37,7 @@ async def test_up_trims_while_it_scales_out(
     queue: str,
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, compose_stage, DOCKER_HOST=engine_gate.endpoint)
 
     engine_gate.delay = 0.2
     tasks = await temporal.enqueue(queue, 60)
@@ -52,9 +59,7 @@ async def test_down_while_it_scales_out(
     queue: str,
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    daemon, watch = watched(run, compose_stage, DOCKER_HOST=engine_gate.endpoint)
 
     engine_gate.delay = 0.2
     await temporal.enqueue(queue, 60)
@@ -84,10 +89,8 @@ async def test_file_changed_while_it_is_scaled_out(
     compose_stage.compose("up", "--detach")
 
     await settle(compose_stage, 3)
-    form = "--format={{range .Config.Env}}{{println .}}{{end}}"
-    found = docker("inspect", form, *compose_stage.running("worker")).split()
-    versions = Counter(entry for entry in found if entry.startswith("VERSION="))
-    assert versions == {"VERSION=new": 3}
+    variables = inspected(compose_stage, "{{range .Config.Env}}{{println .}}{{end}}")
+    assert (variables["VERSION=new"], variables["VERSION=old"]) == (3, 0)
     await temporal.drain(queue, tasks)
     await settle(compose_stage, 1)
     await watch.recovered()
@@ -138,9 +141,7 @@ async def test_replicas_removed_while_it_scales_out(
     compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    daemon = run(compose_stage.project)
-    daemon.wait_for("tick", failed=False)
-    watch = Watch(daemon)
+    _, watch = watched(run, compose_stage)
 
     tasks = await temporal.enqueue(queue, 60)
     await until_async(lambda: len(compose_stage.running("worker")) > 3, "some replicas")
@@ -183,21 +184,27 @@ async def test_labels_that_change_a_hundred_times_a_minute(
     await watch.recovered()
 
 
-async def test_labels_of_a_compose_service_that_change_again_and_again(
+async def test_labels_of_a_compose_service_that_change_without_pause(
     compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
 ) -> None:
-    """Each change is a container made anew: as fast as Compose can."""
+    """Each change is a container made anew, and all others removed: as fast as Compose can."""
     tasks = await temporal.enqueue(queue, 30)
     compose_stage.up({"worker": 1}, {"worker": labels(queue, max="2")})
     daemon = run(compose_stage.project)
     await settle(compose_stage, 2)
     watch = Watch(daemon)
 
-    for change in range(8):
-        compose_stage.write(["worker"], {"worker": labels(queue, max=str(2 + change % 2))})
+    async def change(limit: int) -> None:
+        compose_stage.write(["worker"], {"worker": labels(queue, max=str(limit))})
         await asyncio.to_thread(compose_stage.compose, "up", "--detach", "--timeout", "0")
 
+    end, limits = time.monotonic() + WITHOUT_PAUSE, itertools.cycle((3, 2))
+    while time.monotonic() < end:
+        await change(next(limits))
+    await change(3)
+
     await settle(compose_stage, 3)
+    assert inspected(compose_stage, '{{index .Config.Labels "temporal.max"}}') == {"3": 3}
     await temporal.drain(queue, tasks)
     await settle(compose_stage, 1)
     await watch.recovered()

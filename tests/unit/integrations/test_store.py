@@ -193,10 +193,17 @@ class TestKey:
         assert file.read_bytes() == before
         assert store.key_file.exists() is (loss != "lost")
 
-    def test_a_store_of_another_version_is_not_overwritten(self, file: Path) -> None:
+    @pytest.mark.parametrize(
+        "content",
+        [b'{"integrations": {"cloud": {"new-part": 1}}}', b"[" * 100_000],
+        ids=["a new part", "deeper than can be read"],
+    )
+    def test_a_store_of_another_version_is_not_overwritten(
+        self, file: Path, content: bytes
+    ) -> None:
         mine = key()
         file.parent.mkdir()
-        file.write_bytes(Fernet(mine).encrypt(b'{"integrations": {"cloud": {"new-part": 1}}}'))
+        file.write_bytes(Fernet(mine).encrypt(content))
         before = file.read_bytes()
         with pytest.raises(IntegrationError, match="another version"):
             given(file, mine).add("cloud", CLOUD, replace=True)
