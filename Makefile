@@ -83,7 +83,7 @@ test-faults: ## what ails Temporal, engine, daemon, users and Swarm, on real par
 
 fuzz: ## a million inputs: labels, settings, traces, the store
 	@$(SETUP) venv
-	@$(BIN)/python -m tests.faults.fuzz 1000000
+	@$(BIN)/python -m tests.faults.fuzz 1020000
 
 soak: ## half an hour of random faults on 50 services: nothing may grow
 	@$(SETUP) venv

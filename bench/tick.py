@@ -35,6 +35,7 @@ from autoscaler.app import build
 from autoscaler.cli.run import OBJECTS_BETWEEN_SEARCHES
 from autoscaler.core.integration import Integration
 from autoscaler.settings import Settings
+from autoscaler.sources.calls import AT_ONCE
 from autoscaler.sources.temporal import LAG
 from autoscaler.telemetry.logging import LogObserver, make_logger
 from tests.real.daemon import DaemonProcess
@@ -46,7 +47,6 @@ TYPES = (
     TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
 )
-AT_ONCE = 16
 DEADLINE = timedelta(seconds=5)
 SIZES = (100, 1000, 5000)
 REAL_UP_TO = 100

@@ -8,13 +8,16 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr, ValidationError
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
+
+if TYPE_CHECKING:
+    # It takes 7 MiB, and is loaded where there is a store.
+    from cryptography.fernet import MultiFernet
 
 MAKE_A_KEY = "`openssl rand -base64 32` makes one"
 
@@ -96,7 +99,7 @@ class EncryptedStore:
                 raise IntegrationError(f"there is no store at {self.path} yet: nothing to rekey")
             old = self._keys()
             if self._owns_key:
-                new = Fernet.generate_key().decode()
+                new = _new_key().decode()
                 # At every moment the file has the key that the store is encrypted with.
                 _write(self.key_file, ",".join((new, *old)).encode())
                 self._encrypt_anew((new, *old))
@@ -127,6 +130,8 @@ class EncryptedStore:
     def _load(self) -> Mapping[str, Integration]:
         if not self.path.exists():
             return {}
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415
+
         token, fernet = self.path.read_bytes(), self._fernet(self._keys())
         try:
             entries = json.loads(fernet.decrypt(token))["integrations"]
@@ -154,7 +159,7 @@ class EncryptedStore:
     def _make_key(self) -> bool:
         if not self._owns_key or self.key_file.exists():
             return False
-        _write(self.key_file, Fernet.generate_key())
+        _write(self.key_file, _new_key())
         return True
 
     def _keys(self) -> tuple[str, ...]:
@@ -173,6 +178,8 @@ class EncryptedStore:
         return tuple(part.strip() for part in text.split(",") if part.strip())
 
     def _fernet(self, keys: tuple[str, ...]) -> MultiFernet:
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415
+
         try:
             return MultiFernet([Fernet(key) for key in keys])
         except ValueError:
@@ -187,6 +194,12 @@ class EncryptedStore:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(self.path.parent, fcntl.LOCK_EX):
                 yield
+
+
+def _new_key() -> bytes:
+    from cryptography.fernet import Fernet  # noqa: PLC0415
+
+    return Fernet.generate_key()
 
 
 @contextmanager

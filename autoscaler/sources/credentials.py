@@ -10,16 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import SecretStr
 from temporalio.service import TLSConfig
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration
+
+if TYPE_CHECKING:
+    # It takes 4 MiB, and is loaded where there are certificates.
+    from cryptography import x509
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ def _bytes(value: SecretStr | None, file: Path | None) -> bytes | None:
 
 
 def _certificates(pem: bytes, setting: str) -> list[x509.Certificate]:
+    from cryptography import x509  # noqa: PLC0415
+
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
@@ -150,6 +153,11 @@ def _certificates(pem: bytes, setting: str) -> list[x509.Certificate]:
 
 
 def _belong_together(certificate: x509.Certificate, key: bytes) -> None:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        load_pem_private_key,
+    )
+
     try:
         private = load_pem_private_key(key, password=None)
     except TypeError:

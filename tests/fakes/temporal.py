@@ -42,6 +42,8 @@ class FakeTemporal:
         self.versioning: dict[str, TaskQueueVersioningInfo] = {}
         """By task queue."""
         self.broken_queues: dict[str, Exception] = {}
+        self.hanging: set[str] = set()
+        """Task queues whose calls never come back, not even at their deadline."""
         self.broken_namespaces: dict[str, Exception] = {}
         self.answering: asyncio.Event | None = None
         """While there is one, calls wait for it."""
@@ -76,6 +78,8 @@ class FakeTemporal:
         self.calls.append(request)
         await self._call(request.namespace, retry=retry, deadline=timeout)
         name = request.task_queue.name
+        if name in self.hanging:
+            await asyncio.Event().wait()
         if name in self.broken_queues:
             raise self.broken_queues[name]
         return DescribeTaskQueueResponse(

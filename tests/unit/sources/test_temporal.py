@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -157,7 +158,7 @@ class TestReading:
     async def test_only_so_many_calls_are_made_at_once(self, place: Place) -> None:
         await place.source.read([task_queue(f"q{number}") for number in range(100)])
         assert len(place.server.calls) == 100
-        assert place.server.most_at_once == AT_ONCE == 16
+        assert place.server.most_at_once == AT_ONCE == 8
 
     async def test_namespaces_of_one_connection_share_that_number(self, place: Place) -> None:
         await place.source.read(
@@ -270,6 +271,29 @@ class TestTrouble:
             return await place.why(task_queue())
 
         assert "DEADLINE_EXCEEDED: no answer within 5 s" in run_in_virtual_time(work())
+
+    def test_where_nothing_comes_back_no_more_is_asked(self, place: Place) -> None:
+        async def work() -> list[object]:
+            place.server.answering = asyncio.Event()
+            return list((await place.source.read(queues)).values())
+
+        queues = [task_queue(f"q{number}") for number in range(100)]
+        answers = run_in_virtual_time(work())
+        assert len(answers) == 100
+        assert all("no answer within 5 s" in str(answer) for answer in answers)
+        assert len(place.server.calls) == AT_ONCE
+
+    def test_one_call_that_never_comes_back_does_not_take_the_answers_of_others(
+        self, place: Place
+    ) -> None:
+        async def work() -> Mapping[TaskQueue, object]:
+            place.server.hanging = {"q0"}
+            return await place.source.read(queues)
+
+        queues = [task_queue(f"q{number}") for number in range(100)]
+        answers = run_in_virtual_time(work())
+        assert "no answer within 5 s" in str(answers.pop(task_queue("q0")))
+        assert answers == dict.fromkeys(queues[1:], stats(0))
 
 
 class TestBudget:
