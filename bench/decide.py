@@ -7,10 +7,10 @@ next decision for each of them.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+
+from measure import Row, publish
 
 from autoscaler.core.model import Backlog, History, QueueStats, Situation, TaskQueue
 from autoscaler.core.policy import decide
@@ -68,20 +68,23 @@ def rounds(number: int, known: list[Situation]) -> list[float]:
     return taken
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table."""
+def measure(number: int, services: int) -> list[Row]:
+    """Take decisions with few and all labels, with one look and with an hour of them."""
+    return [
+        Row(f"{name}, looks back on {history // POLL}", taken, "µs")
+        for name, labels in SPECS.items()
+        for history in (POLL, HOUR)
+        for taken in [rounds(number, situations(services, labels, history))]
+    ]
+
+
+def main() -> None:
+    """Measure, print, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=7)
-    asked = parser.parse_args(arguments)
-    print(f"microseconds per decision, {asked.services:,} services, {asked.rounds} rounds")
-    print(f"{'labels':<16}{'history':>10}{'min':>10}{'median':>10}{'max':>10}")
-    for name, labels in SPECS.items():
-        for history in (POLL, HOUR):
-            taken = rounds(asked.rounds, situations(asked.services, labels, history))
-            figures = (min(taken), statistics.median(taken), max(taken))
-            past = f"{history // POLL} looks"
-            print(f"{name:<16}{past:>10}" + "".join(f"{figure:>10.1f}" for figure in figures))
+    asked = parser.parse_args()
+    publish("decide", measure(asked.rounds, asked.services))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
 from autoscaler.cli.simulate import shipped_traces
-from bench import decide, policy_table, traces
+from bench import policy_table, traces
 
 PAGE = policy_table.PAGE.read_text("utf-8")
 MADE = policy_table.tables()
@@ -49,15 +50,16 @@ def test_no_other_trace_is_shipped() -> None:
 
 
 def test_the_benchmark_of_decisions_takes_one_for_each_service(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "bench")
+    decide = importlib.import_module("decide")
     taken: list[object] = []
     real = decide.decide
     monkeypatch.setattr(decide, "decide", lambda known: taken.append(real(known)))
-    decide.main(["--services", "5", "--rounds", "2"])
-    lines = capsys.readouterr().out.splitlines()
-    assert len(taken) == 5 * 2 * (len(lines) - 2)
-    assert all(len(re.findall(r"\d+\.\d", line)) == 3 for line in lines[2:])
+    rows = decide.measure(2, 5)
+    assert len(taken) == 5 * 2 * len(rows)
+    assert all(len(row.figures) == 2 and min(row.figures) > 0 for row in rows)
 
 
 def test_the_bench_folder_names_no_other_file() -> None:
