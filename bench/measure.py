@@ -6,9 +6,10 @@ measured in the same rounds, in turn, and the table shows the least, the median 
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -73,6 +74,25 @@ def publish(name: str, rows: Sequence[Row]) -> None:
     if not found:
         raise SystemExit(f"{PAGE.name} needs {begin.strip()} ... {end.strip()}")
     PAGE.write_text(f"{before}{begin}{text}\n{end}{rest.partition(end)[2]}", "utf-8")
+
+
+def run_parts(
+    text: str | None, parts: Mapping[str, tuple[Callable[[int], list[Row]], int]]
+) -> None:
+    """Run the parts that the command line asks for, all without any, and end the process.
+
+    Each has what measures it in so many rounds, and how many rounds it has unless told.
+    """
+    parser = argparse.ArgumentParser(description=text)
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], metavar="PART")
+    parser.add_argument("--rounds", type=int)
+    asked = parser.parse_args()
+    for part in asked.parts or parts:
+        measure, rounds = parts[part]
+        publish(part, measure(asked.rounds or rounds))
+    # Not the ordinary end: it would wait for threads that ask the engine, and the Temporal client's
+    # own can crash right after a call.
+    os._exit(0)
 
 
 def _conditions(rounds: int) -> str:

@@ -8,9 +8,7 @@ until all run. In each round every one of them scales the same service, one afte
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
 import subprocess
 import tempfile
 import threading
@@ -23,7 +21,7 @@ from pathlib import Path
 
 import docker
 from docker import APIClient
-from measure import Row, publish
+from measure import Row, run_parts
 
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.orchestrators import replica
@@ -217,18 +215,5 @@ def in_a_swarm() -> Iterator[None]:
 PARTS = {"compose": (compose, 5), "swarm": (swarm, 5)}
 
 
-def main() -> None:
-    """Run the parts that are asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
-    parser.add_argument("--rounds", type=int)
-    asked = parser.parse_args()
-    for part in asked.parts or PARTS:
-        measure, rounds = PARTS[part]
-        publish(part, measure(asked.rounds or rounds))
-    # Not the ordinary end: it would wait for the threads of the engine's lanes.
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS)

@@ -10,7 +10,6 @@ the daemon as a process of its own.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import gc
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from measure import Row, publish, queue_name
+from measure import Row, queue_name, run_parts
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
@@ -306,18 +305,5 @@ def cpu(pid: int) -> float:
 PARTS = {"tick": (ticks, 7), "memory": (memory, 3), "idle": (idle, 3), "start": (start, 7)}
 
 
-def main() -> None:
-    """Run the parts that are asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
-    parser.add_argument("--rounds", type=int)
-    asked = parser.parse_args()
-    for part in asked.parts or PARTS:
-        measure, rounds = PARTS[part]
-        publish(part, measure(asked.rounds or rounds))
-    # Not the ordinary end: the Temporal client's own can crash right after a call.
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, PARTS)

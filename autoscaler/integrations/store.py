@@ -16,7 +16,7 @@ from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
 
 if TYPE_CHECKING:
-    # It takes 7 MiB, and is loaded where there is a store.
+    # It takes some MiB, and is loaded where there is a store.
     from cryptography.fernet import MultiFernet
 
 MAKE_A_KEY = "`openssl rand -base64 32` makes one"

@@ -19,7 +19,7 @@ from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration
 
 if TYPE_CHECKING:
-    # It takes 4 MiB, and is loaded where there are certificates.
+    # It takes some MiB, and is loaded where there are certificates.
     from cryptography import x509
 
 
