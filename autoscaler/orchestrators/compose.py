@@ -110,8 +110,8 @@ class ComposeOrchestrator:
         if seen is None:
             seen = await self._look()
         else:
-            # An engine that hangs has no events either.
-            await self._engine.call("asking whether the engine answers", lambda it: it.ping())
+            # An engine that hangs has no events either. Proxies before it allow this call already.
+            await self._engine.call("asking whether the engine answers", lambda it: it.version())
         labelled = seen.labelled
         # Side by side, but only where there is something to wait for: a task for each of
         # thousands of services would cost more than all else about them.

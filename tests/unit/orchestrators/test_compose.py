@@ -57,8 +57,9 @@ class Host:
         if self.refuses(step, container):
             raise APIError(f"no {step} for {container}")
 
-    def ping(self) -> None:
-        self._step("ping", "the engine")
+    def version(self) -> Json:
+        self._step("version", "the engine")
+        return {"Version": "28.5.2"}
 
     def containers(self, **_: Any) -> list[Json]:
         labels = RECORDED["Config"]["Labels"]
@@ -237,8 +238,8 @@ class TestListing:
         self, host: Host, compose: ComposeOrchestrator
     ) -> None:
         await compose.discover()
-        host.refuses = lambda step, _container: step == "ping"
-        with pytest.raises(EngineError, match="no ping"):
+        host.refuses = lambda step, _container: step == "version"
+        with pytest.raises(EngineError, match="no version"):
             await compose.discover()
 
     async def test_after_an_event_they_are_listed(
