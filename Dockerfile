@@ -36,9 +36,7 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin autoscaler \
     && install -d -o autoscaler -g autoscaler /var/lib/autoscaler
 COPY --from=builder /opt/venv /opt/venv
 COPY image/entrypoint.sh image/healthcheck.py /usr/local/bin/
-# What was freed at the top of the heap goes back to the machine. Left alone, glibc keeps what a long
-# list of containers took: some MiB at 1,000 services (bench/tick.py memory).
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 MALLOC_TRIM_THRESHOLD_=131072
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 # Unhealthy when the loop has stopped ticking: a minute without one, see /healthz.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=15s \
     CMD ["python", "/usr/local/bin/healthcheck.py"]

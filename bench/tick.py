@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -60,7 +59,6 @@ INTERVAL = timedelta(seconds=5) + LAG
 MEGABYTE = 1024
 """In the unit of /proc, which is KiB."""
 IDLE_SERVICES, IDLE_SECONDS = 100, 30
-DOCKERFILE = Path(__file__).parents[1] / "Dockerfile"
 LIBRARIES = "import docker, pydantic_settings, structlog, temporalio.client, typer"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -274,9 +272,8 @@ def running(services: int, settings: dict[str, str]) -> Iterator[DaemonProcess]:
 
 @contextlib.contextmanager
 def daemon_of(settings: dict[str, str]) -> Iterator[DaemonProcess]:
-    """Run the daemon in a folder of its own, with malloc as the image sets it."""
-    malloc = dict(re.findall(r"(MALLOC_\w+)=(\d+)", DOCKERFILE.read_text("utf-8")))
-    with folder_of_ours() as folder, DaemonProcess(folder, malloc | settings) as daemon:
+    """Run the daemon in a folder of its own."""
+    with folder_of_ours() as folder, DaemonProcess(folder, settings) as daemon:
         yield daemon
 
 
