@@ -27,8 +27,6 @@ Json = dict[str, Any]
 TIMEOUT = 60
 """Seconds without a byte from the engine after which a call is given up. Creating a container
 from a large image on a slow disk is the longest ordinary one."""
-
-
 IDLE = 10.0
 """Seconds after which a client that nobody needed is closed, with its connection."""
 STOPS_AT_ONCE = 8

@@ -15,7 +15,7 @@ DEADLINE = timedelta(seconds=5)
 """For one call. The server answers in milliseconds; what takes longer is as good as lost."""
 AT_ONCE = 8
 """Calls at the same time on one connection. Double as many are not faster, and each takes a thread
-of Temporal's client: half a MiB (measured; unbounded, 5,000 calls take 1 s each, not 13 ms)."""
+of Temporal's client: up to a MiB (measured; unbounded, 5,000 calls take 1 s each, not 13 ms)."""
 PATIENCE = DEADLINE + timedelta(seconds=1)
 """For one call and the connection that it may have to make first, which its own does not cover."""
 
