@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -50,8 +50,10 @@ class _Memory:
     """Those of them that are ours: what stays is read once."""
     spec: ScalingSpec | None = None
     """The last labels that were right."""
+    integration: str = ""
+    """That of the spec, in its canonical spelling."""
     queues: tuple[TaskQueue, ...] = ()
-    """What the spec asks to be read."""
+    """What the spec asks to be read; nothing where its mode is off."""
     label_problems: tuple[str, ...] = ()
     action: asyncio.Task[int] | None = None
     """The change of replicas under way; it returns how many replicas it interrupted."""
@@ -74,6 +76,13 @@ class _Memory:
         It may have ended since, but what the tick saw of the service may be older than that.
         """
         return self.action is not None
+
+    def follow(self, spec: ScalingSpec) -> None:
+        """Take over labels that are right."""
+        self.spec = spec
+        self.integration = canonical(spec.integration)
+        self.queues = () if spec.mode is Mode.OFF else _task_queues(spec)
+        self.label_problems = ()
 
     def settle(self, now: datetime) -> None:
         """Take note of how a finished change ended."""
@@ -107,8 +116,8 @@ class Reconciler:
         self._prefix = prefix
         self._dry_run = dry_run
         self._memory: dict[ServiceId, _Memory] = {}
-        self._seen: Sequence[ServiceId] = ()
-        """The services that the latest tick has seen."""
+        self._queues: frozenset[TaskQueue] = frozenset()
+        """What the services that the latest tick has seen ask to be read."""
         self._looked_at = clock()
 
     async def tick(self, *, act: bool = True) -> TickReport:
@@ -122,21 +131,17 @@ class Reconciler:
         for memory in self._memory.values():
             memory.settle(began)
         # What the last tick has seen is most likely still there: its backlogs are read meanwhile.
-        expected = self._queues(self._seen)
+        expected = self._queues
         early = asyncio.create_task(self._read(expected)) if expected else None
         services, errors, unseen = await self._discover()
         readings = await early if early is not None else {}
-        self._remember(services, unseen)
-        self._seen = [service.id for service in services]
-        queues = self._queues(self._seen)
-        if early is None or queues != expected:
-            readings = await self._read(queues)
-        reports = await asyncio.gather(
-            *(self._report(service, readings, act=act) for service in services)
-        )
+        memories = self._remember(services, unseen)
+        if early is None or self._queues != expected:
+            readings = await self._read(self._queues)
+        reports = await self._reports(zip(services, memories, strict=True), readings, act=act)
         at = self._clock()
         integrations = tuple(self._source.integrations())
-        return TickReport(at, tuple(reports), errors, integrations, took=at - began)
+        return TickReport(at, reports, errors, integrations, took=at - began)
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""
@@ -152,7 +157,7 @@ class Reconciler:
             *(orchestrator.close(left) for orchestrator in self._orchestrators.values())
         )
 
-    async def _read(self, queues: set[TaskQueue]) -> Readings:
+    async def _read(self, queues: frozenset[TaskQueue]) -> Readings:
         """Read the backlogs; what goes wrong as a whole makes each of them unknown."""
         (outcome,) = await asyncio.gather(self._source.read(queues), return_exceptions=True)
         if isinstance(outcome, Exception):
@@ -180,11 +185,11 @@ class Reconciler:
                 services += outcome
         return sorted(services, key=lambda service: service.id), tuple(errors), unseen
 
-    def _remember(self, services: Sequence[Service], unseen: set[str]) -> None:
+    def _remember(self, services: Sequence[Service], unseen: set[str]) -> list[_Memory]:
         """Take up new services and new labels; forget services that are gone.
 
         Those of an orchestrator that did not answer are not gone: they keep their history. Nor
-        is one that is just being changed.
+        is one that is just being changed. Returns what is remembered of each service.
         """
         now = self._clock()
         present = {service.id: service.replicas for service in services}
@@ -198,57 +203,98 @@ class Reconciler:
             for id_, memory in self._memory.items()
             if id_ in present or id_.orchestrator in unseen or memory.acting
         }
-        for service in services:
-            memory = self._memory.setdefault(
-                service.id, _Memory(History.seed(service.replicas, now))
-            )
-            if memory.labels and service.labels is memory.seen:
-                continue
-            memory.seen = service.labels
-            labels = scaling_labels(service.labels, self._prefix)
-            if labels and labels == memory.labels:
-                continue
+        memories = [self._recall(service, now) for service in services]
+        self._queues = frozenset(queue for memory in memories for queue in memory.queues)
+        return memories
+
+    def _recall(self, service: Service, now: datetime) -> _Memory:
+        memory = self._memory.get(service.id)
+        if memory is None:
+            memory = self._memory[service.id] = _Memory(History.seed(service.replicas, now))
+        elif memory.labels and service.labels is memory.seen:
+            return memory
+        memory.seen = service.labels
+        labels = scaling_labels(service.labels, self._prefix)
+        if not labels or labels != memory.labels:
             memory.labels = labels
             try:
-                memory.spec = ScalingSpec.from_labels(labels, self._prefix)
-                memory.queues = _task_queues(memory.spec)
-                memory.label_problems = ()
+                memory.follow(ScalingSpec.from_labels(labels, self._prefix))
             except LabelError as error:
                 misplaced = not labels and service.refusal
                 memory.label_problems = (misplaced,) if misplaced else error.problems
+        return memory
 
-    def _queues(self, services: Iterable[ServiceId]) -> set[TaskQueue]:
-        memories = (self._memory[service] for service in services)
-        return {
-            queue
-            for memory in memories
-            if memory.spec is not None and memory.spec.mode is not Mode.OFF
-            for queue in memory.queues
-        }
+    async def _reports(
+        self, services: Iterable[tuple[Service, _Memory]], readings: Readings, *, act: bool
+    ) -> tuple[ServiceReport, ...]:
+        """Decide for each service and act on it.
 
-    async def _report(self, service: Service, readings: Readings, *, act: bool) -> ServiceReport:
+        Those for which it counts what is in flight wait for it side by side, and hold up no
+        others. A task for each of the others would cost a good part of the decision.
+        """
+        outcomes = [
+            self._report(service, memory, readings, act=act) for service, memory in services
+        ]
+        waited_for = [each for each in outcomes if not isinstance(each, ServiceReport)]
+        arrived = iter(await asyncio.gather(*waited_for))
+        return tuple(
+            each if isinstance(each, ServiceReport) else next(arrived) for each in outcomes
+        )
+
+    def _report(
+        self, service: Service, memory: _Memory, readings: Readings, *, act: bool
+    ) -> ServiceReport | Awaitable[ServiceReport]:
         try:
-            return await self._reconcile(service, readings, act=act)
-        except Exception as error:  # noqa: BLE001 - a service fails alone
-            return ServiceReport(
-                service.id, service.replicas, service.replicas, errors=(describe(error),)
-            )
-
-    async def _reconcile(self, service: Service, readings: Readings, *, act: bool) -> ServiceReport:
-        memory = self._memory[service.id]
-        spec = memory.spec
-        errors = list(memory.label_problems)
-        if spec is None:
-            return ServiceReport(
-                service.id,
-                service.replicas,
-                service.replicas,
-                warnings=service.warnings,
-                errors=tuple(errors),
+            if memory.spec is None:
+                return ServiceReport(
+                    service.id,
+                    service.replicas,
+                    service.replicas,
+                    warnings=service.warnings,
+                    errors=memory.label_problems,
+                    draining=service.draining,
+                )
+            situation = Situation(
+                spec=memory.spec,
+                replicas=memory.wanted if memory.acting else service.replicas,
+                backlog=_backlog(memory.queues, readings),
+                history=memory.history,
+                now=self._clock(),
+                ceiling=service.ceiling,
+                refusal=service.refusal,
                 draining=service.draining,
+                grace=service.grace,
             )
-        situation, decision = await self._decide(service, spec, _backlog(memory.queues, readings))
-        backlog, in_flight = situation.backlog, situation.in_flight
+            decision = decide(situation)
+            if wants_in_flight(situation, decision):
+                return self._report_in_flight(service, memory, situation, act=act)
+            return self._follow(service, memory, situation, decision, act=act)
+        except Exception as error:  # noqa: BLE001 - a service fails alone
+            return _failed(service, error)
+
+    async def _report_in_flight(
+        self, service: Service, memory: _Memory, situation: Situation, *, act: bool
+    ) -> ServiceReport:
+        """Decide with what is in flight, which is read only where it counts."""
+        try:
+            in_flight = await self._in_flight(service.id, situation.spec)
+            situation = replace(situation, in_flight=in_flight)
+            return self._follow(service, memory, situation, decide(situation), act=act)
+        except Exception as error:  # noqa: BLE001 - a service fails alone
+            return _failed(service, error)
+
+    def _follow(
+        self,
+        service: Service,
+        memory: _Memory,
+        situation: Situation,
+        decision: Decision,
+        *,
+        act: bool,
+    ) -> ServiceReport:
+        """Do what was decided, and tell of it."""
+        spec, backlog, in_flight = situation.spec, situation.backlog, situation.in_flight
+        errors = list(memory.label_problems)
         errors += backlog.why if isinstance(backlog, UnknownBacklog) else ()
         errors += [in_flight.why] if isinstance(in_flight, UnknownInFlight) else ()
         memory.history = decision.history
@@ -257,7 +303,7 @@ class Reconciler:
         if dry_run:
             memory.failure = None
         elif act:
-            action = self._act(service, spec, decision, in_flight)
+            action = self._act(service, memory, situation, decision)
         if memory.failure is not None:
             errors.append(memory.failure)
         interrupted, memory.interrupted = memory.interrupted, 0
@@ -275,7 +321,7 @@ class Reconciler:
             reasons=decision.reasons,
             warnings=(
                 *service.warnings,
-                *self._source.warnings(canonical(spec.integration)),
+                *self._source.warnings(memory.integration),
                 *decision.warnings,
             ),
             errors=tuple(errors),
@@ -285,28 +331,6 @@ class Reconciler:
             draining=service.draining,
             interrupted=interrupted,
         )
-
-    async def _decide(
-        self, service: Service, spec: ScalingSpec, backlog: Backlog | UnknownBacklog
-    ) -> tuple[Situation, Decision]:
-        """Put together all that counts and decide; what is in flight is read only if it does."""
-        memory = self._memory[service.id]
-        situation = Situation(
-            spec=spec,
-            replicas=memory.wanted if memory.acting else service.replicas,
-            backlog=backlog,
-            history=memory.history,
-            now=self._clock(),
-            ceiling=service.ceiling,
-            refusal=service.refusal,
-            draining=service.draining,
-            grace=service.grace,
-        )
-        decision = decide(situation)
-        if wants_in_flight(situation, decision):
-            situation = replace(situation, in_flight=await self._in_flight(service.id, spec))
-            decision = decide(situation)
-        return situation, decision
 
     async def _in_flight(self, service: ServiceId, spec: ScalingSpec) -> InFlight | UnknownInFlight:
         try:
@@ -329,18 +353,14 @@ class Reconciler:
         return InFlight(tuple(replicas), tuple(await self._source.workers(query)))
 
     def _act(
-        self,
-        service: Service,
-        spec: ScalingSpec,
-        decision: Decision,
-        in_flight: InFlight | UnknownInFlight | None,
+        self, service: Service, memory: _Memory, situation: Situation, decision: Decision
     ) -> ScalingAction | None:
         """Start the change that the decision asks for, unless one is under way or must wait.
 
         What was left behind half made is a change as well, if not one of the number of replicas:
         it is no action to report.
         """
-        memory = self._memory[service.id]
+        spec, in_flight = situation.spec, situation.in_flight
         if memory.acting:
             return None
         same = decision.desired == service.replicas
@@ -394,19 +414,24 @@ def _task_queues(spec: ScalingSpec) -> tuple[TaskQueue, ...]:
 
 
 def _backlog(queues: Collection[TaskQueue], readings: Readings) -> Backlog | UnknownBacklog:
-    """Join the readings of one service: unknown as soon as one of them is."""
+    """Join the readings of one service: unknown as soon as one of them is, or none is asked for."""
     parts: dict[TaskQueue, QueueStats] = {}
     why: dict[str, None] = {}
     for queue in queues:
-        # Nothing is read while mode is off, or before its first turn: unknown, and no error.
+        # Before its first turn it is missing: unknown, and no error.
         match readings.get(queue):
             case QueueStats() as stats:
                 parts[queue] = stats
             case BacklogUnavailable() as error:
                 why[str(error)] = None
-    if len(parts) < len(queues):
+    if len(parts) < len(queues) or not queues:
         return UnknownBacklog(tuple(why))
     return Backlog(parts)
+
+
+def _failed(service: Service, error: Exception) -> ServiceReport:
+    """Tell of a service for which something went wrong that nobody expected."""
+    return ServiceReport(service.id, service.replicas, service.replicas, errors=(describe(error),))
 
 
 def _busy(in_flight: InFlight | UnknownInFlight | None, now: datetime) -> int | None:

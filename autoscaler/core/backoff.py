@@ -30,4 +30,4 @@ class Backoff:
 
     def succeeded(self) -> Backoff:
         """Forget all failures."""
-        return Backoff(self.first, self.longest)
+        return self if self.retry_at is None else Backoff(self.first, self.longest)
