@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from measure import Row, publish
 
-from autoscaler.core.model import Backlog, History, QueueStats, Situation, TaskQueue
+from autoscaler.core.model import Backlog, History, QueueStats, Situation, TaskQueue, UnknownBacklog
 from autoscaler.core.policy import decide
 from autoscaler.core.spec import QueueType, ScalingSpec
 
@@ -37,7 +37,7 @@ def situations(services: int, labels: dict[str, str], history: timedelta) -> lis
     spec = ScalingSpec.from_labels({"temporal.queue": "orders"} | labels)
     past = History.seed(1, START - history)
     for age in range(history // POLL, 0, -1):
-        past = past.record(age % 10, START - age * POLL, HOUR)
+        past = past.observe(1, UnknownBacklog(()), age % 10, START - age * POLL, HOUR)
     queue = TaskQueue("default", None, "orders", QueueType.WORKFLOW)
     return [
         Situation(

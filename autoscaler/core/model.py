@@ -195,7 +195,7 @@ class Backlog:
     @property
     def queues(self) -> frozenset[QueueName]:
         """All task queues, without their types."""
-        return frozenset(QueueName.of(queue) for queue in self.parts)
+        return frozenset(map(QueueName.of, self.parts))
 
     @property
     def lively_queues(self) -> frozenset[QueueName]:
@@ -403,41 +403,62 @@ class History:
         return cls(replicas, now, now, (Sample(now, replicas),))
 
     def observe(
-        self, replicas: int, backlog: Backlog | UnknownBacklog, now: datetime, keep: timedelta
+        self,
+        replicas: int,
+        backlog: Backlog | UnknownBacklog,
+        recommended: int,
+        now: datetime,
+        keep: timedelta,
     ) -> History:
-        """Take note of what is seen now; forget changes older than `keep`."""
+        """Take note of what is seen now, and of the replicas that it calls for.
+
+        Changes and recommendations older than `keep` are forgotten. Of equal recommendations in
+        a row only the latest is kept: windows ask for the smallest and the largest, and every
+        window that reaches an earlier one reaches the latest as well.
+        """
         changes = tuple(change for change in self.changes if now - change.at <= keep)
         if replicas != self.replicas:
             changes = (*changes, Sample(now, replicas - self.replicas))
+        past = self.recommendations
+        if past and past[-1].replicas == recommended:
+            past = past[:-1]
+        kept = tuple(sample for sample in past if now - sample.at <= keep)
+        recommendations = (*kept, Sample(now, recommended))
         if isinstance(backlog, UnknownBacklog):
             return replace(
                 self,
                 replicas=replicas,
                 changes=changes,
+                recommendations=recommendations,
                 known_at=self.known_at if backlog.why else now,
                 active_at=now,
                 rate_limited_since=None,
                 stalled_since=None,
                 grown_in_stall_at=None,
             )
+        waiting, queues = backlog.waiting, backlog.queues
         moving = backlog.adding or backlog.dispatching
-        stalled_since = _since(backlog.waiting > 0 and not moving, self.stalled_since, now)
+        stalled_since = _since(waiting > 0 and not moving, self.stalled_since, now)
         stalled_with = self.replicas if self.stalled_since is None else self.stalled_with
         grown = stalled_since is not None and replicas > stalled_with
-        lively = self.lively | backlog.lively_queues
-        silent = backlog.queues - lively if replicas else ()
-        return replace(
-            self,
+        lively = self.lively if queues <= self.lively else self.lively | backlog.lively_queues
+        silent = queues - lively if replicas else ()
+        # Every field is named: `replace` takes several times as long, and this is every tick's.
+        return History(
             replicas=replicas,
-            changes=changes,
             known_at=now,
-            active_at=now if backlog.waiting or moving else self.active_at,
+            active_at=now if waiting or moving else self.active_at,
+            recommendations=recommendations,
+            changes=changes,
             rate_limited_since=_since(backlog.rate_limited, self.rate_limited_since, now),
             stalled_since=stalled_since,
             stalled_with=stalled_with,
             grown_in_stall_at=_since(grown, self.grown_in_stall_at, now),
             lively=lively,
             silent_since={queue: self.silent_since.get(queue, now) for queue in silent},
+            unreported_since=self.unreported_since,
+            spells=self.spells,
+            longest_task=self.longest_task,
         )
 
     def observe_in_flight(self, in_flight: InFlight, now: datetime) -> History:
@@ -460,18 +481,6 @@ class History:
             spells=spells,
             longest_task=longest,
         )
-
-    def record(self, replicas: int, now: datetime, keep: timedelta) -> History:
-        """Add a recommendation and forget those older than `keep`.
-
-        Of equal ones in a row only the latest is kept: windows ask for the smallest and the
-        largest, and every window that reaches an earlier one reaches the latest as well.
-        """
-        past = self.recommendations
-        if past and past[-1].replicas == replicas:
-            past = past[:-1]
-        kept = tuple(sample for sample in past if now - sample.at <= keep)
-        return replace(self, recommendations=(*kept, Sample(now, replicas)))
 
     def since(self, start: datetime) -> tuple[int, ...]:
         """Return the recommendations made at or after `start`, in replicas; each in a row once."""

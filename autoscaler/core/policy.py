@@ -48,15 +48,14 @@ Limiter = Callable[[Situation, History, int], Limited]
 
 def decide(situation: Situation) -> Decision:
     """Run the recommendation through every limit, keeping the reason for each change."""
-    seen = situation.history.observe(
-        situation.replicas, situation.backlog, situation.now, LONGEST_WINDOW
-    )
-    if isinstance(situation.in_flight, InFlight):
-        seen = seen.observe_in_flight(situation.in_flight, situation.now)
     recommended, because = recommend(situation)
     # The whole longest window is kept, whatever the labels say now: a label that is
     # changed later finds the history that still applies.
-    history = seen.record(recommended, situation.now, LONGEST_WINDOW)
+    history = situation.history.observe(
+        situation.replicas, situation.backlog, recommended, situation.now, LONGEST_WINDOW
+    )
+    if isinstance(situation.in_flight, InFlight):
+        history = history.observe_in_flight(situation.in_flight, situation.now)
     warnings = tuple(_warnings(situation, history))
     hands_off = _left_alone(situation)
     if hands_off is not None:

@@ -58,8 +58,13 @@ def test_a_history_is_seeded_with_the_present_replicas() -> None:
     assert History.seed(7, START).since(START) == (7,)
 
 
+def recommended(history: History, replicas: int, at: datetime, keep: timedelta = MINUTE) -> History:
+    """Recommend a number of replicas, with nothing else to take note of."""
+    return history.observe(history.replicas, UNKNOWN, replicas, at, keep)
+
+
 def test_a_history_gives_recommendations_oldest_first() -> None:
-    history = History.seed(1, START).record(5, START + MINUTE, keep=MINUTE)
+    history = recommended(History.seed(1, START), 5, START + MINUTE)
     assert history.since(START) == (1, 5)
 
 
@@ -72,23 +77,17 @@ def test_a_window_reaches_back_to_its_very_start() -> None:
 def test_of_equal_recommendations_in_a_row_only_the_latest_is_kept() -> None:
     history = History.seed(7, START)
     for minute in (1, 2, 3):
-        history = history.record(7, START + timedelta(minutes=minute), timedelta(hours=1))
+        history = recommended(history, 7, START + timedelta(minutes=minute), keep=HOUR)
     assert history.recommendations == (Sample(START + timedelta(minutes=3), 7),)
     assert history.since(START + timedelta(minutes=3)) == (7,)
 
 
 def test_recommendations_are_forgotten_once_they_are_older_than_is_to_be_kept() -> None:
     history = History.seed(7, START)
-    at_the_edge = history.record(1, START + MINUTE, keep=MINUTE)
-    past_the_edge = history.record(1, START + MINUTE + INSTANT, keep=MINUTE)
+    at_the_edge = recommended(history, 1, START + MINUTE)
+    past_the_edge = recommended(history, 1, START + MINUTE + INSTANT)
     assert at_the_edge.since(START) == (7, 1)
     assert past_the_edge.since(START) == (1,)
-
-
-def test_recording_leaves_the_history_it_began_with_as_it_was() -> None:
-    history = History.seed(7, START)
-    history.record(1, START + MINUTE, keep=MINUTE)
-    assert history == History.seed(7, START)
 
 
 def test_the_oldest_task_of_all_is_the_age_of_a_backlog() -> None:
@@ -218,7 +217,7 @@ class TestObserve:
         history, now = History.seed(3, START), START
         for replicas, seen in looks:
             now += 5 * SECOND
-            history = history.observe(replicas, seen, now, keep)
+            history = history.observe(replicas, seen, replicas, now, keep)
         return history, now
 
     def test_a_change_of_replicas_is_noted_with_its_sign(self) -> None:
@@ -230,9 +229,10 @@ class TestObserve:
         assert history.replicas == 1
 
     def test_changes_are_forgotten_once_they_are_older_than_is_to_be_kept(self) -> None:
-        history = History.seed(1, START).observe(2, UNKNOWN, START + SECOND, MINUTE)
-        at_the_edge = history.observe(2, UNKNOWN, START + SECOND + MINUTE, MINUTE)
-        past_the_edge = history.observe(2, UNKNOWN, START + SECOND + MINUTE + INSTANT, MINUTE)
+        history = History.seed(1, START).observe(2, UNKNOWN, 2, START + SECOND, MINUTE)
+        at_the_edge = history.observe(2, UNKNOWN, 2, START + SECOND + MINUTE, MINUTE)
+        after = START + SECOND + MINUTE + INSTANT
+        past_the_edge = history.observe(2, UNKNOWN, 2, after, MINUTE)
         assert at_the_edge.changes == history.changes
         assert past_the_edge.changes == ()
 
@@ -293,13 +293,14 @@ class TestObserve:
         assert history.lively == ALL_SEEN
         assert self.looked((3, backlog(0)))[0].lively == frozenset()
 
-    def test_it_leaves_the_recommendations_and_the_beginning_as_they_were(self) -> None:
-        history, _ = self.looked((9, backlog(1)), (2, UNKNOWN))
-        assert history.recommendations == History.seed(3, START).recommendations
+    def test_what_is_seen_and_what_it_calls_for_are_two_things(self) -> None:
+        history = History.seed(3, START).observe(4, backlog(1), 9, START + SECOND, MINUTE)
+        assert history.replicas == 4
+        assert history.recommendations == (Sample(START, 3), Sample(START + SECOND, 9))
 
     def test_observing_leaves_the_history_it_began_with_as_it_was(self) -> None:
         history = History.seed(7, START)
-        history.observe(9, backlog(5), START + MINUTE, MINUTE)
+        history.observe(9, backlog(5), 1, START + MINUTE, MINUTE)
         assert history == History.seed(7, START)
 
 
@@ -377,7 +378,7 @@ class TestObserveInFlight:
 
     def test_a_look_at_the_backlog_in_between_changes_none_of_it(self) -> None:
         history = self.observed(self.beat(10), self.beat(70), None)
-        looked = history.observe(1, backlog(0), START + 2 * MINUTE, HOUR)
+        looked = history.observe(1, backlog(0), 1, START + 2 * MINUTE, HOUR)
         assert (looked.spells, looked.longest_task, looked.unreported_since) == (
             history.spells,
             history.longest_task,

@@ -881,7 +881,7 @@ class TestFallback:
 
     def test_while_nobody_asked_nothing_failed(self) -> None:
         watch = Watch(5, fallback=Fallback(8))
-        watch.history = watch.history.observe(5, NOT_ASKED, NOW + HOUR, HOUR)
+        watch.history = watch.history.observe(5, NOT_ASKED, 5, NOW + HOUR, HOUR)
         watch.now += HOUR
         assert watch.look(None, 5).desired == 5
 
@@ -1840,8 +1840,8 @@ class TestWantsInFlight:
 GROWTH_HELD = backlog(900, rate_limited=True)
 STALLED_AND_GROWN = (
     History.seed(1, NOW - HOUR)
-    .observe(1, GROWTH_HELD, NOW - 6 * MINUTE, keep=HOUR)
-    .observe(2, GROWTH_HELD, NOW - 5 * MINUTE, keep=HOUR)
+    .observe(1, GROWTH_HELD, 1, NOW - 6 * MINUTE, keep=HOUR)
+    .observe(2, GROWTH_HELD, 2, NOW - 5 * MINUTE, keep=HOUR)
 )
 """Of a service whose second replica was added in vain, and whose queue is rate limited."""
 

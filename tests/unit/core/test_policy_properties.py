@@ -284,7 +284,9 @@ def test_the_limits_are_those_that_changed_the_number_and_no_others(drawn: Situa
 def test_a_limit_has_a_reason_exactly_when_it_changes_the_number(
     drawn: Situation, number: int
 ) -> None:
-    history = drawn.history.record(number, drawn.now, LONGEST_WINDOW)
+    history = drawn.history.observe(
+        drawn.replicas, drawn.backlog, number, drawn.now, LONGEST_WINDOW
+    )
     for limit in LIMITERS:
         limited, reason = limit(drawn, history, number)
         assert (reason is None) == (limited == number)
