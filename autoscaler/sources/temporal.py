@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -42,25 +43,9 @@ Call = Address | WorkerVersion
 """What is read with one call: a task queue and type, or all of one build."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is to be read in one namespace."""
-
-    queues: Mapping[Address, Sequence[TaskQueue]]
-    """A namespace may be named by a label or be the integration's own: one call for both."""
-    calls: Mapping[Call, Sequence[Address]]
-    """All queues of one build come with one call."""
-
-    @classmethod
-    def of(cls, queues: Iterable[TaskQueue]) -> _Wanted:
-        """Sort task queues by what they are read with."""
-        by_address: dict[Address, list[TaskQueue]] = defaultdict(list)
-        for queue in queues:
-            by_address[queue.name, queue.type, queue.version].append(queue)
-        calls: dict[Call, list[Address]] = defaultdict(list)
-        for address in by_address:
-            calls[address[2] or address].append(address)
-        return cls(by_address, calls)
+Calls = Mapping[Call, Mapping[Address, Sequence[TaskQueue]]]
+"""All queues of one build come with one call; and one call is enough for a namespace that is
+named by one label and for another the integration's own."""
 
 
 class TemporalBacklogSource:
@@ -91,22 +76,26 @@ class TemporalBacklogSource:
         and answers with its last error meanwhile. Where the budget does not let all be read, the
         latest readings answer for what waits for its turn; what has never been read is missing.
         """
-        self._connections.keep({queue.integration for queue in queues})
+        places: dict[tuple[str, str | None], list[TaskQueue]] = defaultdict(list)
+        for queue in queues:
+            places[queue.integration, queue.namespace].append(queue)
+        self._connections.keep({integration for integration, _ in places})
         readings: dict[TaskQueue, Reading] = {}
         scoped: dict[Scope, list[TaskQueue]] = defaultdict(list)
-        for queue in queues:
+        for (integration, namespace), members in places.items():
             try:
-                scoped[self._scope(queue)].append(queue)
+                scoped[self._scope(integration, namespace)] += members
             except IntegrationError as error:
-                readings[queue] = BacklogUnavailable(str(error))
+                readings |= dict.fromkeys(members, BacklogUnavailable(str(error)))
         for gone in self._scopes.keys() - scoped.keys():
             del self._scopes[gone]
-        wanted = {scope: _Wanted.of(members) for scope, members in scoped.items()}
-        chosen = self._choose(wanted)
+        for scope, members in scoped.items():
+            self._reader(scope).want(members)
+        chosen = self._choose()
         for answer in await asyncio.gather(
             *(
-                self._reader(scope).read(each, chosen[scope], self._gates[scope[0]])
-                for scope, each in wanted.items()
+                self._reader(scope).read(calls, self._gates[scope[0]])
+                for scope, calls in chosen.items()
             )
         ):
             readings.update(answer)
@@ -126,14 +115,13 @@ class TemporalBacklogSource:
         )
         return (text,)
 
-    def _choose(self, wanted: Mapping[Scope, _Wanted]) -> Mapping[Scope, Collection[Call]]:
+    def _choose(self) -> Mapping[Scope, Collection[Call]]:
         """Spread the calls that each integration may make over its namespaces."""
         now = self._clock()
         looks: dict[str, dict[tuple[Scope, Call], Look | None]] = defaultdict(dict)
-        for scope, each in wanted.items():
-            latest = self._reader(scope).looks(each)
-            looks[scope[0]] |= {(scope, call): look for call, look in latest.items()}
-        chosen: dict[Scope, set[Call]] = {scope: set() for scope in wanted}
+        for scope, reader in self._scopes.items():
+            looks[scope[0]] |= {(scope, call): look for call, look in reader.looks().items()}
+        chosen: dict[Scope, set[Call]] = {scope: set() for scope in self._scopes}
         for integration, mine in looks.items():
             budget = self._budgets.get(integration, self._budget)
             turns, self._paces[integration], budget = budget.choose(mine, now)
@@ -174,9 +162,9 @@ class TemporalBacklogSource:
         budget = self._budgets.get(query.integration, self._budget)
         self._budgets[query.integration] = budget.charge(calls_for(query))
 
-    def _scope(self, queue: TaskQueue) -> Scope:
-        integration = self._connections.integration(queue.integration)
-        return queue.integration, queue.namespace or integration.namespace
+    def _scope(self, integration: str, namespace: str | None) -> Scope:
+        settings = self._connections.integration(integration)
+        return integration, namespace or settings.namespace
 
     def _reader(self, scope: Scope) -> _ScopeReader:
         if scope not in self._scopes:
@@ -200,27 +188,33 @@ class _ScopeReader:
         self._took = took
         self._backoff = Backoff()
         self._failure: BacklogUnavailable | None = None
-        self._latest: dict[Call, tuple[datetime, Mapping[Address, QueueStats]]] = {}
+        self._queues: Sequence[TaskQueue] = ()
+        self._calls: Calls = {}
+        self._looks: dict[Call, Look | None] = {}
+        """The latest of each call; None where it has brought nothing."""
+        self._latest: dict[TaskQueue, QueueStats] = {}
+        """What they have brought."""
 
-    def looks(self, wanted: _Wanted) -> Mapping[Call, Look | None]:
-        """Return what each call has brought last; forget what is not wanted any more.
+    def want(self, queues: Sequence[TaskQueue]) -> None:
+        """Say what is to be read from now on; the rest is forgotten."""
+        if queues == self._queues:
+            return
+        known = {_address(queue): stats for queue, stats in self._latest.items()}
+        self._queues, self._calls = queues, _by_calls(queues)
+        self._looks = {
+            call: self._looks.get(call) if known.keys() >= groups.keys() else None
+            for call, groups in self._calls.items()
+        }
+        self._latest = {
+            queue: known[address] for queue in queues if (address := _address(queue)) in known
+        }
+
+    def looks(self) -> Mapping[Call, Look | None]:
+        """Return when each call was made last, and whether anything moved.
 
         While the namespace is left alone, none is to be made.
         """
-        self._latest = {
-            call: latest
-            for call, latest in self._latest.items()
-            if call in wanted.calls and latest[1].keys() >= set(wanted.calls[call])
-        }
-        if self._left_alone():
-            return {}
-        return {call: self._look(call) for call in wanted.calls}
-
-    def _look(self, call: Call) -> Look | None:
-        if call not in self._latest:
-            return None
-        at, brought = self._latest[call]
-        return Look(at, moving=any(map(_is_moving, brought.values())))
+        return {} if self._left_alone() else self._looks
 
     def _left_alone(self) -> bool:
         return self._failure is not None and not self._backoff.ready(self._clock())
@@ -231,45 +225,35 @@ class _ScopeReader:
         return None if self._failure is None else str(self._failure)
 
     async def read(
-        self, wanted: _Wanted, chosen: Collection[Call], gate: asyncio.Semaphore
+        self, chosen: Collection[Call], gate: asyncio.Semaphore
     ) -> Mapping[TaskQueue, Reading]:
         """Make the calls that were chosen; `gate` is shared by all namespaces of the connection."""
         if self._failure is not None and self._left_alone():
-            return {queue: self._failure for group in wanted.queues.values() for queue in group}
+            return dict.fromkeys(self._queues, self._failure)
         self._failure = None
-        answers: dict[Address, Reading] = {}
-        for _, brought in self._latest.values():
-            answers.update(brought)
-        if chosen:
-            await self._make(chosen, wanted.calls, gate, answers)
+        errors = await self._make(chosen, gate) if chosen else {}
         self._backoff = (
             self._backoff.succeeded()
             if self._failure is None
             else self._backoff.failed(self._clock())
         )
-        return {
-            queue: answers[address]
-            for address, group in wanted.queues.items()
-            if address in answers
-            for queue in group
-        }
+        return {**self._latest, **errors}
 
     async def _make(
-        self,
-        chosen: Collection[Call],
-        addresses: Mapping[Call, Sequence[Address]],
-        gate: asyncio.Semaphore,
-        answers: dict[Address, Reading],
-    ) -> None:
-        """Make calls side by side, and put what they bring into `answers`."""
+        self, chosen: Collection[Call], gate: asyncio.Semaphore
+    ) -> Mapping[TaskQueue, Reading]:
+        """Make calls side by side; return what could not be read, and why."""
         now = self._clock()
         left = dict.fromkeys(chosen)
         waiting = iter(chosen)
+        errors: dict[TaskQueue, Reading] = {}
 
         async def read_on(client: Client) -> None:
             for call in waiting:
                 async with gate:
-                    answers.update(await self._read_one(client, call, addresses[call], now))
+                    error = await self._read_one(client, call, now)
+                if error is not None:
+                    errors.update(dict.fromkeys(self._queues_of(call), error))
                 del left[call]
 
         try:
@@ -295,26 +279,35 @@ class _ScopeReader:
                 reading.cancel()
         if self._failure is not None:
             for call in left:
-                answers.update(dict.fromkeys(addresses[call], self._failure))
+                errors.update(dict.fromkeys(self._queues_of(call), self._failure))
+        return errors
+
+    def _queues_of(self, call: Call) -> Iterator[TaskQueue]:
+        return chain.from_iterable(self._calls[call].values())
 
     async def _read_one(
-        self, client: Client, call: Call, addresses: Sequence[Address], now: datetime
-    ) -> Mapping[Address, Reading]:
-        """Make one call: for a task queue and type, or for all of one build."""
-        self._latest.pop(call, None)
+        self, client: Client, call: Call, now: datetime
+    ) -> BacklogUnavailable | None:
+        """Make one call, for a task queue and type or for all of one build; return what failed."""
+        groups = self._calls[call]
+        self._looks[call] = None
+        for queue in self._queues_of(call):
+            self._latest.pop(queue, None)
         if self._failure is not None:
             # One call in this tick has shown that the namespace does not answer: the others
             # would only wait for their deadlines.
-            return dict.fromkeys(addresses, self._failure)
+            return self._failure
         began = time.perf_counter()
         try:
-            stats = await self._describe(client, addresses)
+            brought = await self._describe(client, tuple(groups))
         except (RPCError, RuntimeError) as error:
-            return dict.fromkeys(addresses, self._failed(error, addresses[0][0]))
+            return self._failed(error, next(iter(groups))[0])
         finally:
             self._took(time.perf_counter() - began)
-        self._latest[call] = now, stats
-        return stats
+        self._looks[call] = Look(now, moving=any(map(_is_moving, brought.values())))
+        for address, stats in brought.items():
+            self._latest.update(dict.fromkeys(groups[address], stats))
+        return None
 
     async def _describe(
         self, client: Client, addresses: Sequence[Address]
@@ -326,7 +319,7 @@ class _ScopeReader:
         build = await describe_build(client, self._namespace, version, wanted)
         return {wanted[short]: stats for short, stats in build.items()}
 
-    def _failed(self, error: RPCError | RuntimeError, name: str) -> Reading:
+    def _failed(self, error: RPCError | RuntimeError, name: str) -> BacklogUnavailable:
         endpoint = self._connections.endpoint(self._integration)
         if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
             tried = f"reading task queue {name!r} in namespace {self._namespace} at {endpoint}"
@@ -338,6 +331,19 @@ class _ScopeReader:
             self._connections.explain(error, self._integration, self._namespace, tried)
         )
         return self._failure
+
+
+def _address(queue: TaskQueue) -> Address:
+    return queue.name, queue.type, queue.version
+
+
+def _by_calls(queues: Iterable[TaskQueue]) -> Calls:
+    """Sort task queues by what they are read with."""
+    calls: dict[Call, dict[Address, list[TaskQueue]]] = defaultdict(lambda: defaultdict(list))
+    for queue in queues:
+        address = _address(queue)
+        calls[queue.version or address][address].append(queue)
+    return calls
 
 
 def _is_moving(stats: QueueStats) -> bool:
