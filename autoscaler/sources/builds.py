@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import WorkerDeploymentVersionStatus as Status
 from temporalio.api.taskqueue.v1 import TaskQueueStats
-from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentVersionRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeWorkerDeploymentVersionRequest,
+    DescribeWorkerDeploymentVersionResponse,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.model import BuildStatus, QueueStats, WorkerVersion
-from autoscaler.core.spec import QueueType
 from autoscaler.sources.calls import send
-from autoscaler.sources.queues import TYPES, queue_stats
+from autoscaler.sources.queues import TYPES, Address, queue_stats
 
 _STATUS = {
     Status.WORKER_DEPLOYMENT_VERSION_STATUS_UNSPECIFIED: BuildStatus.NEVER_POLLED,
@@ -28,18 +31,14 @@ _STATUS = {
 }
 _NO_NAMESPACE = "NamespaceNotFound"
 
-Address = tuple[str, QueueType]
-"""A task queue and a type."""
 
+def build_call(
+    client: Client, namespace: str, version: WorkerVersion
+) -> Callable[[], Awaitable[DescribeWorkerDeploymentVersionResponse | None]]:
+    """Prepare the one call for all task queues of a build; namespace Read permission is enough.
 
-async def describe_build(
-    client: Client, namespace: str, version: WorkerVersion, addresses: Collection[Address]
-) -> Mapping[Address, QueueStats]:
-    """Ask for all task queues of one build in one call; namespace Read permission is enough.
-
-    A task queue that no worker of the build has polled is empty. Temporal does not know a build
-    before its first poll: it is empty as well, and said to have never polled. Raises RPCError, or
-    RuntimeError where there is no connection.
+    It brings None where Temporal does not know the build: it does not before the first poll. It
+    raises RPCError, or RuntimeError where there is no connection.
     """
     request = DescribeWorkerDeploymentVersionRequest(
         namespace=namespace,
@@ -48,24 +47,43 @@ async def describe_build(
         ),
         report_task_queue_stats=True,
     )
-    told: dict[Address, QueueStats] = {}
-    status = BuildStatus.NEVER_POLLED
+    return partial(_send, client, request)
+
+
+def read_build(
+    answer: DescribeWorkerDeploymentVersionResponse | None, addresses: Collection[Address]
+) -> Mapping[Address, QueueStats]:
+    """Read what the call has brought for these task queues.
+
+    One that no worker of the build has polled is empty, as are all of a build that Temporal does
+    not know.
+    """
+    nothing = queue_stats(TaskQueueStats(), pollers=0)
+    if answer is None:
+        return dict.fromkeys(addresses, replace(nothing, build=BuildStatus.NEVER_POLLED))
+    status = _STATUS[answer.worker_deployment_version_info.status]
+    types = {message: type_ for type_, message in TYPES.items()}
+    told = {
+        # It is listed because it was polled.
+        (queue.name, types[queue.type]): queue_stats(queue.stats, pollers=1)
+        for queue in answer.version_task_queues
+        if queue.type in types
+    }
+    return {
+        (name, type_, version): replace(told.get((name, type_), nothing), build=status)
+        for name, type_, version in addresses
+    }
+
+
+async def _send(
+    client: Client, request: DescribeWorkerDeploymentVersionRequest
+) -> DescribeWorkerDeploymentVersionResponse | None:
     try:
-        answer = await send(client.workflow_service.describe_worker_deployment_version, request)
+        return await send(client.workflow_service.describe_worker_deployment_version, request)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND or _lacks_namespace(error):
             raise
-    else:
-        status = _STATUS[answer.worker_deployment_version_info.status]
-        types = {message: type_ for type_, message in TYPES.items()}
-        told = {
-            # It is listed because it was polled.
-            (queue.name, types[queue.type]): queue_stats(queue.stats, pollers=1)
-            for queue in answer.version_task_queues
-            if queue.type in types
-        }
-    nothing = queue_stats(TaskQueueStats(), pollers=0)
-    return {address: replace(told.get(address, nothing), build=status) for address in addresses}
+        return None
 
 
 def _lacks_namespace(error: RPCError) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueMessage
 from temporalio.api.taskqueue.v1 import TaskQueueStats
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
 
-from autoscaler.core.model import QueueStats
+from autoscaler.core.model import QueueStats, WorkerVersion
 from autoscaler.core.spec import QueueType
 from autoscaler.sources.calls import send
 
+Address = tuple[str, QueueType, WorkerVersion | None]
+"""A task queue, a type and perhaps a build within one namespace."""
 TYPES = {
     QueueType.WORKFLOW: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     QueueType.ACTIVITY: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
@@ -21,10 +25,12 @@ TYPES = {
 }
 
 
-async def describe_queue(client: Client, namespace: str, name: str, type_: QueueType) -> QueueStats:
-    """Ask for one task queue and type; namespace Read permission is enough.
+def queue_call(
+    client: Client, namespace: str, name: str, type_: QueueType
+) -> Callable[[], Awaitable[DescribeTaskQueueResponse]]:
+    """Prepare the call for one task queue and type; namespace Read permission is enough.
 
-    Raises RPCError, or RuntimeError where there is no connection.
+    It raises RPCError, or RuntimeError where there is no connection.
     """
     request = DescribeTaskQueueRequest(
         namespace=namespace,
@@ -32,7 +38,11 @@ async def describe_queue(client: Client, namespace: str, name: str, type_: Queue
         task_queue_type=TYPES[type_],
         report_stats=True,
     )
-    answer = await send(client.workflow_service.describe_task_queue, request)
+    return partial(send, client.workflow_service.describe_task_queue, request)
+
+
+def read_queue(answer: DescribeTaskQueueResponse) -> QueueStats:
+    """Read what the call has brought."""
     # Empty for a queue whose workers are not versioned; otherwise the figures are of all builds.
     deployment = answer.versioning_info.current_deployment_version.deployment_name
     return queue_stats(answer.stats, pollers=len(answer.pollers), deployment=deployment)

@@ -5,11 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueResponse,
+    DescribeWorkerDeploymentVersionResponse,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -19,11 +32,10 @@ from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable, IntegrationError
 from autoscaler.core.model import QueueStats, TaskQueue, Worker, WorkerQuery, WorkerVersion
 from autoscaler.core.report import IntegrationReport
-from autoscaler.core.spec import QueueType
-from autoscaler.sources.builds import describe_build
+from autoscaler.sources.builds import build_call, read_build
 from autoscaler.sources.calls import AT_ONCE, PATIENCE, no_answer
 from autoscaler.sources.connections import Connections
-from autoscaler.sources.queues import describe_queue
+from autoscaler.sources.queues import Address, queue_call, read_queue
 from autoscaler.sources.workers import calls_for, list_workers
 
 FRESH = timedelta(seconds=5.1)
@@ -33,8 +45,6 @@ LAG = timedelta(seconds=0.2)
 """So much later than each 5 s it is asked: at 5 s sharp it may or may not have a new answer."""
 DEFAULT_BUDGET = Budget(rate=40, interval=timedelta(seconds=5))
 Reading = QueueStats | BacklogUnavailable
-Address = tuple[str, QueueType, WorkerVersion | None]
-"""A task queue, a type and perhaps a build within one namespace."""
 Took = Callable[[float], None]
 """Is told how many seconds each call took."""
 Scope = tuple[str, str]
@@ -43,6 +53,13 @@ Call = Address | WorkerVersion
 """What is read with one call: a task queue and type, or all of one build."""
 
 
+Answer = DescribeTaskQueueResponse | DescribeWorkerDeploymentVersionResponse | None
+"""What one brings; None for a build that Temporal does not know."""
+Send = Callable[[], Awaitable[Answer]]
+"""Makes it."""
+BATCH = 250
+"""So many requests are made, and so many answers read, in one go. Each by itself, between two
+waits, takes several times as long: the processor has been with the client's threads meanwhile."""
 Calls = Mapping[Call, Mapping[Address, Sequence[TaskQueue]]]
 """All queues of one build come with one call; and one call is enough for a namespace that is
 named by one label and for another the integration's own."""
@@ -231,7 +248,10 @@ class _ScopeReader:
         if self._failure is not None and self._left_alone():
             return dict.fromkeys(self._queues, self._failure)
         self._failure = None
-        errors = await self._make(chosen, gate) if chosen else {}
+        errors: dict[TaskQueue, Reading] = {}
+        if chosen:
+            for call, error in (await self._make(chosen, gate)).items():
+                errors |= self._miss(call, error)
         self._backoff = (
             self._backoff.succeeded()
             if self._failure is None
@@ -241,87 +261,109 @@ class _ScopeReader:
 
     async def _make(
         self, chosen: Collection[Call], gate: asyncio.Semaphore
-    ) -> Mapping[TaskQueue, Reading]:
-        """Make calls side by side; return what could not be read, and why."""
+    ) -> Mapping[Call, BacklogUnavailable]:
+        """Make calls side by side; return those that failed, and why."""
         now = self._clock()
         left = dict.fromkeys(chosen)
-        waiting = iter(chosen)
-        errors: dict[TaskQueue, Reading] = {}
+        answers: list[tuple[Call, Answer, float]] = []
+        errors: dict[Call, BacklogUnavailable] = {}
 
-        async def read_on(client: Client) -> None:
-            for call in waiting:
+        async def read_on(requests: Iterator[tuple[Call, Send]]) -> None:
+            for call, send in requests:
                 async with gate:
-                    error = await self._read_one(client, call, now)
-                if error is not None:
-                    errors.update(dict.fromkeys(self._queues_of(call), error))
+                    if self._failure is not None:
+                        # One call in this tick has shown that the namespace does not answer: the
+                        # others would only wait for their deadlines.
+                        return
+                    began = time.perf_counter()
+                    try:
+                        answer = await send()
+                        answers.append((call, answer, time.perf_counter() - began))
+                    except (RPCError, RuntimeError) as error:
+                        self._took(time.perf_counter() - began)
+                        errors[call] = self._failed(error, call)
                 del left[call]
+                if len(answers) >= BATCH:
+                    self._take(answers, now)
 
         try:
             client = await self._connections.client(self._integration)
         except IntegrationError as error:
             self._failure = BacklogUnavailable(str(error))
         else:
+            requests = self._requests(client, chosen)
             # A task for each call would cost as much again as the call itself.
-            loops = (read_on(client) for _ in range(min(AT_ONCE, len(chosen))))
-            reading = asyncio.gather(*loops)
+            loops = (read_on(requests) for _ in range(min(AT_ONCE, len(chosen))))
             try:
-                # A deadline for each would cost a tenth of the call. That none at all comes back
-                # is what a connection that cannot be made looks like.
-                while not reading.done():
-                    before = len(left)
-                    await asyncio.wait({reading}, timeout=PATIENCE.total_seconds())
-                    if not reading.done() and len(left) == before:
-                        self._failed(no_answer(), "")
-                        break
-                else:
-                    reading.result()
+                await self._unless_silent(asyncio.gather(*loops), left)
             finally:
-                reading.cancel()
+                self._take(answers, now)
         if self._failure is not None:
-            for call in left:
-                errors.update(dict.fromkeys(self._queues_of(call), self._failure))
+            errors |= dict.fromkeys(left, self._failure)
         return errors
 
-    def _queues_of(self, call: Call) -> Iterator[TaskQueue]:
-        return chain.from_iterable(self._calls[call].values())
+    async def _unless_silent(self, reading: asyncio.Future[list[None]], left: Sized) -> None:
+        """Wait until all calls that are `left` have been made, or for long none has come back.
 
-    async def _read_one(
-        self, client: Client, call: Call, now: datetime
-    ) -> BacklogUnavailable | None:
-        """Make one call, for a task queue and type or for all of one build; return what failed."""
-        groups = self._calls[call]
-        self._looks[call] = None
-        for queue in self._queues_of(call):
-            self._latest.pop(queue, None)
-        if self._failure is not None:
-            # One call in this tick has shown that the namespace does not answer: the others
-            # would only wait for their deadlines.
-            return self._failure
-        began = time.perf_counter()
+        A deadline for each would cost a tenth of the call. That none at all comes back is what a
+        connection that cannot be made looks like.
+        """
         try:
-            brought = await self._describe(client, tuple(groups))
-        except (RPCError, RuntimeError) as error:
-            return self._failed(error, next(iter(groups))[0])
+            while not reading.done():
+                before = len(left)
+                await asyncio.wait({reading}, timeout=PATIENCE.total_seconds())
+                if not reading.done() and len(left) == before:
+                    self._failed(no_answer())
+                    return
+            reading.result()
         finally:
-            self._took(time.perf_counter() - began)
-        self._looks[call] = Look(now, moving=any(map(_is_moving, brought.values())))
-        for address, stats in brought.items():
-            self._latest.update(dict.fromkeys(groups[address], stats))
-        return None
+            reading.cancel()
 
-    async def _describe(
-        self, client: Client, addresses: Sequence[Address]
-    ) -> Mapping[Address, QueueStats]:
-        name, type_, version = addresses[0]
-        if version is None:
-            return {addresses[0]: await describe_queue(client, self._namespace, name, type_)}
-        wanted = {(name, type_): (name, type_, version) for name, type_, _ in addresses}
-        build = await describe_build(client, self._namespace, version, wanted)
-        return {wanted[short]: stats for short, stats in build.items()}
+    def _requests(self, client: Client, chosen: Collection[Call]) -> Iterator[tuple[Call, Send]]:
+        """Prepare the calls."""
+        rest = iter(chosen)
+        while batch := [(call, self._request(client, call)) for call in islice(rest, BATCH)]:
+            yield from batch
 
-    def _failed(self, error: RPCError | RuntimeError, name: str) -> BacklogUnavailable:
+    def _request(self, client: Client, call: Call) -> Send:
+        if isinstance(call, WorkerVersion):
+            return build_call(client, self._namespace, call)
+        name, type_, _ = call
+        return queue_call(client, self._namespace, name, type_)
+
+    def _take(self, answers: list[tuple[Call, Answer, float]], now: datetime) -> None:
+        """Read answers that have come, and take them off the list."""
+        for call, answer, seconds in answers:
+            self._took(seconds)
+            groups = self._calls[call]
+            brought = (
+                dict.fromkeys(groups, read_queue(answer))
+                if isinstance(answer, DescribeTaskQueueResponse)
+                else read_build(answer, groups)
+            )
+            self._looks[call] = Look(now, moving=any(map(_is_moving, brought.values())))
+            for address, stats in brought.items():
+                self._latest.update(dict.fromkeys(groups[address], stats))
+        answers.clear()
+
+    def _miss(self, call: Call, error: BacklogUnavailable) -> Mapping[TaskQueue, Reading]:
+        """Forget what a call has brought before: it is unknown until it can be made again."""
+        self._looks[call] = None
+        queues = [*chain.from_iterable(self._calls[call].values())]
+        for queue in queues:
+            self._latest.pop(queue, None)
+        return dict.fromkeys(queues, error)
+
+    def _failed(
+        self, error: RPCError | RuntimeError, call: Call | None = None
+    ) -> BacklogUnavailable:
         endpoint = self._connections.endpoint(self._integration)
-        if isinstance(error, RPCError) and error.status is RPCStatusCode.INVALID_ARGUMENT:
+        if (
+            call is not None
+            and isinstance(error, RPCError)
+            and error.status is RPCStatusCode.INVALID_ARGUMENT
+        ):
+            name = next(iter(self._calls[call]))[0]
             tried = f"reading task queue {name!r} in namespace {self._namespace} at {endpoint}"
             return BacklogUnavailable(
                 self._connections.explain(error, self._integration, self._namespace, tried)

@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueueStats, TaskQueueVersioningInfo
 
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.queues import TYPES, describe_queue, queue_stats
+from autoscaler.sources.queues import TYPES, queue_call, queue_stats, read_queue
 from tests.fakes.temporal import FakeTemporal
 from tests.unit.builders import stats
 
@@ -62,5 +62,5 @@ async def test_a_queue_whose_builds_are_summed_up_names_their_deployment(
     server = FakeTemporal()
     if versioning is not None:
         server.versioning["orders"] = versioning
-    read = await describe_queue(server, "shop", "orders", QueueType.ACTIVITY)  # type: ignore[arg-type]
-    assert read == stats(0, deployment=deployment)
+    call = queue_call(server, "shop", "orders", QueueType.ACTIVITY)  # type: ignore[arg-type]
+    assert read_queue(await call()) == stats(0, deployment=deployment)
