@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from autoscaler.core.value import value
+
 Call = TypeVar("Call", bound=Hashable)
 
 SWIFTER = 4
@@ -15,7 +17,7 @@ SLACK = timedelta(seconds=1)
 """Ticks do not come to the moment: a call that will be due so soon is due."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Look:
     """What the latest call of a kind has brought."""
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from autoscaler.core.spec import QueueType, ScalingSpec
+from autoscaler.core.value import value
 
 
 class ServiceId(NamedTuple):
@@ -35,7 +36,7 @@ class Ceiling:
     """Why, and what the user can do about it; one sentence without a full stop."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Service:
     """A labelled service as it stands now."""
 
@@ -127,7 +128,7 @@ NO_RATE = 0.001
 """Tasks a second: the server's averages fade, and never quite reach zero."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QueueStats:
     """What Temporal says of one task queue and type."""
 
@@ -149,7 +150,7 @@ class QueueStats:
     """Worker Deployment whose builds the figures sum up; empty where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Backlog:
     """The backlogs of all task queues and types of one service, each read just now."""
 
@@ -207,7 +208,7 @@ class Backlog:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnknownBacklog:
     """A backlog that could not be read. It is never taken for an empty one."""
 
@@ -338,7 +339,7 @@ class ReasonCode(StrEnum):
     BUSY = "busy"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reason:
     """One step of a decision, in words."""
 
@@ -349,7 +350,7 @@ class Reason:
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sample:
     """A number of replicas and when it was noted."""
 
@@ -365,7 +366,7 @@ class Spell:
     processed: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class History:
     """What a decision may know of the past of one service. It does not depend on the labels."""
 
@@ -496,7 +497,7 @@ def _since(holds: bool, before: datetime | None, now: datetime) -> datetime | No
     return (before or now) if holds else None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Situation:
     """Everything a decision may depend on. If it is not here, it does not count."""
 
@@ -516,7 +517,7 @@ class Situation:
     """None: nobody has looked."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """How many replicas the service should have, and why."""
 

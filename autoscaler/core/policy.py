@@ -93,15 +93,15 @@ def recommend(situation: Situation) -> tuple[int, Reason]:
     """
     if isinstance(situation.backlog, UnknownBacklog):
         return _recommend_unknown(situation)
-    others = (_recommend_by_wait(situation, situation.backlog), _recommend_by_slots(situation))
-    # Of equals the first counts: the backlog's reason is the plainest.
-    return max(
-        (
-            _recommend_by_backlog(situation, situation.backlog),
-            *(each for each in others if each is not None),
-        ),
-        key=lambda recommended: recommended[0],
-    )
+    most = _recommend_by_backlog(situation, situation.backlog)
+    for other in (
+        _recommend_by_wait(situation, situation.backlog),
+        _recommend_by_slots(situation),
+    ):
+        # Of equals the first counts: the backlog's reason is the plainest.
+        if other is not None and other[0] > most[0]:
+            most = other
+    return most
 
 
 def _recommend_unknown(situation: Situation) -> tuple[int, Reason]:
@@ -242,7 +242,7 @@ def stabilise_out(situation: Situation, history: History, desired: int) -> Limit
     turns growth into a scale-in.
     """
     window = situation.spec.scale_out_window
-    if not window:
+    if not window or desired <= situation.replicas:
         return desired, None
     smallest = min(history.since(situation.now - window), default=desired)
     held = max(smallest, situation.replicas)
@@ -264,7 +264,7 @@ def stabilise_in(situation: Situation, history: History, desired: int) -> Limite
     turns a scale-in into growth.
     """
     window = situation.spec.scale_in_window
-    if not window:
+    if not window or desired >= situation.replicas:
         return desired, None
     largest = max(history.since(situation.now - window), default=desired)
     held = min(largest, situation.replicas)
@@ -352,8 +352,10 @@ def keep_build(situation: Situation, _history: History, desired: int) -> Limited
     shows beforehand; and Temporal learns of a new build only when a worker of it polls.
     """
     backlog = situation.backlog
-    build = backlog.build if isinstance(backlog, Backlog) else None
-    if desired or build not in (BuildStatus.DRAINING, BuildStatus.NEVER_POLLED):
+    if desired or not isinstance(backlog, Backlog):
+        return desired, None
+    build = backlog.build
+    if build not in (BuildStatus.DRAINING, BuildStatus.NEVER_POLLED):
         return desired, None
     why = "is draining" if build is BuildStatus.DRAINING else "has never polled"
     return 1, Reason(ReasonCode.BUILD, f"build {situation.spec.build_id} {why}: 1")

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from autoscaler.core.model import QueueStats, Reason, ScalingAction, ServiceId, TaskQueue
+from autoscaler.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServiceReport:
     """One service in one tick."""
 
