@@ -52,6 +52,8 @@ class _Seen:
     groups: Groups
     labelled: Sequence[Replicas]
     """The services with a label of the autoscaler."""
+    at_rest: dict[ServiceId, Service]
+    """As they stood when nothing about them but this look counted."""
 
 
 class ComposeOrchestrator:
@@ -112,15 +114,38 @@ class ComposeOrchestrator:
         else:
             # An engine that hangs has no events either. Proxies before it allow this call already.
             await self._engine.call("asking whether the engine answers", lambda it: it.version())
-        labelled = seen.labelled
+        found = dict(seen.at_rest)
+        others = [
+            each
+            for each in seen.labelled
+            if each.service not in found or not self._is_at_rest(each)
+        ]
         # Side by side, but only where there is something to wait for: a task for each of
         # thousands of services would cost more than all else about them.
         await asyncio.gather(
-            *(self._traits_of(replicas.template) for replicas in self._new(labelled)),
+            *(self._traits_of(replicas.template) for replicas in self._new(others)),
             return_exceptions=True,
         )
-        found = [await self._service(seen.groups[each.service], each) for each in labelled]
-        return [service for service in found if service is not None]
+        for each in others:
+            service = await self._service(seen.groups[each.service], each)
+            if service is None:
+                found.pop(each.service, None)
+                continue
+            found[each.service] = service
+            if self._is_at_rest(each):
+                seen.at_rest[each.service] = service
+        return list(found.values())
+
+    def _is_at_rest(self, replicas: Replicas) -> bool:
+        """Whether nothing counts but what was seen at the latest look: neither time nor hands."""
+        service = replicas.service
+        return not (
+            replicas.stopped
+            or self._draining
+            or service in self._trouble
+            or self._exits.watches(service)
+            or self._others.at_work(service, self._clock())
+        )
 
     def _new(self, labelled: Collection[Replicas]) -> Iterator[Replicas]:
         for replicas in labelled:
@@ -198,7 +223,7 @@ class ComposeOrchestrator:
             if scaling_labels(replicas.template.labels, self._prefix)
         ]
         self._forget_all_but(labelled)
-        seen = _Seen(groups, labelled)
+        seen = _Seen(groups, labelled, {})
         self._listed.keep(seen, mark)
         return seen
 

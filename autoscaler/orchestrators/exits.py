@@ -42,6 +42,10 @@ class Exits:
         if service in self._records:
             self._records[service].started.pop(container, None)
 
+    def watches(self, service: ServiceId) -> bool:
+        """Whether there is any replica to watch, or any that has ended."""
+        return service in self._records
+
     def ceiling(
         self, service: ServiceId, containers: Collection[Container], now: datetime
     ) -> Ceiling | None:
@@ -54,6 +58,8 @@ class Exits:
         if record is None:
             return None
         self._look(record, {container.id: container for container in containers}, now)
+        if not record.started and record.backoff.retry_at is None:
+            del self._records[service]
         if record.backoff.retry_at is None or record.backoff.ready(now):
             return None
         wait = timedelta(seconds=round((record.backoff.retry_at - now).total_seconds()))

@@ -18,8 +18,9 @@ from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.orchestrators import replica
 from autoscaler.orchestrators.changes import Changes
 from autoscaler.orchestrators.compose import ComposeOrchestrator
+from autoscaler.orchestrators.containers import LEFT_BEHIND
 from autoscaler.orchestrators.engine import EngineError, Lane
-from tests.fakes.clock import Clock
+from tests.fakes.clock import START, Clock
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -44,6 +45,8 @@ class Host:
         """What was tried."""
         self.refuses: Callable[[str, str], bool] = lambda _step, _container: False
         self.made: dict[str, Json] = {}
+        self.others: list[Json] = []
+        """What other containers of the service differ in."""
 
     async def call(self, what: str, work: Callable[[Any], T], _lane: Lane = Lane.LOOK) -> T:
         self.asked.append(what)
@@ -64,7 +67,8 @@ class Host:
     def containers(self, **_: Any) -> list[Json]:
         labels = RECORDED["Config"]["Labels"]
         row = {"Id": RECORDED["Id"], "Names": [RECORDED["Name"]], "Created": 1000}
-        return [row | {"State": "running", "Status": "Up", "Labels": labels}]
+        row |= {"State": "running", "Status": "Up", "Labels": labels}
+        return [row, *(row | other for other in self.others)]
 
     def inspect_container(self, _container: str) -> Json:
         state = {"FinishedAt": "0001-01-01T00:00:00Z", "StartedAt": "2026-01-01T00:00:01Z"}
@@ -219,8 +223,12 @@ class TestListing:
         return made
 
     @pytest.fixture
-    def compose(self, host: Host, changes: Changes) -> ComposeOrchestrator:
-        return ComposeOrchestrator(host, clock=Clock(), changes=changes)  # type: ignore[arg-type]
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def compose(self, host: Host, clock: Clock, changes: Changes) -> ComposeOrchestrator:
+        return ComposeOrchestrator(host, clock=clock, changes=changes)  # type: ignore[arg-type]
 
     async def asked(self, host: Host, compose: ComposeOrchestrator) -> list[str]:
         """Discover the service; return which of both calls that took."""
@@ -255,6 +263,29 @@ class TestListing:
         await compose.discover()
         await compose.apply(ScalingAction(WEB, 1, 2))
         assert await self.asked(host, compose) == [self.LIST]
+
+    async def test_what_does_not_depend_on_the_list_is_seen_without_a_new_one(
+        self, host: Host, compose: ComposeOrchestrator, clock: Clock
+    ) -> None:
+        refusals = []
+        for happens in (lambda: None, lambda: compose.notice(event("create")), lambda: None):
+            happens()
+            refusals += [service.refusal is not None for service in await compose.discover()]
+            clock.advance(2)
+        assert refusals == [False, True, False]
+        assert host.asked.count(self.LIST) == 1
+
+    async def test_what_depends_on_time_is_seen_without_a_new_list(
+        self, host: Host, compose: ComposeOrchestrator, clock: Clock
+    ) -> None:
+        clock.advance(LEFT_BEHIND.total_seconds() - 10)
+        host.others = [{"Id": "never", "Created": START.timestamp(), "State": "created"}]
+        left = []
+        for _ in range(2):
+            left += [service.left_behind for service in await compose.discover()]
+            clock.advance(20)
+        assert left == [0, 1]
+        assert host.asked.count(self.LIST) == 1
 
     async def test_a_change_is_made_of_what_is_there_not_of_what_was_listed(
         self, host: Host, compose: ComposeOrchestrator

@@ -90,6 +90,18 @@ def test_a_replica_that_settled_ends_the_pauses(exits: Exits) -> None:
     assert "in 10s" in held.because
 
 
+def test_a_replica_that_settled_is_watched_no_more(exits: Exits) -> None:
+    ceiling(exits, container(1), container(2), now=START + SETTLED - INSTANT)
+    assert exits.watches(WORKER)
+    ceiling(exits, container(1), container(2), now=START + SETTLED)
+    assert not exits.watches(WORKER)
+
+
+def test_while_growth_waits_the_service_is_watched(exits: Exits) -> None:
+    ceiling(exits, container(1), container(2, "exited"), now=START)
+    assert exits.watches(WORKER)
+
+
 def test_a_replica_that_ends_once_it_has_settled_is_no_failure(exits: Exits) -> None:
     ceiling(exits, container(1), container(2), now=START + SETTLED)
     later = START + SETTLED + INSTANT
