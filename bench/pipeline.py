@@ -33,7 +33,7 @@ from autoscaler.core.simulation import Seen
 from autoscaler.core.spec import QueueType
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
-from autoscaler.sources.queues import describe_queue
+from autoscaler.sources.queues import queue_call, read_queue
 from tests.real.daemon import DaemonProcess
 from tests.real.waiting import free_port
 
@@ -116,7 +116,8 @@ class Pipeline:
     async def waiting(self, client: Client) -> int:
         """Ask for the backlog, as KEDA does."""
         types = (QueueType.WORKFLOW, QueueType.ACTIVITY)
-        each = [await describe_queue(client, "default", QUEUE, type_) for type_ in types]
+        calls = [queue_call(client, "default", QUEUE, type_) for type_ in types]
+        each = [read_queue(await call()) for call in calls]
         return sum(stats.waiting for stats in each)
 
 

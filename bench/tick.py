@@ -28,7 +28,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import GrpcCompression, RPCError
 
 from autoscaler.app import build
 from autoscaler.cli.run import OBJECTS_BETWEEN_SEARCHES
@@ -176,7 +176,7 @@ async def compare(services: int, rounds: int) -> tuple[str, Cost, Cost]:
             )
             app = build(settings, clock)
             observer = LogObserver(make_logger("warning", json=True))
-            client = await Client.connect(endpoint)
+            client = await Client.connect(endpoint, grpc_compression=GrpcCompression.NONE)
             ours, theirs = Cost(), Cost()
 
             async def tick() -> None:
