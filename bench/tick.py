@@ -26,7 +26,10 @@ from pathlib import Path
 from measure import Row, queue_name, run_parts
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    PollWorkflowTaskQueueRequest,
+)
 from temporalio.client import Client
 from temporalio.service import GrpcCompression, RPCError
 
@@ -47,9 +50,16 @@ TYPES = (
     TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
 )
 DEADLINE = timedelta(seconds=5)
+MOMENT = timedelta(seconds=3)
+"""For a poll; the server refuses those that would last less than 2 s."""
 SIZES = (100, 1000, 5000)
+REAL, STUB = "dev server", "stub"
+"""What answers."""
 REAL_UP_TO = 100
 """Beyond it the dev server refuses calls."""
+AT_LEAST = 500
+"""Services in a round: with fewer, it has several ticks. One alone takes a tenth of a second, and
+says more of the machine than of either."""
 MOST_CALLS = 10_000
 """What is measured is the work of the daemon, not its restraint."""
 REST = 1.5
@@ -65,18 +75,23 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Cost:
-    """Seconds of each round."""
+    """Seconds of a tick or a loop, on average over each round."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    async def add(self, work: Callable[[], Awaitable[object]]) -> None:
+    async def add(self, work: Callable[[], Awaitable[object]], times: int) -> None:
         """Measure one round. What earlier work has left to collect is not part of it."""
-        gc.collect()
-        wall, cpu = time.perf_counter(), time.process_time()
-        await work()
-        self.wall.append(time.perf_counter() - wall)
-        self.cpu.append(time.process_time() - cpu)
+        taken, used = 0.0, 0.0
+        for _ in range(times):
+            await asyncio.sleep(REST)
+            gc.collect()
+            wall, cpu = time.perf_counter(), time.process_time()
+            await work()
+            taken += time.perf_counter() - wall
+            used += time.process_time() - cpu
+        self.wall.append(taken / times)
+        self.cpu.append(used / times)
 
 
 @contextlib.contextmanager
@@ -142,23 +157,34 @@ async def bare(client: Client, numbers: range) -> None:
 async def warm_up(client: Client, services: int) -> None:
     """Let the server load every queue: it refuses too many that are new at once."""
     for begin in range(0, services, AT_ONCE):
+        numbers = range(begin, min(services, begin + AT_ONCE))
         for _ in range(20):
             with contextlib.suppress(RPCError):
-                await bare(client, range(begin, min(services, begin + AT_ONCE)))
+                await bare(client, numbers)
                 break
+    await asyncio.gather(*(poll(client, number) for number in range(services)))
+
+
+async def poll(client: Client, number: int) -> None:
+    """Be the worker of a queue for a moment: a queue without any is a warning in every tick."""
+    request = PollWorkflowTaskQueueRequest(
+        namespace="default", task_queue=TaskQueue(name=queue_name(number)), identity="bench"
+    )
+    with contextlib.suppress(RPCError):
+        await client.workflow_service.poll_workflow_task_queue(request, timeout=MOMENT)
 
 
 @contextlib.asynccontextmanager
 async def temporal_for(services: int, stub: str) -> AsyncIterator[tuple[str, str]]:
     """Run what answers for so many services: its name and its endpoint."""
     if services > REAL_UP_TO:
-        yield "stub", stub
+        yield STUB, stub
         return
     with tempfile.TemporaryDirectory() as folder:
         server = TemporalServer(Path(folder))
         server.start()
         try:
-            yield "dev server", server.endpoint
+            yield REAL, server.endpoint
         finally:
             server.stop()
 
@@ -187,15 +213,15 @@ async def compare(services: int, rounds: int) -> tuple[str, Cost, Cost]:
                 if read != services:
                     raise SystemExit(f"{read} of {services} backlogs could be read")
 
-            await warm_up(client, services)
+            if answering == REAL:
+                await warm_up(client, services)
             watching = asyncio.create_task(app.watcher.watch(lambda: None))
             await asyncio.sleep(REST)
             await tick()
+            times = max(1, AT_LEAST // services)
             for _ in range(rounds):
-                await asyncio.sleep(REST)
-                await ours.add(tick)
-                await asyncio.sleep(REST)
-                await theirs.add(lambda: bare(client, range(services)))
+                await ours.add(tick, times)
+                await theirs.add(lambda: bare(client, range(services)), times)
             watching.cancel()
             return answering, ours, theirs
 
