@@ -426,7 +426,7 @@ def _backlog(queues: Collection[TaskQueue], readings: Readings) -> Backlog | Unk
                 why[str(error)] = None
     if len(parts) < len(queues) or not queues:
         return UnknownBacklog(tuple(why))
-    return Backlog(parts)
+    return Backlog.of(parts)
 
 
 def _failed(service: Service, error: Exception) -> ServiceReport:

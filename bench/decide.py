@@ -43,7 +43,7 @@ def situations(services: int, labels: dict[str, str], history: timedelta) -> lis
         Situation(
             spec=spec,
             replicas=1 + number % 10,
-            backlog=Backlog({queue: _stats(number % 150)}),
+            backlog=Backlog.of({queue: _stats(number % 150)}),
             history=past,
             now=START,
         )

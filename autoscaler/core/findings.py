@@ -75,7 +75,7 @@ _HELD = {ReasonCode.REFUSED, ReasonCode.CEILING, ReasonCode.STOPPED_BY_HAND}
 
 def _never_seen(report: ServiceReport) -> Iterator[str]:
     """Name the queues that may be a slip of the pen: the server answers for any name."""
-    backlog = Backlog(report.parts)
+    backlog = Backlog.of(report.parts)
     for queue in sorted(backlog.queues - backlog.lively_queues):
         yield (
             f"task queue {queue.name!r} has no poller, no backlog and no task added of late: unless"

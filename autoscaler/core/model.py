@@ -155,36 +155,33 @@ class Backlog:
     """The backlogs of all task queues and types of one service, each read just now."""
 
     parts: Mapping[TaskQueue, QueueStats]
+    waiting: int
+    """Waiting tasks in all queues and types together."""
+    age: timedelta
+    """How long the oldest task of all has waited."""
+    adding: bool
+    """Whether tasks have been added in the last half minute."""
+    dispatching: bool
+    """Whether tasks have been handed to workers in the last half minute."""
+    rate_limited: bool
+    """Whether the server holds back tasks of any queue on purpose."""
+    build: BuildStatus | None
+    """How far the build that the service runs has come; None where it names none."""
 
-    @property
-    def waiting(self) -> int:
-        """Waiting tasks in all queues and types together."""
-        return sum(stats.waiting for stats in self.parts.values())
-
-    @property
-    def age(self) -> timedelta:
-        """How long the oldest task of all has waited."""
-        return max((stats.age for stats in self.parts.values()), default=timedelta())
-
-    @property
-    def adding(self) -> bool:
-        """Whether tasks have been added in the last half minute."""
-        return any(stats.add_rate > NO_RATE for stats in self.parts.values())
-
-    @property
-    def dispatching(self) -> bool:
-        """Whether tasks have been handed to workers in the last half minute."""
-        return any(stats.dispatch_rate > NO_RATE for stats in self.parts.values())
-
-    @property
-    def rate_limited(self) -> bool:
-        """Whether the server holds back tasks of any queue on purpose."""
-        return any(stats.rate_limited for stats in self.parts.values())
-
-    @property
-    def build(self) -> BuildStatus | None:
-        """How far the build that the service runs has come; None where it names none."""
-        return next((stats.build for stats in self.parts.values()), None)
+    @classmethod
+    def of(cls, parts: Mapping[TaskQueue, QueueStats]) -> Backlog:
+        """Add up, once, what a decision asks for many times."""
+        waiting, age = 0, timedelta()
+        adding = dispatching = rate_limited = False
+        build = None
+        for stats in parts.values():
+            waiting += stats.waiting
+            age = max(age, stats.age)
+            adding = adding or stats.add_rate > NO_RATE
+            dispatching = dispatching or stats.dispatch_rate > NO_RATE
+            rate_limited = rate_limited or stats.rate_limited
+            build = build or stats.build
+        return cls(parts, waiting, age, adding, dispatching, rate_limited, build)
 
     @property
     def summed(self) -> Mapping[str, str]:

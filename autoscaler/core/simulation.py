@@ -108,7 +108,7 @@ class Autoscaler:
         situation = Situation(
             spec=self.spec,
             replicas=seen.replicas,
-            backlog=Backlog({self._queue: seen.stats}),
+            backlog=Backlog.of({self._queue: seen.stats}),
             history=self._history,
             now=seen.now,
         )

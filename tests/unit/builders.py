@@ -57,7 +57,7 @@ def task_queue(
 
 def backlog(waiting: int, **rest: Any) -> Backlog:
     """Describe the backlog of a service with one task queue and type."""
-    return Backlog({task_queue(): stats(waiting, **rest)})
+    return Backlog.of({task_queue(): stats(waiting, **rest)})
 
 
 def remembered(past: Past = (), changes: Past = (), **rest: Any) -> History:

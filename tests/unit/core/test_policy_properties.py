@@ -106,7 +106,7 @@ STATS = st.builds(
     pollers=st.integers(0, 2),
 )
 KNOWN = st.lists(STATS, min_size=1, max_size=2).map(
-    lambda parts: Backlog(dict(zip(map(task_queue, ("orders", "mails")), parts, strict=False)))
+    lambda parts: Backlog.of(dict(zip(map(task_queue, ("orders", "mails")), parts, strict=False)))
 )
 SEEN = KNOWN | st.just(UNKNOWN)
 
@@ -197,7 +197,7 @@ def test_a_larger_backlog_never_asks_for_fewer_replicas(drawn: Situation, more: 
     parts = dict(drawn.backlog.parts)
     orders = task_queue()
     parts[orders] = replace(parts[orders], waiting=parts[orders].waiting + more)
-    assert decide(replace(drawn, backlog=Backlog(parts))).desired >= decide(drawn).desired
+    assert decide(replace(drawn, backlog=Backlog.of(parts))).desired >= decide(drawn).desired
 
 
 def test_over_many_looks_a_larger_backlog_may_end_with_fewer_replicas() -> None:
@@ -228,7 +228,7 @@ def test_an_older_backlog_never_asks_for_fewer_replicas(drawn: Situation, age: t
     older = {
         queue: replace(part, age=part.age + age) for queue, part in drawn.backlog.parts.items()
     }
-    assert decide(replace(drawn, backlog=Backlog(older))).desired >= decide(drawn).desired
+    assert decide(replace(drawn, backlog=Backlog.of(older))).desired >= decide(drawn).desired
 
 
 @some
@@ -496,7 +496,7 @@ def test_a_build_that_drains_or_is_new_keeps_a_replica_unless_left_alone(
 ) -> None:
     assert isinstance(drawn.backlog, Backlog)
     parts = {queue: replace(part, build=status) for queue, part in drawn.backlog.parts.items()}
-    build = replace(drawn, backlog=Backlog(parts))
+    build = replace(drawn, backlog=Backlog.of(parts))
     if left_alone(build) or highest(build) == 0:
         return
     kept = drawn.replicas or drawn.spec.mode is not Mode.PAUSE_OUT
