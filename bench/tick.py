@@ -257,17 +257,37 @@ def memory(rounds: int) -> list[Row]:
 
 
 def idle(rounds: int) -> list[Row]:
-    """CPU of a daemon whose services have nothing to do."""
-    figures = []
-    with running(IDLE_SERVICES, {"AUTOSCALER_POLL_INTERVAL": "5s"}) as daemon:
+    """CPU of a daemon whose services have nothing to do, and of the bare loop of its calls."""
+    ours, theirs = [], []
+    settings = {"AUTOSCALER_POLL_INTERVAL": "5s"}
+    with stubs(IDLE_SERVICES) as variables, daemon_of(variables | settings) as daemon:
         daemon.wait_for("tick", after=2)
         for _ in range(rounds):
             before, began = cpu(daemon.pid), time.monotonic()
             time.sleep(IDLE_SECONDS)
             spent = cpu(daemon.pid) - before
-            figures.append(100 * spent / (time.monotonic() - began))
+            ours.append(100 * spent / (time.monotonic() - began))
+            endpoint = variables["AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT"]
+            theirs.append(100 * asyncio.run(bare_at_rest(endpoint, rounds)))
     what = f"CPU at {IDLE_SERVICES} services and polls each 5 s"
-    return [Row(what, figures, "% of a core", 2)]
+    return [
+        Row(what, ours, "% of a core", 2),
+        Row(f"{what}, bare loop", theirs, "% of a core"),
+        Row.ratio(f"{what}: bare loop", ours, theirs),
+    ]
+
+
+async def bare_at_rest(endpoint: str, loops: int) -> float:
+    """Return the share of a core that bare loops take which come as seldom as ticks."""
+    client = await Client.connect(endpoint, grpc_compression=GrpcCompression.NONE)
+    await bare(client, range(IDLE_SERVICES))
+    used = 0.0
+    for _ in range(loops):
+        await asyncio.sleep(INTERVAL.total_seconds())
+        began = time.process_time()
+        await bare(client, range(IDLE_SERVICES))
+        used += time.process_time() - began
+    return used / loops / INTERVAL.total_seconds()
 
 
 def start(rounds: int) -> list[Row]:

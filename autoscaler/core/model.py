@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from autoscaler.core.spec import QueueType, ScalingSpec
@@ -355,6 +357,9 @@ class Sample:
     replicas: int
 
 
+_AT = attrgetter("at")
+
+
 @dataclass(frozen=True, slots=True)
 class Spell:
     """A while in which a worker has had tasks running and finished none."""
@@ -414,14 +419,13 @@ class History:
         a row only the latest is kept: windows ask for the smallest and the largest, and every
         window that reaches an earlier one reaches the latest as well.
         """
-        changes = tuple(change for change in self.changes if now - change.at <= keep)
+        changes = _from(self.changes, now - keep)
         if replicas != self.replicas:
             changes = (*changes, Sample(now, replicas - self.replicas))
         past = self.recommendations
         if past and past[-1].replicas == recommended:
             past = past[:-1]
-        kept = tuple(sample for sample in past if now - sample.at <= keep)
-        recommendations = (*kept, Sample(now, recommended))
+        recommendations = (*_from(past, now - keep), Sample(now, recommended))
         if isinstance(backlog, UnknownBacklog):
             return replace(
                 self,
@@ -482,11 +486,18 @@ class History:
 
     def since(self, start: datetime) -> tuple[int, ...]:
         """Return the recommendations made at or after `start`, in replicas; each in a row once."""
-        return tuple(sample.replicas for sample in self.recommendations if sample.at >= start)
+        return tuple(sample.replicas for sample in _from(self.recommendations, start))
 
     def changed_by(self, start: datetime) -> int:
         """Return the replicas that were added since `start`, less those removed."""
         return sum(change.replicas for change in self.changes if change.at > start)
+
+
+def _from(samples: tuple[Sample, ...], start: datetime) -> tuple[Sample, ...]:
+    """Return the samples made at or after `start`. They come, and are returned, oldest first."""
+    if not samples or samples[0].at >= start:
+        return samples
+    return samples[bisect_left(samples, start, key=_AT) :]
 
 
 def _since(holds: bool, before: datetime | None, now: datetime) -> datetime | None:  # noqa: FBT001
