@@ -72,21 +72,28 @@ class Daemon:
             timedelta(seconds=self._poll_interval),
             max(timedelta(seconds=self._poll_interval), LONGEST_PAUSE),
         )
-        polled = loop.time()
+        polled: float | None = None
         while True:
             began = loop.time()
-            if began >= polled + self._poll_interval:
-                polled = began
             self._changed.clear()
             report = await self._reconciler.tick()
+            if polled is None:
+                # The first tick reads backlogs only when it has found the services. Counted from
+                # its beginning, its readings would be too young at the next poll, and stay.
+                polled = loop.time()
+            elif began >= polled + self._poll_interval:
+                polled = began
             for observer in self._observers:
                 observer.observe(report)
             blind = bool(report.errors) and not report.services
             backoff = backoff.failed(report.at) if blind else backoff.succeeded()
             pause = max(backoff.pause.total_seconds(), self._poll_interval)
-            # A change is acted on at once, but a storm of changes is no storm of ticks.
-            await asyncio.sleep(max(0.0, began + SPACING.total_seconds() - loop.time()))
-            await self._change_until(polled + pause)
+            # A change is acted on at once, but a storm of changes is no storm of ticks; nor does
+            # it put off the next poll.
+            due = polled + pause
+            spaced = min(began + SPACING.total_seconds(), due)
+            await asyncio.sleep(max(0.0, spaced - loop.time()))
+            await self._change_until(due)
 
     async def _change_until(self, deadline: float) -> None:
         """Wait for a change, at most until the deadline (seconds of the loop's clock)."""

@@ -112,36 +112,34 @@ def test_it_ticks_at_the_poll_interval_from_the_first_moment() -> None:
     assert house.recorder.times == pytest.approx([0, 5, 10, 15])
 
 
-def test_the_time_a_tick_takes_is_part_of_the_interval() -> None:
+def times_with_a_long_tick(number: int, until: float) -> list[float]:
+    """Let a tick wait for its backlogs until some moment; return when it and others ended."""
     house = House(poll_interval=5)
 
     async def work() -> None:
-        house.source.reading = asyncio.Event()
         running = asyncio.create_task(house.daemon.run())
-        await asyncio.sleep(3)
-        house.source.reading.set()
-        await house.recorder.saw(2)
+        if number > 1:
+            await house.recorder.saw(number - 1)
+        house.source.reading = asyncio.Event()
+        asyncio.get_running_loop().call_at(until, house.source.reading.set)
+        await house.recorder.saw(number + 1)
         house.daemon.stop()
         await running
 
     run_in_virtual_time(work())
-    assert house.recorder.times == pytest.approx([3, 5])
+    return house.recorder.times
+
+
+def test_the_time_a_tick_takes_is_part_of_the_interval() -> None:
+    assert times_with_a_long_tick(2, until=8) == pytest.approx([0, 8, 10])
 
 
 def test_a_tick_longer_than_the_interval_is_followed_by_the_next_at_once() -> None:
-    house = House(poll_interval=5)
+    assert times_with_a_long_tick(2, until=17) == pytest.approx([0, 17, 17])
 
-    async def work() -> None:
-        house.source.reading = asyncio.Event()
-        running = asyncio.create_task(house.daemon.run())
-        await asyncio.sleep(12)
-        house.source.reading.set()
-        await house.recorder.saw(2)
-        house.daemon.stop()
-        await running
 
-    run_in_virtual_time(work())
-    assert house.recorder.times == pytest.approx([12, 12])
+def test_after_the_first_tick_which_finds_before_it_reads_the_interval_begins() -> None:
+    assert times_with_a_long_tick(1, until=3) == pytest.approx([3, 8])
 
 
 def test_every_observer_is_shown_every_tick() -> None:
@@ -314,6 +312,9 @@ class TestChanges:
         storm = [hundredth / 100 for hundredth in range(1, 300)]
         times = self.times(House(), *storm, ticks=5)
         assert times == pytest.approx([0, 1, 2, 3, 5], abs=0.02)
+
+    def test_a_change_right_before_a_poll_does_not_put_it_off(self) -> None:
+        assert self.times(House(), 4.8, ticks=4) == pytest.approx([0, 4.8, 5, 10])
 
     def test_a_change_while_a_tick_looks_is_looked_at_afterwards(self) -> None:
         house = House()
