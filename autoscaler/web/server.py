@@ -29,7 +29,8 @@ class _Uvicorn(uvicorn.Server):
     async def main_loop(self) -> None:
         """Keep the date of the answers right.
 
-        Uvicorn looks ten times a second whether it should end, half of what a daemon at rest does.
+        Uvicorn looks ten times a second whether it should end: with one service, most of what
+        the main thread of a daemon at rest did.
         """
         while True:
             await self.on_tick(0)
