@@ -66,7 +66,12 @@ async def document(request: Request) -> JSONResponse:
     handle = temporal.get_workflow_handle_for(
         ProcessDocumentWorkflow.run, request.path_params["id"]
     )
-    description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+    try:
+        description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise HTTPException(404, "no such document") from error
+        raise
     status = description.status
     if status is None or description.workflow_type != ProcessDocumentWorkflow.__name__:
         raise HTTPException(404, "no such document")
@@ -93,8 +98,6 @@ async def explain(_request: Request, error: Exception) -> JSONResponse:
     match error:
         case HTTPException():
             status, message = error.status_code, error.detail
-        case RPCError(status=RPCStatusCode.NOT_FOUND):
-            status, message = 404, "no such document"
         case _:
             status, message = 503, f"Temporal does not answer: {error}"
     return JSONResponse({"error": message}, status_code=status)
