@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.web import wire
-from autoscaler.web.trail import Trail
+from autoscaler.web.trail import Point, Trail
 from autoscaler.web.wire import Wire
 
 LAST_CHANGES = 5
@@ -45,7 +45,11 @@ class Event:
 class _Entry:
     """One service: what the latest tick said of it, and what happened before."""
 
-    row: Wire = field(default_factory=dict)
+    report: ServiceReport
+    unseen: bool = False
+    """Whether the latest tick could not look at it: what is shown is older."""
+    row: Wire | None = None
+    """The two as they are shown, once somebody has looked."""
     trail: Trail = field(default_factory=Trail)
     changes: deque[Wire] = field(default_factory=lambda: deque(maxlen=LAST_CHANGES))
 
@@ -63,7 +67,9 @@ class Board:
         self._entries: dict[str, _Entry] = {}
         self._tick: Wire = {"at": None, "took": 0.0, "errors": [], "integrations": []}
         self._revision = 0
-        self._latest = Event("tick", "{}")
+        self._followers = 0
+        self._latest: Event | None = None
+        """What the latest tick changed, where anybody followed it."""
         self._ticked_at = clock()
         self._news = asyncio.Event()
 
@@ -85,11 +91,13 @@ class Board:
     def observe(self, report: TickReport) -> None:
         """Take note of a tick, and tell those who follow what it changed."""
         told = {_key(service): service for service in report.services}
-        services = {key: self._note(key, service, report) for key, service in told.items()}
+        before = self._rows() if self._followers else {}
+        points = {key: self._note(key, service, report) for key, service in told.items()}
         gone = sorted(self._entries.keys() - told.keys())
         if report.errors:
             # Those of an orchestrator that does not answer are not gone.
-            services |= {key: self._lose(key) for key in gone}
+            for key in gone:
+                self._lose(self._entries[key])
             gone = []
         for key in gone:
             del self._entries[key]
@@ -99,8 +107,8 @@ class Board:
             "errors": [self._hide(error) for error in report.errors],
             "integrations": [wire.integration(one, self._hide) for one in report.integrations],
         }
-        moved = {key: news for key, news in services.items() if news}
-        self._latest = Event("tick", _json({**self._tick, "services": moved, "gone": gone}))
+        # With nobody there it would be most of what observing a tick costs, for nothing.
+        self._latest = self._changes(report, before, points, gone) if self._followers else None
         self._revision += 1
         self._ticked_at = self._clock()
         self._news.set()
@@ -109,7 +117,7 @@ class Board:
     def services(self) -> Wire:
         """Return what the latest tick saw, for programs."""
         services = [
-            {**entry.row, "changes": list(entry.changes)} for entry in self._entries.values()
+            {**self._row(entry), "changes": list(entry.changes)} for entry in self._entries.values()
         ]
         return {**self._tick, "services": services}
 
@@ -119,22 +127,26 @@ class Board:
         Whoever reads too slowly to see every tick is given the whole state again instead.
         """
         seen = -1
-        while True:
-            news = self._news
-            if seen != self._revision:
-                missed = seen < 0 or seen < self._revision - 1
-                seen = self._revision
-                yield self._state() if missed else self._latest
-                continue
-            try:
-                async with asyncio.timeout(silence.total_seconds()):
-                    await news.wait()
-            except TimeoutError:
-                yield None
+        self._followers += 1
+        try:
+            while True:
+                news = self._news
+                if seen != self._revision:
+                    missed = seen < 0 or seen < self._revision - 1
+                    seen = self._revision
+                    yield self._state() if missed or self._latest is None else self._latest
+                    continue
+                try:
+                    async with asyncio.timeout(silence.total_seconds()):
+                        await news.wait()
+                except TimeoutError:
+                    yield None
+        finally:
+            self._followers -= 1
 
     def _state(self) -> Event:
         services = {
-            key: {**entry.row, "trail": entry.trail.points, "changes": list(entry.changes)}
+            key: {**self._row(entry), "trail": entry.trail.points, "changes": list(entry.changes)}
             for key, entry in self._entries.items()
         }
         about = {
@@ -145,27 +157,49 @@ class Board:
         }
         return Event("state", _json({**self._tick, "about": about, "services": services}))
 
-    def _note(self, key: str, service: ServiceReport, report: TickReport) -> Wire:
-        """Remember a service, and return what is new: its point and change are for the trail."""
-        entry = self._entries.setdefault(key, _Entry())
-        row = wire.service(service, self._hide)
-        news = wire.changed(entry.row, row)
-        entry.row = row
-        point = entry.trail.note(report.at, service.backlog, service.replicas)
-        if point is not None:
-            news["point"] = point
+    def _note(self, key: str, service: ServiceReport, report: TickReport) -> Point | None:
+        """Remember a service; return its point of the plot where this tick made or moved it."""
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry(service)
+        entry.report, entry.unseen, entry.row = service, False, None
         if service.action is not None:
             entry.changes.append(wire.change(service.action, report.at, self._hide))
-            news["change"] = entry.changes[-1]
-        return news
+        return entry.trail.note(report.at, service.backlog, service.replicas)
 
-    def _lose(self, key: str) -> Wire:
+    @staticmethod
+    def _lose(entry: _Entry) -> None:
         """Keep what was seen last of a service that could not be looked at."""
-        entry = self._entries[key]
-        row = {**entry.row, "unseen": True}
-        news = wire.changed(entry.row, row)
-        entry.row = row
-        return news
+        if not entry.unseen:
+            entry.unseen, entry.row = True, None
+
+    def _row(self, entry: _Entry) -> Wire:
+        if entry.row is None:
+            entry.row = {**wire.service(entry.report, self._hide), "unseen": entry.unseen}
+        return entry.row
+
+    def _rows(self) -> dict[str, Wire]:
+        return {key: self._row(entry) for key, entry in self._entries.items()}
+
+    def _changes(
+        self,
+        report: TickReport,
+        before: Mapping[str, Wire],
+        points: Mapping[str, Point | None],
+        gone: Sequence[str],
+    ) -> Event:
+        """Put into words what a tick changed: for the trails, points and changes of replicas."""
+        acted = {_key(service) for service in report.services if service.action is not None}
+        moved = {}
+        for key, row in self._rows().items():
+            news = wire.changed(before.get(key, {}), row)
+            if (point := points.get(key)) is not None:
+                news["point"] = point
+            if key in acted:
+                news["change"] = self._entries[key].changes[-1]
+            if news:
+                moved[key] = news
+        return Event("tick", _json({**self._tick, "services": moved, "gone": gone}))
 
 
 def _key(service: ServiceReport) -> str:

@@ -38,7 +38,6 @@ def service(report: ServiceReport, hide: Hide) -> Wire:
         "warnings": [hide(warning) for warning in report.warnings],
         "errors": [hide(error) for error in report.errors],
         "dry_run": report.dry_run,
-        "unseen": False,
     }
 
 

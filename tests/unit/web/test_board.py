@@ -32,6 +32,18 @@ class Clock:
         return self.now
 
 
+class Words(Redactor):
+    """Counts what is put into words: secrets are taken out of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = 0
+
+    def hide(self, text: str) -> str:
+        self.read += 1
+        return super().hide(text)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -266,6 +278,29 @@ class TestFollowing:
         board.observe(later(5, service(waiting=10)))
         seen = await asyncio.gather(*waiting)
         assert len({event for event in seen if event is not None}) == 1
+
+    async def test_with_nobody_there_a_tick_is_not_put_into_words(self, clock: Clock) -> None:
+        words = Words()
+        board = Board(ABOUT, clock, words)
+        events = self.follow(board)
+        board.observe(later(0, service()))
+        assert words.read == 0
+        await anext(events)
+        board.observe(later(5, service(waiting=10)))
+        assert words.read == 2
+        await events.aclose()
+        board.observe(later(10, service(waiting=20)))
+        assert words.read == 2
+
+    async def test_whoever_comes_again_is_given_what_happened_meanwhile(self, board: Board) -> None:
+        board.observe(later(0, service()))
+        events = self.follow(board)
+        await anext(events)
+        await events.aclose()
+        board.observe(later(5, scaled(service(waiting=40), 4)))
+        state = await told(self.follow(board))
+        seen = state["services"]["compose:shop/worker"]
+        assert (seen["backlog"], len(seen["changes"])) == (40, 1)
 
     def test_silence_is_told_so_that_a_lost_daemon_can_be_noticed(self, board: Board) -> None:
         async def work() -> tuple[Event | None, float]:
