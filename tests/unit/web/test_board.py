@@ -251,6 +251,26 @@ class TestFollowing:
         assert event is not None
         assert len(event.data) < 200
 
+    async def test_a_change_of_replicas_is_told_with_its_reasons(self, board: Board) -> None:
+        board.observe(later(0, service()))
+        events = self.follow(board)
+        await anext(events)
+        board.observe(later(5, scaled(service(waiting=40), 4)))
+        news = (await told(events))["services"]["compose:shop/worker"]
+        assert news["change"]["desired"] == 4
+        assert news["change"]["reasons"] == ["40 waiting tasks at target 10: 4"]
+
+    async def test_a_service_that_could_not_be_looked_at_is_told_once(self, board: Board) -> None:
+        board.observe(later(0, service()))
+        events = self.follow(board)
+        await anext(events)
+        board.observe(later(5, errors=("no Docker Engine",)))
+        assert (await told(events))["services"] == {"compose:shop/worker": {"unseen": True}}
+        board.observe(later(10, errors=("no Docker Engine",)))
+        assert (await told(events))["services"] == {}
+        board.observe(later(15, service()))
+        assert (await told(events))["services"] == {"compose:shop/worker": {"unseen": False}}
+
     async def test_a_service_that_is_gone_is_named(self, board: Board) -> None:
         board.observe(later(0, service("a/one"), service("b/two")))
         events = self.follow(board)
