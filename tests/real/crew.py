@@ -253,8 +253,19 @@ class Crew:
         return set(self.attempts().values())
 
     def lost(self) -> list[str]:
-        """Return the attempts after the first: each means that one before it was lost."""
-        return [attempt for attempt in self.attempts() if not attempt.endswith("#1")]
+        """Return the attempts of tasks that had begun before: each means that one was interrupted.
+
+        An attempt that no worker began is not among them. Temporal can hand a task to a worker in
+        the very moment it stops polling; it comes again after its timeout (docs/graceful-shutdown).
+        """
+        begun: set[str] = set()
+        again = []
+        for attempt in sorted(self.attempts(), key=lambda name: int(name.split("#")[1])):
+            task = attempt.split("#")[0]
+            if task in begun:
+                again.append(attempt)
+            begun.add(task)
+        return again
 
     def ready(self) -> int:
         """Count the replicas whose worker has begun to poll, also those that are gone."""
