@@ -348,7 +348,7 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
-PARTS = {"tick": (ticks, 7), "memory": (memory, 3), "idle": (idle, 3), "start": (start, 7)}
+PARTS = {"tick": (ticks, 11), "memory": (memory, 3), "idle": (idle, 3), "start": (start, 7)}
 
 
 if __name__ == "__main__":
