@@ -69,7 +69,7 @@ INTERVAL = timedelta(seconds=5) + LAG
 MEGABYTE = 1024
 """In the unit of /proc, which is KiB."""
 IDLE_SERVICES, IDLE_SECONDS = 100, 30
-LIBRARIES = "import docker, pydantic_settings, structlog, temporalio.client, typer"
+LIBRARIES = "import docker, pydantic_settings, structlog, temporalio.service, typer"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 

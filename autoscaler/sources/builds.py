@@ -13,8 +13,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentVersionRequest,
     DescribeWorkerDeploymentVersionResponse,
 )
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.model import BuildStatus, QueueStats, WorkerVersion
 from autoscaler.sources.calls import send
@@ -33,7 +32,7 @@ _NO_NAMESPACE = "NamespaceNotFound"
 
 
 def build_call(
-    client: Client, namespace: str, version: WorkerVersion
+    client: ServiceClient, namespace: str, version: WorkerVersion
 ) -> Callable[[], Awaitable[DescribeWorkerDeploymentVersionResponse | None]]:
     """Prepare the one call for all task queues of a build; namespace Read permission is enough.
 
@@ -76,7 +75,7 @@ def read_build(
 
 
 async def _send(
-    client: Client, request: DescribeWorkerDeploymentVersionRequest
+    client: ServiceClient, request: DescribeWorkerDeploymentVersionRequest
 ) -> DescribeWorkerDeploymentVersionResponse | None:
     try:
         return await send(client.workflow_service.describe_worker_deployment_version, request)

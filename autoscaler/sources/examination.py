@@ -16,8 +16,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkerRequest,
     ListWorkersRequest,
 )
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode, WorkflowService
+from temporalio.service import RPCError, RPCStatusCode, ServiceClient, WorkflowService
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.findings import Finding, Outcome, examine_expiry
@@ -137,7 +136,7 @@ class IntegrationExaminer:
         return [*found, *await self._ask(subject, name, integration, client)]
 
     async def _ask(
-        self, subject: str, name: str, integration: Integration, client: Client
+        self, subject: str, name: str, integration: Integration, client: ServiceClient
     ) -> Sequence[Finding]:
         """Make each call once; where nothing gets through at all, the first says it for all."""
         namespace = integration.namespace

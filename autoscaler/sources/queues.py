@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueMessage
 from temporalio.api.taskqueue.v1 import TaskQueueStats
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
-from temporalio.client import Client
+from temporalio.service import ServiceClient
 
 from autoscaler.core.model import QueueStats, WorkerVersion
 from autoscaler.core.spec import QueueType
@@ -26,7 +26,7 @@ TYPES = {
 
 
 def queue_call(
-    client: Client, namespace: str, name: str, type_: QueueType
+    client: ServiceClient, namespace: str, name: str, type_: QueueType
 ) -> Callable[[], Awaitable[DescribeTaskQueueResponse]]:
     """Prepare the call for one task queue and type; namespace Read permission is enough.
 

@@ -23,8 +23,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueResponse,
     DescribeWorkerDeploymentVersionResponse,
 )
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.backoff import Backoff
 from autoscaler.core.budget import Budget, Look, Pace
@@ -319,13 +318,15 @@ class _ScopeReader:
         finally:
             reading.cancel()
 
-    def _requests(self, client: Client, chosen: Collection[Call]) -> Iterator[tuple[Call, Send]]:
+    def _requests(
+        self, client: ServiceClient, chosen: Collection[Call]
+    ) -> Iterator[tuple[Call, Send]]:
         """Prepare the calls."""
         rest = iter(chosen)
         while batch := [(call, self._request(client, call)) for call in islice(rest, BATCH)]:
             yield from batch
 
-    def _request(self, client: Client, call: Call) -> Send:
+    def _request(self, client: ServiceClient, call: Call) -> Send:
         if isinstance(call, WorkerVersion):
             return build_call(client, self._namespace, call)
         name, type_, _ = call

@@ -9,8 +9,7 @@ from datetime import UTC
 from temporalio.api.enums.v1 import WorkerStatus
 from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerSlotsInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkerRequest, ListWorkersRequest
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.model import SlotKind, Slots, Worker, WorkerQuery
 from autoscaler.sources.calls import ask
@@ -24,7 +23,7 @@ _LEAVING = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS
 
 
 async def list_workers(
-    client: Client, namespace: str, query: WorkerQuery, gate: asyncio.Semaphore
+    client: ServiceClient, namespace: str, query: WorkerQuery, gate: asyncio.Semaphore
 ) -> Sequence[Worker]:
     """Return the workers on the query's hosts and task queues, with their latest heartbeats.
 
@@ -60,7 +59,7 @@ def _quoted(name: str) -> str:
 
 
 async def _listed(
-    client: Client, namespace: str, clause: str, gate: asyncio.Semaphore
+    client: ServiceClient, namespace: str, clause: str, gate: asyncio.Semaphore
 ) -> Iterable[WorkerHeartbeat]:
     beats: list[WorkerHeartbeat] = []
     without_slots: list[str] = []
@@ -90,7 +89,7 @@ async def _listed(
 
 
 async def _described(
-    client: Client, namespace: str, key: str, gate: asyncio.Semaphore
+    client: ServiceClient, namespace: str, key: str, gate: asyncio.Semaphore
 ) -> WorkerHeartbeat | None:
     request = DescribeWorkerRequest(namespace=namespace, worker_instance_key=key)
     try:

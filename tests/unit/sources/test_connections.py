@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from pydantic import SecretStr
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode, TLSConfig
+from temporalio.service import ConnectConfig, RPCError, RPCStatusCode, ServiceClient, TLSConfig
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration
@@ -40,16 +39,30 @@ def protected(key: bytes) -> bytes:
     )
 
 
+class FakeClient:
+    """Keeps what it is to send with each call."""
+
+    def __init__(self, config: ConnectConfig) -> None:
+        self.update_api_key(config.api_key)
+        self.update_rpc_metadata(config.rpc_metadata)
+
+    def update_api_key(self, api_key: str | None) -> None:
+        self.api_key = api_key
+
+    def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
+        self.rpc_metadata = metadata
+
+
 @pytest.fixture
-def connected(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[ConnectConfig]:
     """What Temporal's client was asked to connect with, each time."""
-    calls: list[dict[str, Any]] = []
+    calls: list[ConnectConfig] = []
 
-    async def connect(endpoint: str, **options: Any) -> object:
-        calls.append({"endpoint": endpoint, **options})
-        return SimpleNamespace(api_key=options["api_key"], rpc_metadata=options["rpc_metadata"])
+    async def connect(config: ConnectConfig) -> FakeClient:
+        calls.append(config)
+        return FakeClient(config)
 
-    monkeypatch.setattr(Client, "connect", connect)
+    monkeypatch.setattr(ServiceClient, "connect", connect)
     return calls
 
 
@@ -63,7 +76,7 @@ def pem(tmp_path: Path) -> Path:
     return AUTHORITY.write(tmp_path)
 
 
-async def options(connected: list[dict[str, Any]], **settings: Any) -> dict[str, Any]:
+async def options(connected: list[ConnectConfig], **settings: Any) -> ConnectConfig:
     """Return what a client of an integration with these settings is made with."""
     await connections(prod=Integration(**settings)).client("prod")
     (made,) = connected
@@ -71,20 +84,18 @@ async def options(connected: list[dict[str, Any]], **settings: Any) -> dict[str,
 
 
 class TestOneClient:
-    async def test_a_client_is_made_once_and_kept(self, connected: list[dict[str, Any]]) -> None:
+    async def test_a_client_is_made_once_and_kept(self, connected: list[ConnectConfig]) -> None:
         all_of_them = connections(prod=Integration())
         assert await all_of_them.client("prod") is await all_of_them.client("prod")
         assert len(connected) == 1
 
-    async def test_spellings_of_a_name_share_a_client(
-        self, connected: list[dict[str, Any]]
-    ) -> None:
+    async def test_spellings_of_a_name_share_a_client(self, connected: list[ConnectConfig]) -> None:
         all_of_them = connections(prod_eu=Integration())
         assert await all_of_them.client("Prod-EU") is await all_of_them.client("prod_eu")
         assert len(connected) == 1
 
     async def test_many_first_calls_at_once_share_a_client(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         all_of_them = connections(prod=Integration())
         clients = await asyncio.gather(*(all_of_them.client("prod") for _ in range(16)))
@@ -92,9 +103,9 @@ class TestOneClient:
         assert len(connected) == 1
 
     async def test_it_connects_with_its_first_call_only(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
-        assert (await options(connected))["lazy"] is True
+        assert (await options(connected)).lazy
 
     async def test_an_integration_that_is_not_known_has_none(self) -> None:
         with pytest.raises(IntegrationError, match="pord"):
@@ -103,32 +114,32 @@ class TestOneClient:
 
 class TestCredentials:
     async def test_without_any_the_connection_is_plain(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
-        made = await options(connected, endpoint="temporal:7233", namespace="shop")
-        assert (made["endpoint"], made["namespace"]) == ("temporal:7233", "shop")
-        assert (made["api_key"], made["tls"]) == (None, False)
+        made = await options(connected, endpoint="temporal:7233")
+        assert made.target_host == "temporal:7233"
+        assert (made.api_key, made.tls) == (None, False)
 
-    async def test_an_api_key_is_passed_on_over_tls(self, connected: list[dict[str, Any]]) -> None:
+    async def test_an_api_key_is_passed_on_over_tls(self, connected: list[ConnectConfig]) -> None:
         made = await options(connected, api_key="s3cret")
-        assert (made["api_key"], made["tls"]) == ("s3cret", True)
+        assert (made.api_key, made.tls) == ("s3cret", True)
 
     async def test_an_api_key_can_come_from_a_file(
-        self, connected: list[dict[str, Any]], tmp_path: Path
+        self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         file = tmp_path / "key"
         file.write_text("s3cret\n")
         made = await options(connected, api_key_file=file)
-        assert (made["api_key"], made["tls"]) == ("s3cret", True)
+        assert (made.api_key, made.tls) == ("s3cret", True)
 
     async def test_an_api_key_over_plain_text_stays_possible(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         made = await options(connected, api_key="s3cret", tls="off")
-        assert (made["api_key"], made["tls"]) == ("s3cret", False)
+        assert (made.api_key, made.tls) == ("s3cret", False)
 
     async def test_certificate_key_authority_and_name_are_passed_on_from_files(
-        self, connected: list[dict[str, Any]], tmp_path: Path
+        self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         made = await options(
             connected,
@@ -136,31 +147,31 @@ class TestCredentials:
             **PAIR.write(tmp_path),
             tls_server_name="temporal.internal",
         )
-        assert made["tls"] == TLSConfig(
+        assert made.tls == TLSConfig(
             server_root_ca_cert=AUTHORITY.certificate,
             client_cert=PAIR.certificate,
             client_private_key=PAIR.key,
             domain="temporal.internal",
         )
 
-    async def test_certificates_can_be_given_as_text(self, connected: list[dict[str, Any]]) -> None:
+    async def test_certificates_can_be_given_as_text(self, connected: list[ConnectConfig]) -> None:
         made = await options(
             connected, tls_cert=PAIR.certificate.decode().strip(), tls_key=PAIR.key.decode().strip()
         )
-        assert made["tls"] == TLSConfig(
+        assert made.tls == TLSConfig(
             client_cert=PAIR.certificate.strip(), client_private_key=PAIR.key.strip()
         )
 
     async def test_an_api_key_and_a_certificate_go_together(
-        self, connected: list[dict[str, Any]], pem: Path
+        self, connected: list[ConnectConfig], pem: Path
     ) -> None:
         made = await options(connected, api_key="s3cret", tls_ca_file=pem)
-        assert made["api_key"] == "s3cret"
-        assert made["tls"] == TLSConfig(server_root_ca_cert=AUTHORITY.certificate)
+        assert made.api_key == "s3cret"
+        assert made.tls == TLSConfig(server_root_ca_cert=AUTHORITY.certificate)
 
-    async def test_headers_are_passed_on(self, connected: list[dict[str, Any]]) -> None:
+    async def test_headers_are_passed_on(self, connected: list[ConnectConfig]) -> None:
         made = await options(connected, metadata={"x-tenant": SecretStr("s3cret")})
-        assert made["rpc_metadata"] == {"x-tenant": "s3cret"}
+        assert made.rpc_metadata == {"x-tenant": "s3cret"}
 
     @pytest.mark.parametrize("field", ["api_key_file", "tls_ca_file"])
     async def test_a_file_that_is_not_there_is_named_with_what_to_do(
@@ -182,7 +193,7 @@ class TestCredentials:
             await connections(prod=Integration(api_key_file=file)).client("prod")
 
     async def test_after_a_failure_the_file_is_read_anew(
-        self, connected: list[dict[str, Any]], tmp_path: Path
+        self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         file = tmp_path / "key"
         all_of_them = connections(prod=Integration(api_key_file=file))
@@ -190,21 +201,21 @@ class TestCredentials:
             await all_of_them.client("prod")
         file.write_text("s3cret")
         await all_of_them.client("prod")
-        assert connected[0]["api_key"] == "s3cret"
+        assert connected[0].api_key == "s3cret"
 
     async def test_what_temporals_client_refuses_is_an_error_of_its_integration(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def connect(_endpoint: str, **_options: Any) -> object:
+        async def connect(_config: ConnectConfig) -> FakeClient:
             raise ValueError("invalid domain")
 
-        monkeypatch.setattr(Client, "connect", connect)
+        monkeypatch.setattr(ServiceClient, "connect", connect)
         with pytest.raises(IntegrationError, match="does not take these settings"):
             await connections(prod=Integration()).client("prod")
 
     async def test_the_real_client_is_made_without_any_server(self) -> None:
         client = await connections(prod=Integration(api_key="s3cret")).client("prod")
-        assert client.namespace == "default"
+        assert client.config.target_host == "localhost:7233"
 
     @pytest.mark.parametrize(
         ("parts", "words"),
@@ -262,7 +273,7 @@ class TestRotation:
         return file
 
     async def test_another_api_key_is_given_to_the_live_client(
-        self, connected: list[dict[str, Any]], file: Path
+        self, connected: list[ConnectConfig], file: Path
     ) -> None:
         all_of_them = connections(prod=Integration(api_key_file=file))
         client = await all_of_them.client("prod")
@@ -273,7 +284,7 @@ class TestRotation:
         assert len(connected) == 1
 
     async def test_within_one_tick_it_is_read_once(
-        self, connected: list[dict[str, Any]], file: Path
+        self, connected: list[ConnectConfig], file: Path
     ) -> None:
         all_of_them = connections(prod=Integration(api_key_file=file))
         await all_of_them.client("prod")
@@ -282,7 +293,7 @@ class TestRotation:
         assert len(connected) == 1
 
     async def test_other_headers_are_given_to_the_live_client(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         known = {"prod": Integration(metadata={"x-tenant": "first"})}
         all_of_them = Connections(FakeIntegrations(known))
@@ -294,7 +305,7 @@ class TestRotation:
         assert len(connected) == 1
 
     async def test_another_certificate_makes_a_new_client(
-        self, connected: list[dict[str, Any]], tmp_path: Path
+        self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         all_of_them = connections(prod=Integration(**PAIR.write(tmp_path)))
         before = await all_of_them.client("prod")
@@ -302,10 +313,12 @@ class TestRotation:
         other.write(tmp_path)
         all_of_them.keep(["prod"])
         assert await all_of_them.client("prod") is not before
-        assert connected[1]["tls"].client_cert == other.certificate
+        tls = connected[1].tls
+        assert isinstance(tls, TLSConfig)
+        assert tls.client_cert == other.certificate
 
     async def test_another_endpoint_makes_a_new_client(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         known = {"prod": Integration()}
         all_of_them = Connections(FakeIntegrations(known))
@@ -313,11 +326,11 @@ class TestRotation:
         known["prod"] = Integration(endpoint="elsewhere:7233")
         all_of_them.keep(["prod"])
         await all_of_them.client("prod")
-        assert [made["endpoint"] for made in connected] == ["localhost:7233", "elsewhere:7233"]
+        assert [made.target_host for made in connected] == ["localhost:7233", "elsewhere:7233"]
 
     @pytest.mark.parametrize("broken", ["half", "missing", "unmatched"])
     async def test_in_the_middle_of_a_rotation_the_client_at_hand_goes_on(
-        self, connected: list[dict[str, Any]], tmp_path: Path, broken: str
+        self, connected: list[ConnectConfig], tmp_path: Path, broken: str
     ) -> None:
         all_of_them = connections(prod=Integration(**PAIR.write(tmp_path)))
         client = await all_of_them.client("prod")
@@ -343,7 +356,7 @@ class TestRotation:
         assert len(connected) == 2
 
     async def test_what_no_service_uses_any_more_is_closed(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         all_of_them = connections(prod=Integration(), test=Integration())
         await all_of_them.client("prod")
@@ -362,7 +375,7 @@ def token(expires: datetime) -> str:
 
 class TestReports:
     async def test_one_that_is_not_used_is_neither_up_nor_down(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         (report,) = connections(prod=Integration(endpoint="prod:7233", namespace="shop")).reports(
             {}
@@ -392,7 +405,7 @@ class TestReports:
         ],
     )
     async def test_the_expiry_of_an_api_key_is_read_where_it_says_so(
-        self, connected: list[dict[str, Any]], parts: dict[str, str], days: int | None
+        self, connected: list[ConnectConfig], parts: dict[str, str], days: int | None
     ) -> None:
         used = connections(prod=Integration(**parts))
         await used.client("prod")
@@ -401,7 +414,7 @@ class TestReports:
         assert len(connected) == 1
 
     async def test_the_credential_that_expires_first_counts(
-        self, connected: list[dict[str, Any]], tmp_path: Path
+        self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         soon: Pair = AUTHORITY.client(valid_for=timedelta(days=3))
         late = datetime.now(UTC) + timedelta(days=400)
@@ -423,7 +436,7 @@ class TestExplain:
         )
 
     async def test_one_that_was_removed_just_now_is_explained_all_the_same(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         known = {"prod": Integration(endpoint="prod:7233", api_key="s3cret-key")}
         used = Connections(FakeIntegrations(known))
@@ -435,7 +448,7 @@ class TestExplain:
         assert len(connected) == 1
 
     async def test_an_expired_key_is_named_as_the_cause(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         known = FakeIntegrations({"prod": Integration(api_key=token(START - timedelta(days=1)))})
         used = Connections(known, clock=Clock())
@@ -446,7 +459,7 @@ class TestExplain:
         assert len(connected) == 1
 
     async def test_what_a_server_repeats_of_a_secret_is_hidden(
-        self, connected: list[dict[str, Any]]
+        self, connected: list[ConnectConfig]
     ) -> None:
         known = FakeIntegrations({"prod": Integration(api_key="s3cret-key")})
         used = Connections(known, redactor=Redactor())
