@@ -136,7 +136,6 @@ class Settings(BaseSettings):
         env_file_encoding="utf-8",
         extra="ignore",  # other programs' variables; unknown ones of ours are found by load()
         frozen=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,  # a traceback must not show what may be a secret
     )
 

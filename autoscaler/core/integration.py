@@ -56,7 +56,6 @@ class Integration(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         str_strip_whitespace=True,
         hide_input_in_errors=True,  # a traceback must not show what may be a secret
     )

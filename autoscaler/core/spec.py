@@ -121,6 +121,8 @@ class Label:
     """Without the prefix: `scale-in.window`."""
     allowed: str
     """What a value may be, in words that complete "must be"."""
+    meaning: str
+    """What it does, for the reference."""
     unset: str = "none"
     """What stands in the reference where the default is that the label is not there."""
 
@@ -208,96 +210,159 @@ _WINDOW_FORM = f"a duration from 0s to {format_duration(LONGEST_WINDOW)} such as
 
 
 class ScalingSpec(BaseModel):
-    """What the labels of one service ask for. The docstring of a field is its documentation."""
+    """What the labels of one service ask for. A field's Label is its documentation."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     queues: Annotated[
         tuple[str, ...],
         BeforeValidator(_split),
         AfterValidator(_none_empty),
-        Label("queue", "the name of a task queue, or several separated by commas"),
+        Label(
+            "queue",
+            "the name of a task queue, or several separated by commas",
+            "Task queue the workers poll; several, separated by commas: their backlogs add up.",
+        ),
     ]
-    """Task queue the workers poll; several, separated by commas: their backlogs add up."""
 
     target: Annotated[
-        int, Field(ge=1, le=MOST_TASKS), Label("target", f"a whole number from 1 to {MOST_TASKS}")
+        int,
+        Field(ge=1, le=MOST_TASKS),
+        Label(
+            "target",
+            f"a whole number from 1 to {MOST_TASKS}",
+            "Waiting tasks for each replica (target queue size).",
+        ),
     ] = 10
-    """Waiting tasks for each replica (target queue size)."""
 
     min: Annotated[
         int,
         Field(ge=0, le=MOST_REPLICAS),
-        Label("min", f"a whole number from 0 to {MOST_REPLICAS}"),
+        Label(
+            "min",
+            f"a whole number from 0 to {MOST_REPLICAS}",
+            "Fewest replicas; 0 allows scale to zero.",
+        ),
     ] = 1
-    """Fewest replicas; 0 allows scale to zero."""
 
     max: Annotated[
         int,
         Field(ge=1, le=MOST_REPLICAS),
-        Label("max", f"a whole number from 1 to {MOST_REPLICAS}, not below min"),
+        Label(
+            "max",
+            f"a whole number from 1 to {MOST_REPLICAS}, not below min",
+            "Most replicas.",
+        ),
     ] = 10
-    """Most replicas."""
 
-    integration: Annotated[Text, Label("integration", "the name of an integration")] = (
-        DEFAULT_INTEGRATION
-    )
-    """Which Temporal connection to use."""
+    integration: Annotated[
+        Text,
+        Label(
+            "integration",
+            "the name of an integration",
+            "Which Temporal connection to use.",
+        ),
+    ] = DEFAULT_INTEGRATION
 
     namespace: Annotated[
-        Text | None, Label("namespace", "the name of a namespace", unset="the integration's")
+        Text | None,
+        Label(
+            "namespace",
+            "the name of a namespace",
+            "Another namespace of the same connection; without it, the integration's own.",
+            unset="the integration's",
+        ),
     ] = None
-    """Another namespace of the same connection; without it, the integration's own."""
 
     queue_types: Annotated[
         tuple[QueueType, ...],
         BeforeValidator(_split),
-        Label("queue-types", "one or more of workflow, activity, nexus, separated by commas"),
+        Label(
+            "queue-types",
+            "one or more of workflow, activity, nexus, separated by commas",
+            "Kinds of task whose backlogs count.",
+        ),
     ] = (QueueType.WORKFLOW, QueueType.ACTIVITY)
-    """Kinds of task whose backlogs count."""
 
     mode: Annotated[
         Mode,
         BeforeValidator(_mode),
-        Label("mode", "one of on, dry-run, off, pause-in, pause-out"),
+        Label(
+            "mode",
+            "one of on, dry-run, off, pause-in, pause-out",
+            "on; dry-run: decide and report, change nothing; off: leave the service "
+            "alone; pause-in: no scale-in but down to max; pause-out: no scale-out but up "
+            "to min.",
+        ),
     ] = Mode.ON
-    """on; dry-run: decide and report, change nothing; off: leave the service alone;
-    pause-in: no scale-in but down to max; pause-out: no scale-out but up to min."""
 
     activation: Annotated[
         int,
         Field(ge=0, le=MOST_TASKS),
-        Label("activation", f"a whole number from 0 to {MOST_TASKS}"),
+        Label(
+            "activation",
+            f"a whole number from 0 to {MOST_TASKS}",
+            "Waiting tasks above which a service at zero wakes.",
+        ),
     ] = 0
-    """Waiting tasks above which a service at zero wakes."""
 
-    cooldown: Annotated[Pause, Label("cooldown", _PAUSE_FORM)] = timedelta(minutes=5)
-    """How long everything must be quiet before the last replica goes: no backlog, nothing added,
-    nothing dispatched. Below 1m, work that Temporal shows late can be missed."""
+    cooldown: Annotated[
+        Pause,
+        Label(
+            "cooldown",
+            _PAUSE_FORM,
+            "How long everything must be quiet before the last replica goes: no backlog, "
+            "nothing added, nothing dispatched. Below 1m, work that Temporal shows late "
+            "can be missed.",
+        ),
+    ] = timedelta(minutes=5)
 
-    scale_out_window: Annotated[Window, Label("scale-out.window", _WINDOW_FORM)] = timedelta()
-    """Stabilization window on the way out: the smallest recommendation in it counts."""
+    scale_out_window: Annotated[
+        Window,
+        Label(
+            "scale-out.window",
+            _WINDOW_FORM,
+            "Stabilization window on the way out: the smallest recommendation in it counts.",
+        ),
+    ] = timedelta()
 
-    scale_in_window: Annotated[Window, Label("scale-in.window", _WINDOW_FORM)] = timedelta(
-        minutes=1
-    )
-    """Stabilization window on the way in: the largest recommendation in it counts."""
+    scale_in_window: Annotated[
+        Window,
+        Label(
+            "scale-in.window",
+            _WINDOW_FORM,
+            "Stabilization window on the way in: the largest recommendation in it counts.",
+        ),
+    ] = timedelta(minutes=1)
 
-    scale_out_limit: Annotated[StepLimits, Label("scale-out.limit", _LIMIT_FORM)] = ()
-    """Most growth in a period; of several, the one that allows more counts."""
+    scale_out_limit: Annotated[
+        StepLimits,
+        Label(
+            "scale-out.limit",
+            _LIMIT_FORM,
+            "Most growth in a period; of several, the one that allows more counts.",
+        ),
+    ] = ()
 
-    scale_in_limit: Annotated[StepLimits, Label("scale-in.limit", _LIMIT_FORM)] = ()
-    """Most shrinking in a period; of several, the one that allows more counts."""
+    scale_in_limit: Annotated[
+        StepLimits,
+        Label(
+            "scale-in.limit",
+            _LIMIT_FORM,
+            "Most shrinking in a period; of several, the one that allows more counts.",
+        ),
+    ] = ()
 
     tolerance: Annotated[
         float,
         BeforeValidator(_share),
         Field(ge=0, le=1),
-        Label("tolerance", "a share from 0% to 100% such as 10%"),
+        Label(
+            "tolerance",
+            "a share from 0% to 100% such as 10%",
+            "Ignore a change within this share of the target.",
+        ),
     ] = 0.0
-    """Ignore a change within this share of the target."""
 
     max_wait: Annotated[
         Annotated[Pause, Field(gt=timedelta())] | None,
@@ -305,49 +370,75 @@ class ScalingSpec(BaseModel):
         Label(
             "max-wait",
             f"a duration above 0s and up to {format_duration(LONGEST_PAUSE)} such as 30s or 5m",
+            "The oldest waiting task should be younger than this: grow while it is not.",
         ),
     ] = None
-    """The oldest waiting task should be younger than this: grow while it is not."""
 
     slots_target: Annotated[
         Annotated[float, Field(gt=0, le=1)] | None,
         BeforeValidator(_share_or_none),
-        Label("slots-target", "a share above 0% and up to 100% such as 80%"),
+        Label(
+            "slots-target",
+            "a share above 0% and up to 100% such as 80%",
+            "Share of the workers' slots in use to aim at: grow before a backlog forms. "
+            "Counts slots for activities, local activities and nexus tasks.",
+        ),
     ] = None
-    """Share of the workers' slots in use to aim at: grow before a backlog forms. Counts slots for
-    activities, local activities and nexus tasks."""
 
     busy: Annotated[
-        Busy, BeforeValidator(_word), Label("busy", "one of protect, strict, ignore")
+        Busy,
+        BeforeValidator(_word),
+        Label(
+            "busy",
+            "one of protect, strict, ignore",
+            "protect: no replica is stopped whose latest heartbeat shows running tasks, "
+            "nor one that does not report while others do; where no worker reports at "
+            "all, the stop grace protects and a warning says so. strict: only replicas "
+            "known to be idle are stopped. ignore: nobody asks.",
+        ),
     ] = Busy.PROTECT
-    """protect: no replica is stopped whose latest heartbeat shows running tasks, nor one that
-    does not report while others do; where no worker reports at all, the stop grace protects and a
-    warning says so. strict: only replicas known to be idle are stopped. ignore: nobody asks."""
 
     fallback: Annotated[
         Fallback,
         BeforeValidator(_fallback),
-        Label("fallback", "hold, a number of replicas, or at-least and a number of replicas"),
+        Label(
+            "fallback",
+            "hold, a number of replicas, or at-least and a number of replicas",
+            "When the backlog could not be read for temporal.fallback.after: hold, or a "
+            "number of replicas, or at-least N.",
+        ),
     ] = Fallback()
-    """When the backlog could not be read for temporal.fallback.after: hold, or a number of
-    replicas, or at-least N."""
 
-    fallback_after: Annotated[Pause, Label("fallback.after", _PAUSE_FORM)] = timedelta(minutes=3)
-    """How long the backlog must have been unknown before the fallback counts."""
+    fallback_after: Annotated[
+        Pause,
+        Label(
+            "fallback.after",
+            _PAUSE_FORM,
+            "How long the backlog must have been unknown before the fallback counts.",
+        ),
+    ] = timedelta(minutes=3)
 
     deployment: Annotated[
-        Text | None, BeforeValidator(_or_none), Label("deployment", "a Worker Deployment's name")
+        Text | None,
+        BeforeValidator(_or_none),
+        Label(
+            "deployment",
+            "a Worker Deployment's name",
+            "Worker Deployment that the workers of this service belong to: with "
+            "temporal.build-id, the service is scaled by the backlog of its own build.",
+        ),
     ] = None
-    """Worker Deployment that the workers of this service belong to: with temporal.build-id, the
-    service is scaled by the backlog of its own build."""
 
     build_id: Annotated[
         Text | None,
         BeforeValidator(_or_none),
-        Label("build-id", "a build id, and deployment the Worker Deployment it belongs to"),
+        Label(
+            "build-id",
+            "a build id, and deployment the Worker Deployment it belongs to",
+            "Build of that Worker Deployment. While it drains, and before it has ever "
+            "polled, it keeps one replica; drained it may go to zero.",
+        ),
     ] = None
-    """Build of that Worker Deployment. While it drains, and before it has ever polled, it keeps
-    one replica; drained it may go to zero."""
 
     @field_validator("max")
     @classmethod
@@ -396,7 +487,7 @@ class ScalingSpec(BaseModel):
                 f"{prefix}.{label.name}",
                 "required" if info.is_required() else _written(label, info.default),
                 label.allowed,
-                " ".join((info.description or "").split()),
+                label.meaning,
             )
 
 

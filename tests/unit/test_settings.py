@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,7 +66,16 @@ def test_everything_has_a_default(tmp_path: Path, field: str, default: object) -
 
 
 def test_every_setting_is_documented() -> None:
-    assert all(field.description for field in Settings.model_fields.values())
+    (settings,) = ast.parse(inspect.getsource(Settings)).body
+    assert isinstance(settings, ast.ClassDef)
+    documented = {
+        ast.unparse(field.target)
+        for field, text in pairwise(settings.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+    assert documented == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize(
