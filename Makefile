@@ -96,7 +96,7 @@ soak: ## half an hour of random faults on 50 services: nothing may grow
 demo: setup ## the quickstart under load: 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
 
-bench: setup ## every figure of docs/benchmarks.md, measured anew: about 35 minutes
+bench: setup ## every figure of docs/benchmarks.md, measured anew: about 40 minutes
 	@$(SETUP) bench
 	@set -e; for part in decide tick scale reaction pipeline; do \
 		echo "bench/$$part.py ..."; $(BIN)/python bench/$$part.py; \

@@ -348,7 +348,7 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
-PARTS = {"tick": (ticks, 11), "memory": (memory, 3), "idle": (idle, 3), "start": (start, 7)}
+PARTS = {"tick": (ticks, 11), "memory": (memory, 3), "idle": (idle, 5), "start": (start, 15)}
 
 
 if __name__ == "__main__":
