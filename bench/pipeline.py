@@ -116,7 +116,8 @@ class Pipeline:
     async def waiting(self, client: Client) -> int:
         """Ask for the backlog, as KEDA does."""
         types = (QueueType.WORKFLOW, QueueType.ACTIVITY)
-        calls = [queue_call(client, "default", QUEUE, type_) for type_ in types]
+        service = client.service_client
+        calls = [queue_call(service, "default", QUEUE, type_) for type_ in types]
         each = [read_queue(await call()) for call in calls]
         return sum(stats.waiting for stats in each)
 
