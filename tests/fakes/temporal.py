@@ -21,8 +21,7 @@ from temporalio.api.workflowservice.v1 import (
     ListWorkersRequest,
     ListWorkersResponse,
 )
-from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
@@ -175,10 +174,10 @@ class FakeConnections(Connections):
         super().__init__(FakeIntegrations(integrations))
         self._server = server
 
-    async def client(self, name: str) -> Client:
+    async def client(self, name: str) -> ServiceClient:
         """Return the fake server for every integration that is known."""
         self.integration(name)
-        return cast("Client", self._server)
+        return cast("ServiceClient", self._server)
 
 
 class FakeIntegrations:
