@@ -116,8 +116,8 @@ async def test_with_steady_short_tasks_the_service_comes_down_to_what_it_needs(
     async with crew.traffic(per_second=4) as tasks:
         watching = daemon()
         await until_async(lambda: len(hosts(compose_stage)) == 2, "2 replicas", limit=180)
-    assert len(crew.attempts()) == len(tasks)
     assert crew.lost() == []
+    assert len(crew.attempts()) == len(tasks)
     assert interrupted(watching, compose_stage) == 0
 
 

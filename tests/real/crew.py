@@ -188,17 +188,19 @@ class Crew:
     async def traffic(self, per_second: float) -> AsyncIterator[list[Handle]]:
         """Start short tasks at a steady rate for as long as the block lasts; then await them."""
         begun: list[Handle] = []
+        over = asyncio.Event()
 
         async def go_on() -> None:
-            while True:
+            # Not cancelled: a task that the server has started would be missing in the list.
+            while not over.is_set():
                 begun.append(await self.start("Short"))
-                await asyncio.sleep(1 / per_second)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), 1 / per_second)
 
         going = asyncio.create_task(go_on())
         yield begun
-        going.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await going
+        over.set()
+        await going
         await asyncio.gather(*(handle.result() for handle in begun))
 
     async def listed(self) -> Sequence[WorkerHeartbeat]:
