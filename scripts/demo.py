@@ -92,6 +92,17 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """Attempts at activities that were followed by another."""
+
+    failed: int
+    """Those that a worker reported as failed."""
+    timed_out: int
+    """Those of which Temporal heard nothing in time: the machine was too busy, or a task was
+    handed to a worker just when that stopped polling."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """What the worker's labels ask for."""
 
@@ -259,20 +270,28 @@ async def count_replicas() -> int:
     )
 
 
-async def count_failed_attempts(client: Client) -> int:
+async def count_repeated_attempts(client: Client) -> Repeated:
     """Count the attempts at activities that had to be repeated, over all documents."""
     calls = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
-    async def of_one(workflow_id: str) -> int:
+    async def of_one(workflow_id: str) -> Repeated:
         async with calls:
             history = await client.get_workflow_handle(workflow_id).fetch_history()
-        started = (event.activity_task_started_event_attributes for event in history.events)
-        return sum(max(0, attributes.attempt - 1) for attributes in started)
+        failed, timed_out = 0, 0
+        for event in history.events:
+            started = event.activity_task_started_event_attributes
+            before = max(0, started.attempt - 1)
+            if started.last_failure.HasField("timeout_failure_info"):
+                timed_out += before
+            else:
+                failed += before
+        return Repeated(failed, timed_out)
 
     ids = [
         execution.id async for execution in client.list_workflows(f"WorkflowType = '{WORKFLOW}'")
     ]
-    return sum(await asyncio.gather(*map(of_one, ids)))
+    each = await asyncio.gather(*map(of_one, ids))
+    return Repeated(sum(one.failed for one in each), sum(one.timed_out for one in each))
 
 
 class Watch:
@@ -387,7 +406,11 @@ def history(values: Sequence[int]) -> str:
 
 
 def summary(
-    samples: Sequence[Sample], risen: Sample, drained: Sample, settled: Sample, failed: int
+    samples: Sequence[Sample],
+    risen: Sample,
+    drained: Sample,
+    settled: Sample,
+    repeated: Repeated,
 ) -> Table:
     """Sum up a run that went well."""
     spent = sum(one.replicas * (other.at - one.at) for one, other in pairwise(samples))
@@ -395,7 +418,9 @@ def summary(
     replicas = f"{samples[0].replicas} -> {risen.replicas} -> {settled.replicas}"
     table = Table(title="Replicas followed the backlog", show_header=False, title_justify="left")
     table.add_row("documents completed", f"{drained.completed} of {DOCUMENTS}")
-    table.add_row("failed attempts", str(failed))
+    table.add_row("failed attempts", str(repeated.failed))
+    if repeated.timed_out:
+        table.add_row("timed-out attempts", f"{repeated.timed_out}, made good by another")
     table.add_row("replicas", replicas)
     table.add_row(f"time to {risen.replicas} replicas", f"{risen.at:.0f} s")
     table.add_row("time to drain", f"{drained.at:.0f} s")
@@ -446,8 +471,8 @@ async def run(quickstart: Quickstart, bounds: Bounds) -> Table:
     record = os.environ.get("RECORD")
     if record:
         await asyncio.to_thread(write_record, Path(record), watch.samples)
-    failed = await count_failed_attempts(client)
-    return summary(watch.samples, risen, drained, settled, failed)
+    repeated = await count_repeated_attempts(client)
+    return summary(watch.samples, risen, drained, settled, repeated)
 
 
 def write_record(file: Path, samples: Sequence[Sample]) -> None:
