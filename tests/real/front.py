@@ -79,10 +79,10 @@ class Front(grpc.GenericRpcHandler):
         if self.certificate is None:
             bound = self._server.add_insecure_port(self.endpoint)
         else:
-            # Asked for anew at every handshake, so that certificates can change meanwhile.
+            # Asked for at every handshake, so that certificates can change meanwhile.
             credentials = grpc.dynamic_ssl_server_credentials(
                 self._configuration(),
-                self._configuration,
+                self._changed_configuration,
                 require_client_authentication=self.clients is not None,
             )
             bound = self._server.add_secure_port(self.endpoint, credentials)
@@ -99,8 +99,19 @@ class Front(grpc.GenericRpcHandler):
         metadata = dict(handler_call_details.invocation_metadata)
         return grpc.unary_unary_rpc_method_handler(self._pass_on(method, metadata))
 
+    def _changed_configuration(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return None where nothing has changed.
+
+        gRPC replaces what it is given each time, and does not survive it in two handshakes at once.
+        """
+        with self._lock:
+            if self._shown == (self.certificate, self.clients):
+                return None
+            return self._configuration()
+
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         assert self.certificate is not None
+        self._shown = self.certificate, self.clients
         return grpc.ssl_server_certificate_configuration(
             [(self.certificate.key, self.certificate.certificate)],
             self.clients,
