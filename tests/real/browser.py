@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -68,7 +69,11 @@ class Browser:
     def text(self, selector: str = "body") -> str:
         """Return what a person sees of an element; nothing where there is none."""
         found = self.find_all(selector)
-        return found[0].text if found else ""
+        try:
+            return found[0].text if found else ""
+        except StaleElementReferenceException:
+            # The page was loaded anew, or the element replaced, between the two questions.
+            return self.text(selector)
 
     def shows(self, words: str, selector: str = "body") -> None:
         """Wait until an element shows these words."""
