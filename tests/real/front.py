@@ -102,7 +102,8 @@ class Front(grpc.GenericRpcHandler):
     def _changed_configuration(self) -> grpc.ServerCertificateConfiguration | None:
         """Return None where nothing has changed.
 
-        gRPC replaces what it is given each time, and does not survive it in two handshakes at once.
+        gRPC replaces what it is given each time. Several handshakes at once were seen to end its
+        process with a failed check of a reference count (grpcio 1.85); replacing is suspected.
         """
         with self._lock:
             if self._shown == (self.certificate, self.clients):
