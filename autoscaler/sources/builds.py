@@ -16,7 +16,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.model import BuildStatus, QueueStats, WorkerVersion
-from autoscaler.sources.calls import send
+from autoscaler.sources.calls import call
 from autoscaler.sources.queues import TYPES, Address, queue_stats
 
 _STATUS = {
@@ -46,7 +46,9 @@ def build_call(
         ),
         report_task_queue_stats=True,
     )
-    return partial(_send, client, request)
+    return partial(
+        _known, call(client.workflow_service.describe_worker_deployment_version, request)
+    )
 
 
 def read_build(
@@ -74,11 +76,11 @@ def read_build(
     }
 
 
-async def _send(
-    client: ServiceClient, request: DescribeWorkerDeploymentVersionRequest
+async def _known(
+    asked: Callable[[], Awaitable[DescribeWorkerDeploymentVersionResponse]],
 ) -> DescribeWorkerDeploymentVersionResponse | None:
     try:
-        return await send(client.workflow_service.describe_worker_deployment_version, request)
+        return await asked()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND or _lacks_namespace(error):
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue as TaskQueueMessage
@@ -14,7 +13,7 @@ from temporalio.service import ServiceClient
 
 from autoscaler.core.model import QueueStats, WorkerVersion
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.calls import send
+from autoscaler.sources.calls import call
 
 Address = tuple[str, QueueType, WorkerVersion | None]
 """A task queue, a type and perhaps a build within one namespace."""
@@ -38,7 +37,7 @@ def queue_call(
         task_queue_type=TYPES[type_],
         report_stats=True,
     )
-    return partial(send, client.workflow_service.describe_task_queue, request)
+    return call(client.workflow_service.describe_task_queue, request)
 
 
 def read_queue(answer: DescribeTaskQueueResponse) -> QueueStats:

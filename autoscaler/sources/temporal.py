@@ -9,11 +9,11 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Coroutine,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
-    Sized,
 )
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -56,9 +56,10 @@ Answer = DescribeTaskQueueResponse | DescribeWorkerDeploymentVersionResponse | N
 """What one brings; None for a build that Temporal does not know."""
 Send = Callable[[], Awaitable[Answer]]
 """Makes it."""
-BATCH = 250
-"""So many requests are made, and so many answers read, in one go. Each by itself, between two
-waits, takes several times as long: the processor has been with the client's threads meanwhile."""
+ROUND = timedelta(seconds=0.05)
+"""So long at most the calls made in one go are waited for before more are made beside those left.
+Taken up singly, each as another ends, they cost a fifth more: Python and the threads of Temporal's
+client then take the processor, and Python's lock, from each other for every one of them."""
 Calls = Mapping[Call, Mapping[Address, Sequence[TaskQueue]]]
 """All queues of one build come with one call; and one call is enough for a namespace that is
 named by one label and for another the integration's own."""
@@ -267,64 +268,62 @@ class _ScopeReader:
         answers: list[tuple[Call, Answer, float]] = []
         errors: dict[Call, BacklogUnavailable] = {}
 
-        async def read_on(requests: Iterator[tuple[Call, Send]]) -> None:
-            for call, send in requests:
-                async with gate:
-                    if self._failure is not None:
-                        # One call in this tick has shown that the namespace does not answer: the
-                        # others would only wait for their deadlines.
-                        return
-                    began = time.perf_counter()
-                    try:
-                        answer = await send()
-                        answers.append((call, answer, time.perf_counter() - began))
-                    except (RPCError, RuntimeError) as error:
-                        self._took(time.perf_counter() - began)
-                        errors[call] = self._failed(error, call)
-                del left[call]
-                if len(answers) >= BATCH:
-                    self._take(answers, now)
+        async def make(call: Call, send: Send) -> None:
+            async with gate:
+                if self._failure is not None:
+                    # One call in this tick has shown that the namespace does not answer: the
+                    # others would only wait for their deadlines.
+                    return
+                began = time.perf_counter()
+                try:
+                    answer = await send()
+                    answers.append((call, answer, time.perf_counter() - began))
+                except (RPCError, RuntimeError) as error:
+                    self._took(time.perf_counter() - began)
+                    errors[call] = self._failed(error, call)
+            del left[call]
 
         try:
             client = await self._connections.client(self._integration)
         except IntegrationError as error:
             self._failure = BacklogUnavailable(str(error))
         else:
-            requests = self._requests(client, chosen)
-            # A task for each call would cost as much again as the call itself.
-            loops = (read_on(requests) for _ in range(min(AT_ONCE, len(chosen))))
-            try:
-                await self._unless_silent(asyncio.gather(*loops), left)
-            finally:
-                self._take(answers, now)
+            requests = (make(call, self._request(client, call)) for call in chosen)
+            await self._rounds(requests, lambda: self._take(answers, now))
         if self._failure is not None:
             errors |= dict.fromkeys(left, self._failure)
         return errors
 
-    async def _unless_silent(self, reading: asyncio.Future[list[None]], left: Sized) -> None:
-        """Wait until all calls that are `left` have been made, or for long none has come back.
+    async def _rounds(
+        self, calls: Iterator[Coroutine[None, None, None]], some_are_back: Callable[[], None]
+    ) -> None:
+        """Make all calls, unless one shows that the namespace does not answer.
 
-        A deadline for each would cost a tenth of the call. That none at all comes back is what a
-        connection that cannot be made looks like.
+        A deadline for each would cost a tenth of the call. That for long none at all comes back is
+        what a connection that cannot be made looks like.
         """
+        loop = asyncio.get_running_loop()
+        pending: set[asyncio.Task[None]] = set()
+        heard = loop.time()
         try:
-            while not reading.done():
-                before = len(left)
-                await asyncio.wait({reading}, timeout=PATIENCE.total_seconds())
-                if not reading.done() and len(left) == before:
+            while True:
+                if self._failure is None:
+                    more = islice(calls, AT_ONCE - len(pending))
+                    pending |= {asyncio.create_task(call) for call in more}
+                if not pending:
+                    return
+                done, pending = await asyncio.wait(pending, timeout=ROUND.total_seconds())
+                for call in done:
+                    call.result()
+                if done:
+                    heard = loop.time()
+                    some_are_back()
+                elif loop.time() - heard >= PATIENCE.total_seconds():
                     self._failed(no_answer())
                     return
-            reading.result()
         finally:
-            reading.cancel()
-
-    def _requests(
-        self, client: ServiceClient, chosen: Collection[Call]
-    ) -> Iterator[tuple[Call, Send]]:
-        """Prepare the calls."""
-        rest = iter(chosen)
-        while batch := [(call, self._request(client, call)) for call in islice(rest, BATCH)]:
-            yield from batch
+            for call in pending:
+                call.cancel()
 
     def _request(self, client: ServiceClient, call: Call) -> Send:
         if isinstance(call, WorkerVersion):

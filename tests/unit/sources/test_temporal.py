@@ -155,11 +155,8 @@ class TestReading:
         assert await place.source.read([]) == {}
         assert place.server.calls == []
 
-    async def test_of_more_than_are_read_in_one_go_each_has_its_own(
-        self, place: Place, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("autoscaler.sources.temporal.BATCH", 10)
-        queues = {task_queue(f"orders-{number}"): number for number in range(25)}
+    async def test_of_more_than_are_read_in_one_go_each_has_its_own(self, place: Place) -> None:
+        queues = {task_queue(f"orders-{number}"): number for number in range(3 * AT_ONCE + 1)}
         for queue, waiting in queues.items():
             place.fill(queue.name, waiting)
         readings = await place.source.read([*queues])
@@ -168,7 +165,7 @@ class TestReading:
     async def test_only_so_many_calls_are_made_at_once(self, place: Place) -> None:
         await place.source.read([task_queue(f"q{number}") for number in range(100)])
         assert len(place.server.calls) == 100
-        assert place.server.most_at_once == AT_ONCE == 8
+        assert place.server.most_at_once == AT_ONCE == 32
 
     async def test_namespaces_of_one_connection_share_that_number(self, place: Place) -> None:
         await place.source.read(
