@@ -163,9 +163,9 @@ class TestReading:
         assert {queue: each.waiting for queue, each in readings.items()} == queues  # type: ignore[union-attr]
 
     async def test_only_so_many_calls_are_made_at_once(self, place: Place) -> None:
-        await place.source.read([task_queue(f"q{number}") for number in range(100)])
-        assert len(place.server.calls) == 100
-        assert place.server.most_at_once == AT_ONCE == 32
+        await place.source.read([task_queue(f"q{number}") for number in range(200)])
+        assert len(place.server.calls) == 200
+        assert place.server.most_at_once == AT_ONCE == 64
 
     async def test_namespaces_of_one_connection_share_that_number(self, place: Place) -> None:
         await place.source.read(
@@ -196,7 +196,7 @@ class TestTrouble:
         self, place: Place
     ) -> None:
         place.server.broken_namespaces["shop"] = GONE
-        queues = [task_queue(f"q{number}") for number in range(100)]
+        queues = [task_queue(f"q{number}") for number in range(200)]
         answers = await place.source.read(queues)
         assert len(place.server.calls) <= AT_ONCE
         assert {str(answer) for answer in answers.values()} == {await place.why(queues[0])}
@@ -284,9 +284,9 @@ class TestTrouble:
             place.server.answering = asyncio.Event()
             return list((await place.source.read(queues)).values())
 
-        queues = [task_queue(f"q{number}") for number in range(100)]
+        queues = [task_queue(f"q{number}") for number in range(200)]
         answers = run_in_virtual_time(work())
-        assert len(answers) == 100
+        assert len(answers) == 200
         assert all("no answer within 5 s" in str(answer) for answer in answers)
         assert len(place.server.calls) == AT_ONCE
 
@@ -297,7 +297,7 @@ class TestTrouble:
             place.server.hanging = {"q0"}
             return await place.source.read(queues)
 
-        queues = [task_queue(f"q{number}") for number in range(100)]
+        queues = [task_queue(f"q{number}") for number in range(200)]
         answers = run_in_virtual_time(work())
         assert "no answer within 5 s" in str(answers.pop(task_queue("q0")))
         assert answers == dict.fromkeys(queues[1:], stats(0))
