@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -140,10 +141,16 @@ class TemporalServer:
 
     async def drain(self, queue: str, tasks: Tasks) -> None:
         """Work off the tasks of a task queue, and leave no worker behind."""
+        async with self.working(queue):
+            await asyncio.gather(*(task.result() for task in tasks))
+
+    @asynccontextmanager
+    async def working(self, queue: str) -> AsyncIterator[None]:
+        """Let a worker poll a task queue meanwhile."""
         client = await self.client()
         runner = UnsandboxedWorkflowRunner()
         async with Worker(client, task_queue=queue, workflows=[Waiting], workflow_runner=runner):
-            await asyncio.gather(*(task.result() for task in tasks))
+            yield
 
     def _describe(self, namespace: str) -> bool:
         command = [self._cli(), "operator", "namespace", "describe", namespace]
