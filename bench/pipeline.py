@@ -33,7 +33,7 @@ from autoscaler.core.simulation import Seen
 from autoscaler.core.spec import QueueType
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
-from autoscaler.sources.queues import queue_call, read_queue
+from autoscaler.sources.queues import queue_call, queue_request, read_queue
 from tests.real.daemon import DaemonProcess
 from tests.real.waiting import free_port
 
@@ -117,8 +117,8 @@ class Pipeline:
         """Ask for the backlog, as KEDA does."""
         types = (QueueType.WORKFLOW, QueueType.ACTIVITY)
         service = client.service_client
-        calls = [queue_call(service, "default", QUEUE, type_) for type_ in types]
-        each = [read_queue(await call()) for call in calls]
+        requests = [queue_request("default", QUEUE, type_) for type_ in types]
+        each = [read_queue(await queue_call(service, request)()) for request in requests]
         return sum(stats.waiting for stats in each)
 
 

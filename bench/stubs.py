@@ -64,6 +64,8 @@ class StubEngine:
     def _answer(self, path: str) -> tuple[str, bytes]:
         if path.endswith("/version"):
             return "200 OK", json.dumps({"ApiVersion": API, "MinAPIVersion": "1.12"}).encode()
+        if path.endswith("/_ping"):
+            return "200 OK", b"OK"
         if path.endswith("/containers/json"):
             return "200 OK", self._list
         if path.endswith("/services"):

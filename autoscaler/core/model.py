@@ -169,6 +169,8 @@ class Backlog:
     """Whether the server holds back tasks of any queue on purpose."""
     build: BuildStatus | None
     """How far the build that the service runs has come; None where it names none."""
+    summed: Mapping[str, str]
+    """Task queues whose builds are summed up, each with its Worker Deployment."""
 
     @classmethod
     def of(cls, parts: Mapping[TaskQueue, QueueStats]) -> Backlog:
@@ -176,21 +178,17 @@ class Backlog:
         waiting, age = 0, timedelta()
         adding = dispatching = rate_limited = False
         build = None
-        for stats in parts.values():
+        summed: dict[str, str] = {}
+        for queue, stats in parts.items():
             waiting += stats.waiting
             age = max(age, stats.age)
             adding = adding or stats.add_rate > NO_RATE
             dispatching = dispatching or stats.dispatch_rate > NO_RATE
             rate_limited = rate_limited or stats.rate_limited
             build = build or stats.build
-        return cls(parts, waiting, age, adding, dispatching, rate_limited, build)
-
-    @property
-    def summed(self) -> Mapping[str, str]:
-        """Task queues whose builds are summed up, each with its Worker Deployment."""
-        return {
-            queue.name: stats.deployment for queue, stats in self.parts.items() if stats.deployment
-        }
+            if stats.deployment:
+                summed[queue.name] = stats.deployment
+        return cls(parts, waiting, age, adding, dispatching, rate_limited, build, summed)
 
     @property
     def queues(self) -> frozenset[QueueName]:

@@ -125,8 +125,7 @@ def _recommend_by_backlog(situation: Situation, backlog: Backlog) -> tuple[int, 
     # The HPA's rule: the ratio of the value to its target, for the present replicas. Rounded,
     # since 29 % of 100 tasks is a little less than 29 in floating point.
     wanted = replicas * target
-    tolerated = replicas > 0 and abs(waiting - wanted) <= round(tolerance * wanted, 6)
-    if number != replicas and tolerated:
+    if number != replicas > 0 and abs(waiting - wanted) <= round(tolerance * wanted, 6):
         text = f"{text}, within the tolerance of {format_share(tolerance)}: {replicas}"
         return replicas, Reason(ReasonCode.BACKLOG, text)
     return number, Reason(ReasonCode.BACKLOG, text)

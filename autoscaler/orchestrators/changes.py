@@ -8,9 +8,12 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-LONGEST = timedelta(seconds=30)
+LONGEST = timedelta(minutes=1)
 """What was listed is listed anew after this: the engine drops events that a reader does not take
 in time."""
+SILENCE = timedelta(seconds=10)
+"""An engine from which nothing came for so long is asked whether it still answers: one that hangs
+has no events either."""
 
 
 class Changes:
@@ -47,6 +50,7 @@ class Listed(Generic[T]):
         self._changes = changes
         self._clock = clock
         self._kept: tuple[T, int | None, datetime] | None = None
+        self._heard: datetime = clock()
 
     @property
     def content(self) -> T | None:
@@ -59,6 +63,16 @@ class Listed(Generic[T]):
         young = timedelta() <= self._clock() - at < LONGEST
         return content if young and marked == mark else None
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether so much time has passed since the engine answered that it may hang."""
+        return not timedelta() <= self._clock() - self._heard < SILENCE
+
+    def answered(self) -> None:
+        """Take note that the engine answers."""
+        self._heard = self._clock()
+
     def keep(self, content: T, mark: int | None) -> None:
         """Keep what was listed; `mark` is that of the changes just before."""
         self._kept = content, mark, self._clock()
+        self.answered()

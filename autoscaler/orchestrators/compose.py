@@ -111,9 +111,9 @@ class ComposeOrchestrator:
         seen = self._listed.content
         if seen is None:
             seen = await self._look()
-        else:
-            # An engine that hangs has no events either. Proxies before it allow this call already.
-            await self._engine.call("asking whether the engine answers", lambda it: it.version())
+        elif self._listed.doubtful:
+            await self._engine.call("asking whether the engine answers", lambda it: it.ping())
+            self._listed.answered()
         found = dict(seen.at_rest)
         others = [
             each

@@ -31,21 +31,27 @@ _STATUS = {
 _NO_NAMESPACE = "NamespaceNotFound"
 
 
-def build_call(
-    client: ServiceClient, namespace: str, version: WorkerVersion
-) -> Callable[[], Awaitable[DescribeWorkerDeploymentVersionResponse | None]]:
-    """Prepare the one call for all task queues of a build; namespace Read permission is enough.
-
-    It brings None where Temporal does not know the build: it does not before the first poll. It
-    raises RPCError, or RuntimeError where there is no connection.
-    """
-    request = DescribeWorkerDeploymentVersionRequest(
+def build_request(
+    namespace: str, version: WorkerVersion
+) -> DescribeWorkerDeploymentVersionRequest:
+    """Ask for all task queues of a build; namespace Read permission is enough."""
+    return DescribeWorkerDeploymentVersionRequest(
         namespace=namespace,
         deployment_version=WorkerDeploymentVersion(
             deployment_name=version.deployment, build_id=version.build_id
         ),
         report_task_queue_stats=True,
     )
+
+
+def build_call(
+    client: ServiceClient, request: DescribeWorkerDeploymentVersionRequest
+) -> Callable[[], Awaitable[DescribeWorkerDeploymentVersionResponse | None]]:
+    """Prepare the one call for a build.
+
+    It brings None where Temporal does not know the build: it does not before the first poll. It
+    raises RPCError, or RuntimeError where there is no connection.
+    """
     return partial(
         _known, call(client.workflow_service.describe_worker_deployment_version, request)
     )

@@ -15,7 +15,7 @@ T = TypeVar("T")
 DEADLINE = timedelta(seconds=5)
 """For one call. The server answers in milliseconds; what takes longer is as good as lost."""
 AT_ONCE = 64
-"""Calls at the same time on one connection, made in one go. More would bring each closer to its
+"""Calls at the same time on one connection. More would bring each closer to its
 deadline where the server is slow: one that loads task queues for the first time needs 25 ms for
 each, one after the other (measured); and HTTP/2 proxies commonly allow 100."""
 PATIENCE = DEADLINE + timedelta(seconds=1)

@@ -24,19 +24,20 @@ TYPES = {
 }
 
 
-def queue_call(
-    client: ServiceClient, namespace: str, name: str, type_: QueueType
-) -> Callable[[], Awaitable[DescribeTaskQueueResponse]]:
-    """Prepare the call for one task queue and type; namespace Read permission is enough.
-
-    It raises RPCError, or RuntimeError where there is no connection.
-    """
-    request = DescribeTaskQueueRequest(
+def queue_request(namespace: str, name: str, type_: QueueType) -> DescribeTaskQueueRequest:
+    """Ask for one task queue and type; namespace Read permission is enough."""
+    return DescribeTaskQueueRequest(
         namespace=namespace,
         task_queue=TaskQueueMessage(name=name),
         task_queue_type=TYPES[type_],
         report_stats=True,
     )
+
+
+def queue_call(
+    client: ServiceClient, request: DescribeTaskQueueRequest
+) -> Callable[[], Awaitable[DescribeTaskQueueResponse]]:
+    """Prepare the call. It raises RPCError, or RuntimeError where there is no connection."""
     return call(client.workflow_service.describe_task_queue, request)
 
 

@@ -20,7 +20,9 @@ from datetime import datetime, timedelta
 from itertools import chain, islice
 
 from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
     DescribeTaskQueueResponse,
+    DescribeWorkerDeploymentVersionRequest,
     DescribeWorkerDeploymentVersionResponse,
 )
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
@@ -31,10 +33,10 @@ from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable, IntegrationError
 from autoscaler.core.model import QueueStats, TaskQueue, Worker, WorkerQuery, WorkerVersion
 from autoscaler.core.report import IntegrationReport
-from autoscaler.sources.builds import build_call, read_build
+from autoscaler.sources.builds import build_call, build_request, read_build
 from autoscaler.sources.calls import AT_ONCE, PATIENCE, no_answer
 from autoscaler.sources.connections import Connections
-from autoscaler.sources.queues import Address, queue_call, read_queue
+from autoscaler.sources.queues import Address, queue_call, queue_request, read_queue
 from autoscaler.sources.workers import calls_for, list_workers
 
 FRESH = timedelta(seconds=5.1)
@@ -50,16 +52,18 @@ Scope = tuple[str, str]
 """An integration and a namespace: what fails together and recovers together."""
 Call = Address | WorkerVersion
 """What is read with one call: a task queue and type, or all of one build."""
-
-
+Request = DescribeTaskQueueRequest | DescribeWorkerDeploymentVersionRequest
+"""What it says."""
 Answer = DescribeTaskQueueResponse | DescribeWorkerDeploymentVersionResponse | None
 """What one brings; None for a build that Temporal does not know."""
 Send = Callable[[], Awaitable[Answer]]
 """Makes it."""
+HALF = AT_ONCE // 2
+"""When so many calls are back, they are read and as many more are made, in one go. Taken up singly,
+each as another ends, they cost a fifth more: Python and the threads of Temporal's client then take
+the processor, and Python's lock, from each other for every one of them."""
 ROUND = timedelta(seconds=0.05)
-"""So long at most the calls made in one go are waited for before more are made beside those left.
-Taken up singly, each as another ends, they cost a fifth more: Python and the threads of Temporal's
-client then take the processor, and Python's lock, from each other for every one of them."""
+"""So long at most they are waited for before more are made beside those left."""
 Calls = Mapping[Call, Mapping[Address, Sequence[TaskQueue]]]
 """All queues of one build come with one call; and one call is enough for a namespace that is
 named by one label and for another the integration's own."""
@@ -207,6 +211,9 @@ class _ScopeReader:
         self._failure: BacklogUnavailable | None = None
         self._queues: Sequence[TaskQueue] = ()
         self._calls: Calls = {}
+        self._requests: Mapping[Call, Request] = {}
+        """The same in each tick, so they are made once. No client is among them: it is let go
+        where credentials change."""
         self._looks: dict[Call, Look | None] = {}
         """The latest of each call; None where it has brought nothing."""
         self._latest: dict[TaskQueue, QueueStats] = {}
@@ -218,6 +225,7 @@ class _ScopeReader:
             return
         known = {_address(queue): stats for queue, stats in self._latest.items()}
         self._queues, self._calls = queues, _by_calls(queues)
+        self._requests = {call: self._request(call) for call in self._calls}
         self._looks = {
             call: self._looks.get(call) if known.keys() >= groups.keys() else None
             for call, groups in self._calls.items()
@@ -288,7 +296,7 @@ class _ScopeReader:
         except IntegrationError as error:
             self._failure = BacklogUnavailable(str(error))
         else:
-            requests = (make(call, self._request(client, call)) for call in chosen)
+            requests = (make(call, _prepare(client, self._requests[call])) for call in chosen)
             await self._rounds(requests, lambda: self._take(answers, now))
         if self._failure is not None:
             errors |= dict.fromkeys(left, self._failure)
@@ -303,19 +311,22 @@ class _ScopeReader:
         what a connection that cannot be made looks like.
         """
         loop = asyncio.get_running_loop()
-        pending: set[asyncio.Task[None]] = set()
+        pending: list[asyncio.Task[None]] = []
         heard = loop.time()
         try:
             while True:
                 if self._failure is None:
                     more = islice(calls, AT_ONCE - len(pending))
-                    pending |= {asyncio.create_task(call) for call in more}
+                    pending += map(asyncio.create_task, more)
                 if not pending:
                     return
-                done, pending = await asyncio.wait(pending, timeout=ROUND.total_seconds())
-                for call in done:
+                # The oldest are most likely the first to be back.
+                await asyncio.wait(pending[:HALF], timeout=ROUND.total_seconds())
+                back = [call for call in pending if call.done()]
+                pending = [call for call in pending if not call.done()]
+                for call in back:
                     call.result()
-                if done:
+                if back:
                     heard = loop.time()
                     some_are_back()
                 elif loop.time() - heard >= PATIENCE.total_seconds():
@@ -325,14 +336,15 @@ class _ScopeReader:
             for call in pending:
                 call.cancel()
 
-    def _request(self, client: ServiceClient, call: Call) -> Send:
+    def _request(self, call: Call) -> Request:
         if isinstance(call, WorkerVersion):
-            return build_call(client, self._namespace, call)
+            return build_request(self._namespace, call)
         name, type_, _ = call
-        return queue_call(client, self._namespace, name, type_)
+        return queue_request(self._namespace, name, type_)
 
     def _take(self, answers: list[tuple[Call, Answer, float]], now: datetime) -> None:
         """Read answers that have come, and take them off the list."""
+        moves, rests = Look(now, moving=True), Look(now, moving=False)
         for call, answer, seconds in answers:
             self._took(seconds)
             groups = self._calls[call]
@@ -341,9 +353,10 @@ class _ScopeReader:
                 if isinstance(answer, DescribeTaskQueueResponse)
                 else read_build(answer, groups)
             )
-            self._looks[call] = Look(now, moving=any(map(_is_moving, brought.values())))
+            self._looks[call] = moves if any(map(_is_moving, brought.values())) else rests
             for address, stats in brought.items():
-                self._latest.update(dict.fromkeys(groups[address], stats))
+                for queue in groups[address]:
+                    self._latest[queue] = stats
         answers.clear()
 
     def _miss(self, call: Call, error: BacklogUnavailable) -> Mapping[TaskQueue, Reading]:
@@ -373,6 +386,12 @@ class _ScopeReader:
             self._connections.explain(error, self._integration, self._namespace, tried)
         )
         return self._failure
+
+
+def _prepare(client: ServiceClient, request: Request) -> Send:
+    if isinstance(request, DescribeTaskQueueRequest):
+        return queue_call(client, request)
+    return build_call(client, request)
 
 
 def _address(queue: TaskQueue) -> Address:

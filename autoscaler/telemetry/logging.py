@@ -116,7 +116,8 @@ class LogObserver:
 
     def observe(self, report: TickReport) -> None:
         """Log each change of replicas, each trouble that began, and each that ended."""
-        self._census({str(service.service) for service in report.services}, report)
+        present = {str(service.service) for service in report.services}
+        self._census(present, report)
         for service in report.services:
             if service.action is not None:
                 action = service.action
@@ -127,7 +128,7 @@ class LogObserver:
                     "interrupted", service=str(service.service), replicas=service.interrupted
                 )
         self._held(report)
-        self._tell(set(_troubles(report)), {str(service.service) for service in report.services})
+        self._tell(set(_troubles(report)), present)
         for integration in report.integrations:
             self._expiry(integration, report.at)
             self._integration(integration)

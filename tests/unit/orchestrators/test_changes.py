@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoscaler.orchestrators.changes import LONGEST, Changes, Listed
+from autoscaler.orchestrators.changes import LONGEST, SILENCE, Changes, Listed
 from tests.fakes.clock import Clock
 
 
@@ -82,3 +82,33 @@ def test_it_is_listed_anew_after_a_while_in_case_an_event_was_lost(
 def test_a_clock_that_was_set_back_tells_no_age(listed: Listed[str], clock: Clock) -> None:
     clock.advance(-1)
     assert listed.content is None
+
+
+class TestSilence:
+    """An engine that says nothing may hang."""
+
+    @pytest.fixture
+    def silent(self, listed: Listed[str], clock: Clock) -> Listed[str]:
+        clock.advance(SILENCE.total_seconds())
+        return listed
+
+    def test_it_is_no_doubt_at_first(self, listed: Listed[str], clock: Clock) -> None:
+        clock.advance(SILENCE.total_seconds() - 1)
+        assert not listed.doubtful
+
+    def test_it_is_after_a_while(self, silent: Listed[str]) -> None:
+        assert silent.doubtful
+
+    def test_an_answer_ends_the_doubt(self, silent: Listed[str]) -> None:
+        silent.answered()
+        assert not silent.doubtful
+
+    def test_a_new_list_ends_the_doubt(self, silent: Listed[str], changes: Changes) -> None:
+        silent.keep("rows", changes.mark)
+        assert not silent.doubtful
+
+    def test_a_clock_that_was_set_back_tells_nothing(
+        self, listed: Listed[str], clock: Clock
+    ) -> None:
+        clock.advance(-1)
+        assert listed.doubtful

@@ -16,7 +16,7 @@ from docker.errors import APIError, DockerException
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.orchestrators import replica
-from autoscaler.orchestrators.changes import Changes
+from autoscaler.orchestrators.changes import SILENCE, Changes
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.containers import LEFT_BEHIND
 from autoscaler.orchestrators.engine import EngineError, Lane
@@ -60,9 +60,9 @@ class Host:
         if self.refuses(step, container):
             raise APIError(f"no {step} for {container}")
 
-    def version(self) -> Json:
-        self._step("version", "the engine")
-        return {"Version": "28.5.2"}
+    def ping(self) -> bool:
+        self._step("ping", "the engine")
+        return True
 
     def containers(self, **_: Any) -> list[Json]:
         labels = RECORDED["Config"]["Labels"]
@@ -237,18 +237,23 @@ class TestListing:
         return [what for what in host.asked if what in (self.LIST, self.ALIVE)]
 
     async def test_while_nothing_happens_the_engine_is_only_asked_whether_it_answers(
-        self, host: Host, compose: ComposeOrchestrator
+        self, host: Host, compose: ComposeOrchestrator, clock: Clock
     ) -> None:
-        assert await self.asked(host, compose) == [self.LIST]
-        assert await self.asked(host, compose) == [self.ALIVE]
+        calls = []
+        for _ in range(5):
+            calls.append(await self.asked(host, compose))
+            clock.advance(SILENCE.total_seconds() / 2)
+        assert calls == [[self.LIST], [], [self.ALIVE], [], [self.ALIVE]]
 
     async def test_an_engine_that_does_not_answer_is_an_error_although_nothing_happened(
-        self, host: Host, compose: ComposeOrchestrator
+        self, host: Host, compose: ComposeOrchestrator, clock: Clock
     ) -> None:
         await compose.discover()
-        host.refuses = lambda step, _container: step == "version"
-        with pytest.raises(EngineError, match="no version"):
-            await compose.discover()
+        clock.advance(SILENCE.total_seconds())
+        host.refuses = lambda step, _container: step == "ping"
+        for _ in range(2):
+            with pytest.raises(EngineError, match="no ping"):
+                await compose.discover()
 
     async def test_after_an_event_they_are_listed(
         self, host: Host, compose: ComposeOrchestrator, changes: Changes

@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueueStats, TaskQueueVersioningInfo
 
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.queues import TYPES, queue_call, queue_stats, read_queue
+from autoscaler.sources.queues import TYPES, queue_call, queue_request, queue_stats, read_queue
 from tests.fakes.temporal import FakeTemporal
 from tests.unit.builders import stats
 
@@ -62,5 +62,6 @@ async def test_a_queue_whose_builds_are_summed_up_names_their_deployment(
     server = FakeTemporal()
     if versioning is not None:
         server.versioning["orders"] = versioning
-    call = queue_call(server, "shop", "orders", QueueType.ACTIVITY)  # type: ignore[arg-type]
+    request = queue_request("shop", "orders", QueueType.ACTIVITY)
+    call = queue_call(server, request)  # type: ignore[arg-type]
     assert read_queue(await call()) == stats(0, deployment=deployment)
