@@ -31,9 +31,7 @@ _STATUS = {
 _NO_NAMESPACE = "NamespaceNotFound"
 
 
-def build_request(
-    namespace: str, version: WorkerVersion
-) -> DescribeWorkerDeploymentVersionRequest:
+def build_request(namespace: str, version: WorkerVersion) -> DescribeWorkerDeploymentVersionRequest:
     """Ask for all task queues of a build; namespace Read permission is enough."""
     return DescribeWorkerDeploymentVersionRequest(
         namespace=namespace,

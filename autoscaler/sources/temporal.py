@@ -58,12 +58,15 @@ Answer = DescribeTaskQueueResponse | DescribeWorkerDeploymentVersionResponse | N
 """What one brings; None for a build that Temporal does not know."""
 Send = Callable[[], Awaitable[Answer]]
 """Makes it."""
-HALF = AT_ONCE // 2
-"""When so many calls are back, they are read and as many more are made, in one go. Taken up singly,
-each as another ends, they cost a fifth more: Python and the threads of Temporal's client then take
-the processor, and Python's lock, from each other for every one of them."""
+BATCH = 40
+"""When so many calls are back, as many more are made, in one go. Taken up singly, each as another
+ends, they cost a fifth more: Python and the threads of Temporal's client then take the processor,
+and Python's lock, from each other for every one of them. The others keep the server at work."""
 ROUND = timedelta(seconds=0.05)
-"""So long at most they are waited for before more are made beside those left."""
+"""So long at most a batch is waited for before more calls are made beside those left of it."""
+READ_AT_ONCE = 256
+"""Answers, and few enough not to count in memory: between two batches the processor has been with
+those threads, and what is then done anew takes longer."""
 Calls = Mapping[Call, Mapping[Address, Sequence[TaskQueue]]]
 """All queues of one build come with one call; and one call is enough for a namespace that is
 named by one label and for another the integration's own."""
@@ -297,12 +300,18 @@ class _ScopeReader:
             self._failure = BacklogUnavailable(str(error))
         else:
             requests = (make(call, _prepare(client, self._requests[call])) for call in chosen)
-            await self._rounds(requests, lambda: self._take(answers, now))
+
+            def some_are_back() -> None:
+                if len(answers) >= READ_AT_ONCE:
+                    self._take(answers, now)
+
+            await self._in_batches(requests, some_are_back)
+            self._take(answers, now)
         if self._failure is not None:
             errors |= dict.fromkeys(left, self._failure)
         return errors
 
-    async def _rounds(
+    async def _in_batches(
         self, calls: Iterator[Coroutine[None, None, None]], some_are_back: Callable[[], None]
     ) -> None:
         """Make all calls, unless one shows that the namespace does not answer.
@@ -321,7 +330,7 @@ class _ScopeReader:
                 if not pending:
                     return
                 # The oldest are most likely the first to be back.
-                await asyncio.wait(pending[:HALF], timeout=ROUND.total_seconds())
+                await asyncio.wait(pending[:BATCH], timeout=ROUND.total_seconds())
                 back = [call for call in pending if call.done()]
                 pending = [call for call in pending if not call.done()]
                 for call in back:

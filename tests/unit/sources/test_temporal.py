@@ -19,7 +19,7 @@ from autoscaler.core.integration import Integration
 from autoscaler.core.model import QueueStats, TaskQueue, WorkerQuery
 from autoscaler.core.spec import QueueType
 from autoscaler.sources.calls import AT_ONCE, DEADLINE
-from autoscaler.sources.temporal import FRESH, TemporalBacklogSource
+from autoscaler.sources.temporal import FRESH, READ_AT_ONCE, TemporalBacklogSource
 from tests.fakes.clock import Clock, run_in_virtual_time
 from tests.fakes.temporal import FakeConnections, FakeTemporal
 from tests.unit.builders import stats, task_queue
@@ -156,16 +156,19 @@ class TestReading:
         assert place.server.calls == []
 
     async def test_of_more_than_are_read_in_one_go_each_has_its_own(self, place: Place) -> None:
-        queues = {task_queue(f"orders-{number}"): number for number in range(3 * AT_ONCE + 1)}
+        connections = FakeConnections(place.server, place.integrations)
+        plenty = Budget(rate=1000, interval=timedelta(seconds=5))
+        source = TemporalBacklogSource(connections, place.clock, budget=plenty)
+        queues = {task_queue(f"orders-{number}"): number for number in range(2 * READ_AT_ONCE + 1)}
         for queue, waiting in queues.items():
             place.fill(queue.name, waiting)
-        readings = await place.source.read([*queues])
+        readings = await source.read([*queues])
         assert {queue: each.waiting for queue, each in readings.items()} == queues  # type: ignore[union-attr]
 
     async def test_only_so_many_calls_are_made_at_once(self, place: Place) -> None:
         await place.source.read([task_queue(f"q{number}") for number in range(200)])
         assert len(place.server.calls) == 200
-        assert place.server.most_at_once == AT_ONCE == 64
+        assert place.server.most_at_once == AT_ONCE == 100
 
     async def test_namespaces_of_one_connection_share_that_number(self, place: Place) -> None:
         await place.source.read(
