@@ -89,15 +89,15 @@ async def test_no_file_descriptors_are_left(
     before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     seen = len(daemon.lines)
 
-    # It may keep what it has open, and open nothing more.
+    # It may keep what it has open, and open nothing more: too little for seven replicas at once.
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (4, before[1]))
-    tasks = await temporal.enqueue(queue, 30)
+    tasks = await temporal.enqueue(queue, 80)
     line = daemon.wait_for("cannot scale", after=seen)
     assert "Too many open files" in line["error"]
     assert compose_stage.running("worker")
 
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
-    await running(compose_stage, 3)
+    await running(compose_stage, 8)
     await temporal.drain(queue, tasks)
     await settle(compose_stage, 1)
     await watch.recovered()
