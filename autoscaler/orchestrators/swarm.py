@@ -104,6 +104,8 @@ class SwarmOrchestrator:
         The Swarm picks the tasks that go: with `last_look` their number is lowered no further than
         it can hit idle ones only; where it would hit a busy one first, an idle task whose
         container this engine can reach is stopped, and its slot given up. One a call.
+        While it has more tasks than replicas, the Swarm still lets go of some, and none is
+        stopped: whose turn comes after those cannot be told yet.
         Returns when the manager has taken it, with the ids of the tasks that go; they follow
         behind their own grace. Raises OrchestratorError, and what `last_look` raises.
         """
@@ -111,8 +113,12 @@ class SwarmOrchestrator:
             await self._set(action.service, action.current, action.desired)
             return ()
         members = await self.members(action.service)
-        known = None if last_look is None else await last_look(members)
-        if last_look is None or known is None:
+        if last_look is None:
+            return await self._let_go(action, action.desired, members)
+        if len(members) > action.current:
+            return ()
+        known = await last_look(members)
+        if known is None:
             return await self._let_go(action, action.desired, members)
         chosen = to_stop(members, known, action.current - action.desired)
         if chosen.in_turn:
@@ -127,14 +133,14 @@ class SwarmOrchestrator:
         """Lower the number of replicas, and return which tasks the Swarm has picked."""
         if not await self._set(action.service, action.current, desired):
             return ()
-        gone: list[str] = []
-        for _ in range(PICK_LOOKS):
-            left = {replica.id for replica in await self.members(action.service)}
-            gone = [replica.id for replica in members if replica.id not in left]
-            if len(gone) >= len(members) - desired:
-                break
-            await asyncio.sleep(PICK_PAUSE)
-        return gone
+
+        def gone(left: Sequence[Replica]) -> Sequence[str]:
+            kept = {replica.id for replica in left}
+            return [replica.id for replica in members if replica.id not in kept]
+
+        surplus = len(members) - desired
+        left = await self._members_once(action.service, lambda left: len(gone(left)) >= surplus)
+        return gone(left)
 
     async def _give_up(
         self, action: ScalingAction, replica: Replica, last_look: LastLook
@@ -150,17 +156,23 @@ class SwarmOrchestrator:
         grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
         seconds = DEFAULT_GRACE if grace is None else grace // _NANO
         await self._engine.stop(container_of(task), seconds)
-        members = await self._members_without(action.service, replica.id)
+        members = await self._members_once(
+            action.service, lambda left: all(member.id != replica.id for member in left)
+        )
         known = await last_look(members)
         if known is not None and to_stop(members, known, 1).in_turn:
-            await self._set(action.service, action.current, action.current - 1)
+            fewer = action.current - 1
+            if await self._set(action.service, action.current, fewer):
+                await self._members_once(action.service, lambda left: len(left) <= fewer)
         return [replica.id]
 
-    async def _members_without(self, service: ServiceId, task: str) -> Sequence[Replica]:
-        """Return the members once the manager has seen that a task has ended."""
+    async def _members_once(
+        self, service: ServiceId, done: Callable[[Sequence[Replica]], bool]
+    ) -> Sequence[Replica]:
+        """Return the members once the manager has got so far, or when it was looked long enough."""
         members = await self.members(service)
         for _ in range(PICK_LOOKS):
-            if all(member.id != task for member in members):
+            if done(members):
                 break
             await asyncio.sleep(PICK_PAUSE)
             members = await self.members(service)

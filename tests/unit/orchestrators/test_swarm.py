@@ -561,6 +561,13 @@ class TestScaleIn:
         assert cluster.asked_for == 1
         assert PICK_LOOKS * PICK_PAUSE < 5
 
+    async def test_while_the_swarm_has_more_tasks_than_replicas_none_is_stopped(self) -> None:
+        """The one that has not gone yet would be taken for the next, and a busy one would go."""
+        cluster, look = Cluster(3), Look(t2=BUSY)
+        cluster.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 2
+        assert await scale_in(cluster, 1, look) == ()
+        assert (cluster.asked_for, cluster.stopped, look.asked) == (2, [], [])
+
     async def test_this_node_is_looked_up_once(self) -> None:
         cluster = Cluster(3)
         orchestrator = SwarmOrchestrator(cluster, clock=Clock())  # type: ignore[arg-type]
@@ -611,6 +618,13 @@ class TestGivingUpATask:
         cluster.hears_after = 10 * PICK_LOOKS
         assert list(run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))) == ["t2"]
         assert cluster.asked_for == 3
+
+    def test_it_is_awaited_that_the_slot_is_gone(self) -> None:
+        cluster = Cluster(3)
+        cluster.picks_after = 8
+        run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))
+        left = [each["ID"] for each in cluster.all_tasks if each["DesiredState"] != "shutdown"]
+        assert left == ["t1", "t3"]
 
     async def test_it_is_looked_again_before_the_count_is_lowered(self) -> None:
         cluster, look = Cluster(3), Look(t3=BUSY)
