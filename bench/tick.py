@@ -4,52 +4,40 @@ Parts: tick, memory, idle, start. Without any, all of them.
 
 `tick` compares one tick over 100, 1,000 and 5,000 services with queues of their own with the bare
 loop of the same calls on the same client library. At 100 services a real Temporal server
-answers, beyond it the stub of bench/stubs.py; the engine is a stub everywhere. The others measure
-the daemon as a process of its own.
+answers, beyond it the stub of bench/stubs.py; the engine is a stub everywhere. Both are processes
+of their own (bench/ticking.py), that take turns tick by tick. The others measure the daemon.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 from measure import Row, queue_name, run_parts
-from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import (
-    DescribeTaskQueueRequest,
-    PollWorkflowTaskQueueRequest,
-)
+from temporalio.api.workflowservice.v1 import PollWorkflowTaskQueueRequest
 from temporalio.client import Client
-from temporalio.service import GrpcCompression, RPCError
+from temporalio.service import RPCError
+from ticking import BARE, DAEMON, INTERVAL, MOST_CALLS, READY, bare, connect
 
-from autoscaler.app import build
-from autoscaler.cli.run import OBJECTS_BETWEEN_SEARCHES
-from autoscaler.core.integration import Integration
-from autoscaler.settings import Settings
 from autoscaler.sources.calls import AT_ONCE
-from autoscaler.sources.temporal import LAG
-from autoscaler.telemetry.logging import LogObserver, make_logger
 from tests.real.daemon import DaemonProcess
 from tests.real.temporal import TemporalServer
 
 GRPC = Path(__file__).parents[1] / ".cache" / "bench"
 """Where the set-up puts grpcio: Temporal's client would load it, if it were in .venv."""
-TYPES = (
-    TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-)
-DEADLINE = timedelta(seconds=5)
+ENDPOINT = "AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT"
 MOMENT = timedelta(seconds=3)
 """For a poll; the server refuses those that would last less than 2 s."""
 SIZES = (100, 1000, 5000)
@@ -57,15 +45,15 @@ REAL, STUB = "dev server", "stub"
 """What answers."""
 REAL_UP_TO = 100
 """Beyond it the dev server refuses calls."""
-AT_LEAST = 500
+AT_LEAST = 400
 """Services in a round: with fewer, it has several ticks. One alone takes a tenth of a second, and
 says more of the machine than of either."""
-MOST_CALLS = 10_000
-"""What is measured is the work of the daemon, not its restraint."""
-REST = 1.5
-"""Seconds between two loads: a server lets so many calls a second through in a namespace."""
-INTERVAL = timedelta(seconds=5) + LAG
-"""Between two ticks of the daemon."""
+REST = {STUB: 1.5, REAL: INTERVAL.total_seconds()}
+"""Seconds between two loads. A real server counts a task queue anew for the first who asks 5 s
+after the last count: in less than a poll interval, one side could have it done for both."""
+NO_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "4GiB"}
+"""For the server: after every fourth load or so it would collect its garbage, for as long as a load
+takes. Turns go by count as well, and it would come to the same side again and again."""
 MEGABYTE = 1024
 """In the unit of /proc, which is KiB."""
 IDLE_SERVICES, IDLE_SECONDS = 100, 30
@@ -80,18 +68,10 @@ class Cost:
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    async def add(self, work: Callable[[], Awaitable[object]], times: int) -> None:
-        """Measure one round. What earlier work has left to collect is not part of it."""
-        taken, used = 0.0, 0.0
-        for _ in range(times):
-            await asyncio.sleep(REST)
-            gc.collect()
-            wall, cpu = time.perf_counter(), time.process_time()
-            await work()
-            taken += time.perf_counter() - wall
-            used += time.process_time() - cpu
-        self.wall.append(taken / times)
-        self.cpu.append(used / times)
+    def add(self, figures: Sequence[tuple[float, float]]) -> None:
+        """Add a round."""
+        for costs, seconds in zip((self.wall, self.cpu), zip(*figures, strict=True), strict=True):
+            costs.append(sum(seconds) / len(seconds))
 
 
 @contextlib.contextmanager
@@ -111,51 +91,15 @@ def stubs(services: int) -> Iterator[dict[str, str]]:
                 port = process.stdout.readline().strip()
                 yield {
                     "DOCKER_HOST": f"unix://{socket}",
-                    "AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT": f"127.0.0.1:{port}",
+                    ENDPOINT: f"127.0.0.1:{port}",
                 }
             finally:
                 process.terminate()
 
 
-class SteppingClock:
-    """A clock on which as much passes between two ticks as does between two polls of the daemon.
-
-    A tick finds no readings to reuse, and a list of containers as old as in the daemon.
-    """
-
-    def __init__(self) -> None:
-        self._now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        """Return the time."""
-        return self._now
-
-    def step(self) -> None:
-        """Let a poll interval pass."""
-        self._now += INTERVAL
-
-
-async def bare(client: Client, numbers: range) -> None:
-    """Make the calls of one tick with nothing around them."""
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def call(number: int, type_: TaskQueueType.ValueType) -> None:
-        request = DescribeTaskQueueRequest(
-            namespace="default",
-            task_queue=TaskQueue(name=queue_name(number)),
-            task_queue_type=type_,
-            report_stats=True,
-        )
-        async with gate:
-            await client.workflow_service.describe_task_queue(
-                request, retry=False, timeout=DEADLINE
-            )
-
-    await asyncio.gather(*(call(number, type_) for number in numbers for type_ in TYPES))
-
-
-async def warm_up(client: Client, services: int) -> None:
+async def warm_up(endpoint: str, services: int) -> None:
     """Let the server load every queue: it refuses too many that are new at once."""
+    client = await connect(endpoint)
     for begin in range(0, services, AT_ONCE):
         numbers = range(begin, min(services, begin + AT_ONCE))
         for _ in range(20):
@@ -174,14 +118,14 @@ async def poll(client: Client, number: int) -> None:
         await client.workflow_service.poll_workflow_task_queue(request, timeout=MOMENT)
 
 
-@contextlib.asynccontextmanager
-async def temporal_for(services: int, stub: str) -> AsyncIterator[tuple[str, str]]:
+@contextlib.contextmanager
+def temporal_for(services: int, stub: str) -> Iterator[tuple[str, str]]:
     """Run what answers for so many services: its name and its endpoint."""
     if services > REAL_UP_TO:
         yield STUB, stub
         return
     with tempfile.TemporaryDirectory() as folder:
-        server = TemporalServer(Path(folder))
+        server = TemporalServer(Path(folder), NO_COLLECTION)
         server.start()
         try:
             yield REAL, server.endpoint
@@ -189,48 +133,77 @@ async def temporal_for(services: int, stub: str) -> AsyncIterator[tuple[str, str
             server.stop()
 
 
-async def compare(services: int, rounds: int) -> tuple[str, Cost, Cost]:
+class Side:
+    """A process that ticks, or makes the calls alone, when it is told to."""
+
+    def __init__(
+        self, name: str, endpoint: str, services: int, environment: Mapping[str, str]
+    ) -> None:
+        """Start it."""
+        script = str(Path(__file__).with_name("ticking.py"))
+        self._process = subprocess.Popen(  # noqa: S603 - our own script
+            [sys.executable, script, name, endpoint, str(services)],
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.cost = Cost()
+
+    def __enter__(self) -> Self:
+        """Wait until it has connected, and worked once."""
+        if self._line() != READY:
+            raise SystemExit("a side of the comparison has not begun")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let it end."""
+        self._process.communicate()
+
+    def one(self) -> tuple[float, float]:
+        """Have it work once, and return the seconds of wall and of CPU."""
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        wall, cpu = map(float, self._line().split())
+        return wall, cpu
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("a side of the comparison has ended")
+        return line.strip()
+
+
+def compare(services: int, rounds: int) -> tuple[str, Cost, Cost]:
     """Measure ticks and bare loops in turn; return who answered, our cost and the bare one."""
-    gc.set_threshold(OBJECTS_BETWEEN_SEARCHES)
-    with stubs(services) as variables:
-        stub = variables["AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT"]
-        os.environ["DOCKER_HOST"] = variables["DOCKER_HOST"]
-        async with temporal_for(services, stub) as (answering, endpoint):
-            clock = SteppingClock()
-            settings = Settings(
-                integrations={"default": Integration(endpoint=endpoint)}, rpc_budget=MOST_CALLS
-            )
-            app = build(settings, clock)
-            observer = LogObserver(make_logger("warning", json=True))
-            client = await Client.connect(endpoint, grpc_compression=GrpcCompression.NONE)
-            ours, theirs = Cost(), Cost()
-
-            async def tick() -> None:
-                clock.step()
-                report = await app.reconciler.tick(act=False)
-                observer.observe(report)
-                read = sum(service.backlog is not None for service in report.services)
-                if read != services:
-                    raise SystemExit(f"{read} of {services} backlogs could be read")
-
-            if answering == REAL:
-                await warm_up(client, services)
-            watching = asyncio.create_task(app.watcher.watch(lambda: None))
-            await asyncio.sleep(REST)
-            await tick()
-            times = max(1, AT_LEAST // services)
+    times = max(1, AT_LEAST // services)
+    with (
+        stubs(services) as variables,
+        temporal_for(services, variables[ENDPOINT]) as (who, endpoint),
+    ):
+        if who == REAL:
+            asyncio.run(warm_up(endpoint, services))
+        begun = [Side(name, endpoint, services, variables) for name in (DAEMON, BARE)]
+        with begun[0] as ours, begun[1] as theirs:
+            turns = itertools.cycle(((ours, theirs), (theirs, ours)))
             for _ in range(rounds):
-                await ours.add(tick, times)
-                await theirs.add(lambda: bare(client, range(services)), times)
-            watching.cancel()
-            return answering, ours, theirs
+                taken: dict[Side, list[tuple[float, float]]] = {ours: [], theirs: []}
+                for _ in range(times):
+                    for side in next(turns):
+                        time.sleep(REST[who])
+                        taken[side].append(side.one())
+                for side, figures in taken.items():
+                    side.cost.add(figures)
+        return who, ours.cost, theirs.cost
 
 
 def ticks(rounds: int, sizes: Sequence[int] = SIZES) -> list[Row]:
     """A tick against the bare loop of its calls."""
     rows, each = [], {}
     for services in sizes:
-        answering, ours, theirs = asyncio.run(compare(services, rounds))
+        answering, ours, theirs = compare(services, rounds)
         name = f"tick over {services:,} services ({answering})"
         rows += [
             Row(f"{name}, wall", ours.wall),
@@ -267,7 +240,7 @@ def idle(rounds: int) -> list[Row]:
             time.sleep(IDLE_SECONDS)
             spent = cpu(daemon.pid) - before
             ours.append(100 * spent / (time.monotonic() - began))
-            endpoint = variables["AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT"]
+            endpoint = variables[ENDPOINT]
             theirs.append(100 * asyncio.run(bare_at_rest(endpoint, rounds)))
     what = f"CPU at {IDLE_SERVICES} services and polls each 5 s"
     return [
@@ -279,7 +252,7 @@ def idle(rounds: int) -> list[Row]:
 
 async def bare_at_rest(endpoint: str, loops: int) -> float:
     """Return the share of a core that bare loops take which come as seldom as ticks."""
-    client = await Client.connect(endpoint, grpc_compression=GrpcCompression.NONE)
+    client = await connect(endpoint)
     await bare(client, range(IDLE_SERVICES))
     used = 0.0
     for _ in range(loops):
