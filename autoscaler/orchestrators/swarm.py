@@ -115,6 +115,12 @@ class SwarmOrchestrator:
         members = await self.members(action.service)
         if last_look is None:
             return await self._let_go(action, action.desired, members)
+        return await self._let_idle_go(action, members, last_look)
+
+    async def _let_idle_go(
+        self, action: ScalingAction, members: Sequence[Replica], last_look: LastLook
+    ) -> Sequence[str]:
+        """Have idle replicas stopped as far as no busy one is hit, and return which."""
         if len(members) > action.current:
             return ()
         known = await last_look(members)
