@@ -171,6 +171,9 @@ def _advice(status: RPCStatusCode, message: str, attempt: Attempt) -> str:
     if status is RPCStatusCode.CANCELLED:
         # Otherwise the server went away in the middle of the call.
         return _LATE if "timeout" in message.lower() else _UNREACHABLE
+    if status is RPCStatusCode.INTERNAL and "h2 protocol error" in message:
+        # Not the server's word: the connection broke under the call.
+        return _UNREACHABLE
     return _ADVICE.get(status, "")
 
 

@@ -54,6 +54,13 @@ def test_a_server_that_hangs_is_told_from_one_that_went_away() -> None:
     assert "did not answer in time" in line(error)
 
 
+def test_a_connection_that_breaks_under_a_call_is_no_fault_of_the_servers() -> None:
+    error = RPCError("h2 protocol error: http2 error", RPCStatusCode.INTERNAL, b"")
+    assert "check the endpoint, that Temporal runs there" in line(error)
+    fault = RPCError("so it is", RPCStatusCode.INTERNAL, b"")
+    assert line(fault) == "integration prod: reading failed (INTERNAL: so it is)"
+
+
 def test_an_answer_nobody_knows_a_remedy_for_stands_alone() -> None:
     error = RPCError("broken", RPCStatusCode.DATA_LOSS, b"")
     assert line(error) == "integration prod: reading failed (DATA_LOSS: broken)"
