@@ -49,8 +49,9 @@ AT_LEAST = 400
 """Services in a round: with fewer, it has several ticks. One alone takes a tenth of a second, and
 says more of the machine than of either."""
 REST = {STUB: 1.5, REAL: INTERVAL.total_seconds()}
-"""Seconds between two loads. A real server counts a task queue anew for the first who asks 5 s
-after the last count: in less than a poll interval, one side could have it done for both."""
+"""Seconds between two loads, so that nothing one has set off falls into the next. A real server
+counts a task queue anew for the first who asks 5 s after the last count: in less than a poll
+interval, one side could have it done for both."""
 NO_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "4GiB"}
 """For the server: after every fourth load or so it would collect its garbage, for as long as a load
 takes. Turns go by count as well, and it would come to the same side again and again."""
@@ -63,13 +64,13 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Cost:
-    """Seconds of a tick or a loop, on average over each round."""
+    """Seconds of a tick or a loop, the mean of each round."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     def add(self, figures: Sequence[tuple[float, float]]) -> None:
-        """Add a round."""
+        """Add a round: of each load its seconds of wall and of CPU."""
         for costs, seconds in zip((self.wall, self.cpu), zip(*figures, strict=True), strict=True):
             costs.append(sum(seconds) / len(seconds))
 
@@ -161,7 +162,10 @@ class Side:
         self._process.communicate()
 
     def one(self) -> tuple[float, float]:
-        """Have it work once, and return the seconds of wall and of CPU."""
+        """Have it work once, and return the seconds of wall and of CPU.
+
+        Raises SystemExit where it has ended.
+        """
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -185,8 +189,10 @@ def compare(services: int, rounds: int) -> tuple[str, Cost, Cost]:
     ):
         if who == REAL:
             asyncio.run(warm_up(endpoint, services))
-        begun = [Side(name, endpoint, services, variables) for name in (DAEMON, BARE)]
-        with begun[0] as ours, begun[1] as theirs:
+        with (
+            Side(DAEMON, endpoint, services, variables) as ours,
+            Side(BARE, endpoint, services, variables) as theirs,
+        ):
             turns = itertools.cycle(((ours, theirs), (theirs, ours)))
             for _ in range(rounds):
                 taken: dict[Side, list[tuple[float, float]]] = {ours: [], theirs: []}
