@@ -37,6 +37,8 @@ from autoscaler.telemetry.metrics import Metrics
 from autoscaler.web.board import About, Board
 from autoscaler.web.server import Address, Server
 from autoscaler.web.site import make_site
+from autoscaler.wishes.labels import Labels
+from autoscaler.wishes.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,8 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
             budget=Budget(rate=settings.rpc_budget, interval=settings.poll_interval),
             took=metrics.request_took,
         ),
+        Wishes([Labels(settings.label_prefix)], settings.label_prefix),
         clock=clock,
-        prefix=settings.label_prefix,
         dry_run=settings.dry_run,
     )
     return App(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from autoscaler.core.drain import Standing
 from autoscaler.core.errors import BacklogUnavailable
+from autoscaler.core.in_flight import Worker, WorkerQuery
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import (
     QueueStats,
@@ -16,18 +16,13 @@ from autoscaler.core.model import (
     Service,
     ServiceId,
     TaskQueue,
-    Worker,
-    WorkerQuery,
 )
+from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.report import IntegrationReport, TickReport
-
-LastLook = Callable[[Sequence[Replica]], Awaitable[Mapping[str, Standing] | None]]
-"""Says what is known of replicas right now, by their ids; None where nobody reports and any may
-go. Raises InFlightUnavailable or IntegrationError: then none may be stopped."""
 
 
 class Orchestrator(Protocol):
-    """Finds labelled services and scales them. Raises OrchestratorError."""
+    """Finds labelled services and scales them. Every method may raise OrchestratorError."""
 
     @property
     def name(self) -> str:
@@ -38,21 +33,27 @@ class Orchestrator(Protocol):
         """Return every service that carries a label of the autoscaler, as it stands now."""
         ...
 
-    async def members(self, service: ServiceId) -> Sequence[Replica]:
+    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
         """Return the replicas that count, in the order in which idle ones would be stopped."""
         ...
 
-    async def apply(
-        self, action: ScalingAction, last_look: LastLook | None = None
-    ) -> Sequence[str]:
-        """Bring the service from `current` to `desired` replicas.
+    async def grow(self, action: ScalingAction) -> None:
+        """Add replicas until there are `action.desired`; return when they have been started.
 
         Where somebody else has changed the number since, it may be left for the next tick.
-        `last_look` is called right before replicas are stopped, and only those that it calls idle
-        are, even if fewer go than desired; None: any may go.
-        Returns when new replicas have been started, or when those to go no longer count, with the
-        ids of the latter: what drains afterwards drains in the background and is never cut short.
         """
+        ...
+
+    async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
+        """Stop the chosen replicas; return when they no longer count, and which have gone.
+
+        What drains afterwards drains in the background and is never cut short. An orchestrator
+        may stop fewer than were chosen: the next tick goes on from there.
+        """
+        ...
+
+    async def remove_unstarted(self, service: ServiceId) -> None:
+        """Remove the replicas that somebody began to make a while ago and never started."""
         ...
 
     async def close(self, patience: timedelta) -> None:
@@ -61,10 +62,21 @@ class Orchestrator(Protocol):
 
 
 class Watcher(Protocol):
-    """Knows when something has changed, so that it need not be polled for."""
+    """Knows when something has changed, so that nobody has to poll for it."""
 
     async def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` after every change; go on until cancelled, whatever happens."""
+        ...
+
+
+class WishSource(Protocol):
+    """Knows what somebody wants of services: labels now, files and overrides one day."""
+
+    def labels(self, service: Service) -> Mapping[str, str]:
+        """Return what is wanted of a service, by the full names of labels.
+
+        A later source has the last word on a label.
+        """
         ...
 
 
@@ -76,7 +88,8 @@ class BacklogSource(Protocol):
     ) -> Mapping[TaskQueue, QueueStats | BacklogUnavailable]:
         """Read each task queue and type once. What cannot be read comes back as the error.
 
-        What has to wait for its first turn, where there are too many at once, is missing.
+        A task queue whose first turn is still to come, where there are too many at once, is
+        missing.
         """
         ...
 
@@ -92,7 +105,7 @@ class BacklogSource(Protocol):
         ...
 
     def integrations(self) -> Sequence[IntegrationReport]:
-        """Tell how each Temporal connection fared in the latest read."""
+        """Return how each Temporal connection fared in the latest read."""
         ...
 
 
@@ -108,7 +121,7 @@ class IntegrationStore(Protocol):
         ...
 
     def origin(self, name: str) -> str:
-        """Say where an integration that `get` returns comes from. Raises IntegrationError."""
+        """Return where an integration that `get` returns comes from. Raises IntegrationError."""
         ...
 
 
@@ -124,5 +137,5 @@ class Observer(Protocol):
     """Is shown every tick: logs, metrics, status page."""
 
     def observe(self, report: TickReport) -> None:
-        """Take note of what one tick saw and did."""
+        """Take in what one tick saw and did."""
         ...

@@ -1,101 +1,52 @@
-"""One tick: find the services, read their backlogs, decide for each, act on each.
+"""One tick: look at every service, decide for all, act on all.
 
-`run` and `plan` come through here; the only difference is whether `tick` acts.
+`run`, `plan` and `doctor` come through here; they differ only in whether the tick acts.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from autoscaler.core.backoff import Backoff
-from autoscaler.core.drain import Standing, standings
-from autoscaler.core.errors import AutoscalerError, BacklogUnavailable, LabelError, describe
+from autoscaler.change import Changes, Order, read_in_flight
+from autoscaler.core.advice import advise
+from autoscaler.core.decide import decide_all, wants_in_flight
+from autoscaler.core.errors import AutoscalerError, BacklogUnavailable, alone, describe
+from autoscaler.core.history import History
+from autoscaler.core.in_flight import InFlight, UnknownInFlight, busy_replicas
 from autoscaler.core.integration import canonical
 from autoscaler.core.model import (
     Backlog,
-    Decision,
-    History,
-    InFlight,
-    QueueStats,
-    Replica,
     ScalingAction,
     Service,
     ServiceId,
-    Situation,
     TaskQueue,
     UnknownBacklog,
-    UnknownInFlight,
-    WorkerQuery,
-    WorkerVersion,
 )
-from autoscaler.core.policy import decide, wants_in_flight
+from autoscaler.core.reading import Reading, join, task_queues
 from autoscaler.core.report import ServiceReport, TickReport
-from autoscaler.core.spec import DEFAULT_PREFIX, Busy, Mode, ScalingSpec, scaling_labels
+from autoscaler.core.situation import Decision, Situation
+from autoscaler.core.spec import Mode, ScalingSpec
 from autoscaler.ports import BacklogSource, Orchestrator
+from autoscaler.wishes.wishes import Wish, Wishes
 
-Readings = Mapping[TaskQueue, QueueStats | BacklogUnavailable]
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the look of one tick has brought."""
 
-@dataclass(slots=True)
-class _Memory:
-    """What is remembered of one service between ticks."""
-
-    history: History
-    seen: Mapping[str, str] | None = None
-    """All labels at the latest look, of which no copy is made."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Those of them that are ours: what stays is read once."""
-    spec: ScalingSpec | None = None
-    """The last labels that were right."""
-    integration: str = ""
-    """That of the spec, in its canonical spelling."""
-    queues: tuple[TaskQueue, ...] = ()
-    """What the spec asks to be read; nothing where its mode is off."""
-    label_problems: tuple[str, ...] = ()
-    action: asyncio.Task[int] | None = None
-    """The change of replicas under way; it returns how many replicas it interrupted."""
-    wanted: int = 0
-    """Replicas that the change under way leads to."""
-    growing: bool = False
-    """Whether it adds replicas. Only failures of that kind are tried again more slowly."""
-    failure: str | None = None
-    """Why the last change could not be made."""
-    interrupted: int = 0
-    """Replicas stopped since the last report although they were known to be busy."""
-    backoff: Backoff = field(
-        default_factory=lambda: Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=5))
-    )
-
-    @property
-    def acting(self) -> bool:
-        """Whether a change was under way when this tick began.
-
-        It may have ended since, but what the tick saw of the service may be older than that.
-        """
-        return self.action is not None
-
-    def follow(self, spec: ScalingSpec) -> None:
-        """Take over labels that are right."""
-        self.spec = spec
-        self.integration = canonical(spec.integration)
-        self.queues = () if spec.mode is Mode.OFF else _task_queues(spec)
-        self.label_problems = ()
-
-    def settle(self, now: datetime) -> None:
-        """Take note of how a finished change ended."""
-        if self.action is None or not self.action.done():
-            return
-        error = self.action.exception()
-        self.interrupted += self.action.result() if error is None else 0
-        self.action = None
-        self.failure = None if error is None else describe(error)
-        if error is None:
-            self.backoff = self.backoff.succeeded()
-        elif self.growing:
-            self.backoff = self.backoff.failed(now)
+    services: Sequence[Service]
+    wishes: Mapping[ServiceId, Wish]
+    situations: Mapping[ServiceId, Situation]
+    """Of the services whose labels are right, or were."""
+    unseen: tuple[ServiceId, ...]
+    """Services seen before whose orchestrator did not answer."""
+    errors: tuple[str, ...]
+    """Why an orchestrator did not name its services."""
+    failures: dict[ServiceId, str]
+    """What went wrong with a service that nobody expected; later steps add to it."""
 
 
 class Reconciler:
@@ -105,337 +56,271 @@ class Reconciler:
         self,
         orchestrators: Sequence[Orchestrator],
         source: BacklogSource,
+        wishes: Wishes,
         *,
         clock: Callable[[], datetime],
-        prefix: str = DEFAULT_PREFIX,
         dry_run: bool = False,
     ) -> None:
+        """Reconcile the services of these orchestrators; with `dry_run`, change none of them."""
         self._orchestrators = {orchestrator.name: orchestrator for orchestrator in orchestrators}
         self._source = source
+        self._wishes = wishes
         self._clock = clock
-        self._prefix = prefix
         self._dry_run = dry_run
-        self._memory: dict[ServiceId, _Memory] = {}
-        self._queues: frozenset[TaskQueue] = frozenset()
-        """What the services that the latest tick has seen ask to be read."""
+        self._changes = Changes(self._orchestrators, source, clock)
+        self._histories: dict[ServiceId, History] = {}
         self._looked_at = clock()
 
     async def tick(self, *, act: bool = True) -> TickReport:
-        """Look at every service once, and start the changes of replicas that are due.
+        """Look at every service once, decide for all, and start the changes that are due.
 
-        Does not wait for the changes: a slow one holds up neither the other services nor the
-        next tick; a service with a change under way gets no second one meanwhile.
-        With `act` off nothing is changed and the report says what would be.
+        The tick does not wait for the changes: a slow one holds up neither the other services nor
+        the next tick. With `act` off nothing is changed, and the report says what would be.
         """
         began = self._clock()
-        for memory in self._memory.values():
-            memory.settle(began)
-        # What the last tick has seen is most likely still there: its backlogs are read meanwhile.
-        expected = self._queues
-        early = asyncio.create_task(self._read(expected)) if expected else None
-        services, errors, unseen = await self._discover()
-        readings = await early if early is not None else {}
-        memories = self._remember(services, unseen)
-        if early is None or self._queues != expected:
-            readings = await self._read(self._queues)
-        reports = await self._reports(zip(services, memories, strict=True), readings, act=act)
-        at = self._clock()
-        integrations = tuple(self._source.integrations())
-        return TickReport(at, reports, errors, integrations, took=at - began)
+        self._changes.settle()
+        seen = await self._look()
+        decisions = decide_all(seen.situations, seen.failures)
+        actions = self._act(seen, decisions) if act else {}
+        return self._report(began, seen, decisions, actions)
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""
         loop = asyncio.get_running_loop()
         end = loop.time() + patience.total_seconds()
-        actions = [memory.action for memory in self._memory.values() if memory.action]
-        if actions:
-            done, _ = await asyncio.wait(actions, timeout=patience.total_seconds())
-            for action in done:
-                action.exception()  # No tick will look at it any more: it is no traceback.
+        await self._changes.close(patience)
         left = timedelta(seconds=max(0.0, end - loop.time()))
         await asyncio.gather(
             *(orchestrator.close(left) for orchestrator in self._orchestrators.values())
         )
 
-    async def _read(self, queues: frozenset[TaskQueue]) -> Readings:
-        """Read the backlogs; what goes wrong as a whole makes each of them unknown."""
-        (outcome,) = await asyncio.gather(self._source.read(queues), return_exceptions=True)
-        if isinstance(outcome, Exception):
-            return dict.fromkeys(queues, BacklogUnavailable(describe(outcome)))
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+    # ------------------------------------------------------------------ look
 
-    async def _discover(self) -> tuple[list[Service], tuple[str, ...], set[str]]:
-        names = list(self._orchestrators)
-        found = await asyncio.gather(
-            *(self._orchestrators[name].discover() for name in names), return_exceptions=True
-        )
-        services: list[Service] = []
-        # The orchestrators share an engine: what ails it is said once.
-        errors: dict[str, None] = {}
-        unseen: set[str] = set()
-        for name, outcome in zip(names, found, strict=True):
-            if isinstance(outcome, Exception):
-                errors[describe(outcome)] = None
-                unseen.add(name)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                services += outcome
-        return sorted(services, key=lambda service: service.id), tuple(errors), unseen
-
-    def _remember(self, services: Sequence[Service], unseen: set[str]) -> list[_Memory]:
-        """Take up new services and new labels; forget services that are gone.
-
-        Those of an orchestrator that did not answer are not gone: they keep their history. Nor
-        is one that is just being changed. Returns what is remembered of each service.
-        """
-        now = self._clock()
-        present = {service.id: service.replicas for service in services}
-        if now < self._looked_at:
-            # The clock was set back: what lies ahead of it now would count for as long as that.
-            for id_, memory in self._memory.items():
-                memory.history = History.seed(present.get(id_, memory.history.replicas), now)
-        self._looked_at = now
-        self._memory = {
-            id_: memory
-            for id_, memory in self._memory.items()
-            if id_ in present or id_.orchestrator in unseen or memory.acting
-        }
-        memories = [self._recall(service, now) for service in services]
-        self._queues = frozenset(queue for memory in memories for queue in memory.queues)
-        return memories
-
-    def _recall(self, service: Service, now: datetime) -> _Memory:
-        memory = self._memory.get(service.id)
-        if memory is None:
-            memory = self._memory[service.id] = _Memory(History.seed(service.replicas, now))
-        elif memory.labels and service.labels is memory.seen:
-            return memory
-        memory.seen = service.labels
-        labels = scaling_labels(service.labels, self._prefix)
-        if not labels or labels != memory.labels:
-            memory.labels = labels
-            try:
-                memory.follow(ScalingSpec.from_labels(labels, self._prefix))
-            except LabelError as error:
-                misplaced = not labels and service.refusal
-                memory.label_problems = (misplaced,) if misplaced else error.problems
-        return memory
-
-    async def _reports(
-        self, services: Iterable[tuple[Service, _Memory]], readings: Readings, *, act: bool
-    ) -> tuple[ServiceReport, ...]:
-        """Decide for each service and act on it.
-
-        Those for which it counts what is in flight wait for it side by side, and hold up no
-        others. A task for each of the others would cost a good part of the decision.
-        """
-        outcomes = [
-            self._report(service, memory, readings, act=act) for service, memory in services
+    async def _look(self) -> _Seen:
+        """Find the services, what is wanted of them, their backlogs, and work in flight."""
+        services, errors = await self._discover()
+        present = {service.id for service in services}
+        unseen = [
+            id_ for id_ in self._histories if id_.orchestrator in errors and id_ not in present
         ]
-        waited_for = [each for each in outcomes if not isinstance(each, ServiceReport)]
-        arrived = iter(await asyncio.gather(*waited_for))
-        return tuple(
-            each if isinstance(each, ServiceReport) else next(arrived) for each in outcomes
+        self._forget_all_but(present.union(unseen))
+        self._start_histories(services)
+        wishes = {service.id: self._wishes.of(service) for service in services}
+        readings = await self._read(
+            {queue for wish in wishes.values() for queue in task_queues(wish.spec)}
         )
+        situations: dict[ServiceId, Situation] = {}
+        failures: dict[ServiceId, str] = {}
+
+        async def look_at(service: Service) -> None:
+            spec = wishes[service.id].spec
+            if spec is not None:
+                with alone(failures, service.id):
+                    situation = self._situation(service, spec, readings)
+                    situations[service.id] = await self._look_closer(service.id, situation)
+
+        await asyncio.gather(*map(look_at, services))
+        # The orchestrators share an engine: what is wrong with it is said once.
+        said = tuple(dict.fromkeys(errors.values()))
+        return _Seen(services, wishes, situations, tuple(sorted(unseen)), said, failures)
+
+    async def _discover(self) -> tuple[Sequence[Service], Mapping[str, str]]:
+        """Return the services, and by the name of an orchestrator why it did not name its own."""
+        services: list[Service] = []
+        errors: dict[str, str] = {}
+
+        async def ask(orchestrator: Orchestrator) -> None:
+            with alone(errors, orchestrator.name):
+                services.extend(await orchestrator.discover())
+
+        await asyncio.gather(*map(ask, self._orchestrators.values()))
+        return sorted(services, key=lambda service: service.id), errors
+
+    def _forget_all_but(self, services: set[ServiceId]) -> None:
+        """Drop what is known of services that are gone."""
+        self._changes.forget_all_but(services)
+        self._wishes.forget_all_but(services)
+        self._histories = {
+            id_: history
+            for id_, history in self._histories.items()
+            # A service that is being changed may be missing for a moment.
+            if id_ in services or self._changes.under_way(id_) is not None
+        }
+
+    def _start_histories(self, services: Sequence[Service]) -> None:
+        """Begin a history for each new service, and for all where the clock was set back."""
+        now = self._clock()
+        if now < self._looked_at:
+            # What lies ahead of the clock would count for as long as it was set back.
+            self._histories = {
+                id_: History.seed(history.replicas, now) for id_, history in self._histories.items()
+            }
+            self._histories |= {each.id: History.seed(each.replicas, now) for each in services}
+        self._looked_at = now
+        for service in services:
+            if service.id not in self._histories:
+                self._histories[service.id] = History.seed(service.replicas, now)
+
+    async def _read(self, queues: Collection[TaskQueue]) -> Mapping[TaskQueue, Reading]:
+        """Read each backlog once; what goes wrong as a whole makes all of them unknown."""
+        readings: Mapping[TaskQueue, Reading] = {}
+        failures: dict[str, str] = {}
+        with alone(failures, "reading"):
+            readings = await self._source.read(queues)
+        for failure in failures.values():
+            readings = dict.fromkeys(queues, BacklogUnavailable(failure))
+        return readings
+
+    def _situation(
+        self, service: Service, spec: ScalingSpec, readings: Mapping[TaskQueue, Reading]
+    ) -> Situation:
+        under_way = self._changes.under_way(service.id)
+        return Situation(
+            spec=spec,
+            replicas=service.replicas if under_way is None else under_way,
+            backlog=join(task_queues(spec), readings),
+            history=self._histories[service.id],
+            now=self._clock(),
+            ceiling=service.ceiling,
+            refusal=service.refusal,
+            draining=service.draining,
+            grace=service.grace,
+        )
+
+    async def _look_closer(self, service: ServiceId, situation: Situation) -> Situation:
+        """Add what is in flight, where the decision depends on it."""
+        if not wants_in_flight(situation):
+            return situation
+        in_flight: InFlight | UnknownInFlight
+        try:
+            in_flight = await read_in_flight(
+                self._orchestrators[service.orchestrator], self._source, service, situation.spec
+            )
+        except AutoscalerError as error:
+            in_flight = UnknownInFlight(describe(error))
+        return replace(situation, in_flight=in_flight)
+
+    # ------------------------------------------------------------------ act
+
+    def _act(
+        self, seen: _Seen, decisions: Mapping[ServiceId, Decision]
+    ) -> Mapping[ServiceId, ScalingAction]:
+        """Start the changes that were decided; return those of the number of replicas."""
+        actions: dict[ServiceId, ScalingAction] = {}
+        for service in seen.services:
+            if service.id not in decisions:
+                continue
+            with alone(seen.failures, service.id):
+                action = self._start_change(
+                    service, seen.situations[service.id], decisions[service.id]
+                )
+                if action is not None:
+                    actions[service.id] = action
+        return actions
+
+    def _start_change(
+        self, service: Service, situation: Situation, decision: Decision
+    ) -> ScalingAction | None:
+        """Start the change that one service needs, unless one is under way or has to wait.
+
+        Replicas that were never started are removed even where the number of replicas stays: no
+        action is reported for that.
+        """
+        spec = situation.spec
+        if self._is_dry_run(spec):
+            self._changes.forget_failure(service.id)
+            return None
+        same = decision.desired == service.replicas
+        unstarted = service.left_behind > 0 and spec.mode is not Mode.OFF
+        if same and not unstarted:
+            self._changes.forget_failure(service.id)
+            return None
+        action = ScalingAction(service.id, service.replicas, decision.desired, decision.reasons)
+        in_flight = situation.in_flight
+        reported = isinstance(in_flight, InFlight) and bool(in_flight.workers)
+        started = self._changes.start(Order(action, spec, reported, unstarted))
+        return action if started and not same else None
+
+    # ------------------------------------------------------------------ report
 
     def _report(
-        self, service: Service, memory: _Memory, readings: Readings, *, act: bool
-    ) -> ServiceReport | Awaitable[ServiceReport]:
-        try:
-            if memory.spec is None:
-                return ServiceReport(
-                    service.id,
-                    service.replicas,
-                    service.replicas,
-                    warnings=service.warnings,
-                    errors=memory.label_problems,
-                    draining=service.draining,
-                )
-            situation = Situation(
-                spec=memory.spec,
-                replicas=memory.wanted if memory.acting else service.replicas,
-                backlog=_backlog(memory.queues, readings),
-                history=memory.history,
-                now=self._clock(),
-                ceiling=service.ceiling,
-                refusal=service.refusal,
-                draining=service.draining,
-                grace=service.grace,
-            )
-            decision = decide(situation)
-            if wants_in_flight(situation, decision):
-                return self._report_in_flight(service, memory, situation, act=act)
-            return self._follow(service, memory, situation, decision, act=act)
-        except Exception as error:  # noqa: BLE001 - a service fails alone
-            return _failed(service, error)
+        self,
+        began: datetime,
+        seen: _Seen,
+        decisions: Mapping[ServiceId, Decision],
+        actions: Mapping[ServiceId, ScalingAction],
+    ) -> TickReport:
+        """Remember what was decided, and say what the tick saw, decided and did."""
+        self._histories |= {id_: decision.history for id_, decision in decisions.items()}
+        reports = [
+            self._report_service(service, seen, decisions, actions) for service in seen.services
+        ]
+        at = self._clock()
+        return TickReport(
+            at=at,
+            services=tuple(reports),
+            errors=seen.errors,
+            unseen=seen.unseen,
+            integrations=tuple(self._source.integrations()),
+            took=at - began,
+        )
 
-    async def _report_in_flight(
-        self, service: Service, memory: _Memory, situation: Situation, *, act: bool
-    ) -> ServiceReport:
-        """Decide with what is in flight, which is read only where it counts."""
-        try:
-            in_flight = await self._in_flight(service.id, situation.spec)
-            situation = replace(situation, in_flight=in_flight)
-            return self._follow(service, memory, situation, decide(situation), act=act)
-        except Exception as error:  # noqa: BLE001 - a service fails alone
-            return _failed(service, error)
-
-    def _follow(
+    def _report_service(
         self,
         service: Service,
-        memory: _Memory,
-        situation: Situation,
-        decision: Decision,
-        *,
-        act: bool,
+        seen: _Seen,
+        decisions: Mapping[ServiceId, Decision],
+        actions: Mapping[ServiceId, ScalingAction],
     ) -> ServiceReport:
-        """Do what was decided, and tell of it."""
-        spec, backlog, in_flight = situation.spec, situation.backlog, situation.in_flight
-        errors = list(memory.label_problems)
-        errors += backlog.why if isinstance(backlog, UnknownBacklog) else ()
-        errors += [in_flight.why] if isinstance(in_flight, UnknownInFlight) else ()
-        memory.history = decision.history
-        dry_run = self._dry_run or spec.mode is Mode.DRY_RUN
-        action = None
-        if dry_run:
-            memory.failure = None
-        elif act:
-            action = self._act(service, memory, situation, decision)
-        if memory.failure is not None:
-            errors.append(memory.failure)
-        interrupted, memory.interrupted = memory.interrupted, 0
-        known = backlog if isinstance(backlog, Backlog) else None
-        return ServiceReport(
+        report = ServiceReport(
             service=service.id,
             replicas=service.replicas,
+            desired=service.replicas,
+            warnings=service.warnings,
+            errors=seen.wishes[service.id].problems,
+            draining=service.draining,
+        )
+        if service.id in decisions:
+            with alone(seen.failures, service.id):
+                report = self._add_decision(
+                    report, seen.situations[service.id], decisions[service.id]
+                )
+                report = replace(report, action=actions.get(service.id))
+        if service.id in seen.failures:
+            report = replace(report, errors=(*report.errors, seen.failures[service.id]))
+        return report
+
+    def _add_decision(
+        self, report: ServiceReport, situation: Situation, decision: Decision
+    ) -> ServiceReport:
+        """Say what was decided, and on what."""
+        spec, backlog, in_flight = situation.spec, situation.backlog, situation.in_flight
+        failure = self._changes.failure(report.service)
+        return replace(
+            report,
             desired=decision.desired,
             queues=spec.queues,
-            backlog=None if known is None else known.waiting,
-            age=None if known is None else known.age,
-            parts={} if known is None else known.parts,
+            backlog=backlog.waiting if isinstance(backlog, Backlog) else None,
+            age=backlog.age if isinstance(backlog, Backlog) else None,
+            parts=backlog.parts if isinstance(backlog, Backlog) else {},
             min=spec.min,
             max=spec.max,
             reasons=decision.reasons,
             warnings=(
-                *service.warnings,
-                *self._source.warnings(memory.integration),
-                *decision.warnings,
+                *report.warnings,
+                *self._source.warnings(canonical(spec.integration)),
+                *advise(situation, decision.history),
             ),
-            errors=tuple(errors),
-            action=action,
-            dry_run=dry_run,
-            busy=_busy(in_flight, situation.now),
-            draining=service.draining,
-            interrupted=interrupted,
+            errors=(
+                *report.errors,
+                *(backlog.why if isinstance(backlog, UnknownBacklog) else ()),
+                *((in_flight.why,) if isinstance(in_flight, UnknownInFlight) else ()),
+                *((failure,) if failure is not None else ()),
+            ),
+            dry_run=self._is_dry_run(spec),
+            busy=busy_replicas(in_flight, situation.now),
+            interrupted=self._changes.take_interrupted(report.service),
         )
 
-    async def _in_flight(self, service: ServiceId, spec: ScalingSpec) -> InFlight | UnknownInFlight:
-        try:
-            members = await self._orchestrators[service.orchestrator].members(service)
-            return await self._reports_of(members, spec)
-        except AutoscalerError as error:
-            return UnknownInFlight(describe(error))
-
-    async def _reports_of(self, replicas: Sequence[Replica], spec: ScalingSpec) -> InFlight:
-        """Ask the workers of these replicas. Raises InFlightUnavailable or IntegrationError."""
-        hosts = frozenset(replica.host for replica in replicas if replica.host is not None)
-        # One that has not started has no workers yet to ask for.
-        everywhere = any(replica.host is None and replica.started for replica in replicas)
-        query = WorkerQuery(
-            canonical(spec.integration),
-            spec.namespace,
-            hosts,
-            frozenset(spec.queues) if everywhere else frozenset(),
-        )
-        return InFlight(tuple(replicas), tuple(await self._source.workers(query)))
-
-    def _act(
-        self, service: Service, memory: _Memory, situation: Situation, decision: Decision
-    ) -> ScalingAction | None:
-        """Start the change that the decision asks for, unless one is under way or must wait.
-
-        What was left behind half made is a change as well, if not one of the number of replicas:
-        it is no action to report.
-        """
-        spec, in_flight = situation.spec, situation.in_flight
-        if memory.acting:
-            return None
-        same = decision.desired == service.replicas
-        if same and (not service.left_behind or spec.mode is Mode.OFF):
-            memory.failure = None
-            memory.backoff = memory.backoff.succeeded()
-            return None
-        memory.growing = decision.desired > service.replicas
-        if memory.growing and not memory.backoff.ready(self._clock()):
-            return None
-        action = ScalingAction(service.id, service.replicas, decision.desired, decision.reasons)
-        memory.wanted = decision.desired
-        reported = isinstance(in_flight, InFlight) and bool(in_flight.workers)
-        memory.action = asyncio.create_task(
-            self._apply(action, spec, reported=reported), name=f"scale {service.id}"
-        )
-        return None if same else action
-
-    async def _apply(self, action: ScalingAction, spec: ScalingSpec, *, reported: bool) -> int:
-        """Make a change; return how many replicas were stopped although known to be busy.
-
-        `reported` says whether any worker reported when it was decided: if none does at the last
-        look, that is then no leave to stop any.
-        """
-        busy: set[str] = set()
-
-        async def last_look(replicas: Sequence[Replica]) -> Mapping[str, Standing] | None:
-            in_flight = await self._reports_of(replicas, spec)
-            if not in_flight.workers and not reported:
-                return None
-            known = standings(in_flight, self._clock())
-            busy.update(id_ for id_, standing in known.items() if standing is Standing.BUSY)
-            return known
-
-        orchestrator = self._orchestrators[action.service.orchestrator]
-        stopped = await orchestrator.apply(action, None if spec.busy is Busy.IGNORE else last_look)
-        return len(busy.intersection(stopped))
-
-
-def _task_queues(spec: ScalingSpec) -> tuple[TaskQueue, ...]:
-    version = (
-        WorkerVersion(spec.deployment, spec.build_id)
-        if spec.deployment is not None and spec.build_id is not None
-        else None
-    )
-    return tuple(
-        TaskQueue(canonical(spec.integration), spec.namespace, name, type_, version)
-        for name in spec.queues
-        for type_ in spec.queue_types
-    )
-
-
-def _backlog(queues: Collection[TaskQueue], readings: Readings) -> Backlog | UnknownBacklog:
-    """Join the readings of one service: unknown as soon as one of them is, or none is asked for."""
-    parts: dict[TaskQueue, QueueStats] = {}
-    why: dict[str, None] = {}
-    for queue in queues:
-        # Before its first turn it is missing: unknown, and no error.
-        match readings.get(queue):
-            case QueueStats() as stats:
-                parts[queue] = stats
-            case BacklogUnavailable() as error:
-                why[str(error)] = None
-    if len(parts) < len(queues) or not queues:
-        return UnknownBacklog(tuple(why))
-    return Backlog.of(parts)
-
-
-def _failed(service: Service, error: Exception) -> ServiceReport:
-    """Tell of a service for which something went wrong that nobody expected."""
-    return ServiceReport(service.id, service.replicas, service.replicas, errors=(describe(error),))
-
-
-def _busy(in_flight: InFlight | UnknownInFlight | None, now: datetime) -> int | None:
-    """Count the replicas that were seen at work; None where nobody looked, or could."""
-    if not isinstance(in_flight, InFlight) or not in_flight.workers:
-        return None
-    return sum(standing is Standing.BUSY for standing in standings(in_flight, now).values())
+    def _is_dry_run(self, spec: ScalingSpec) -> bool:
+        return self._dry_run or spec.mode is Mode.DRY_RUN

@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 from measure import Row, publish
 
-from autoscaler.core.model import Backlog, History, QueueStats, Situation, TaskQueue, UnknownBacklog
-from autoscaler.core.policy import decide
+from autoscaler.core.decide import decide
+from autoscaler.core.history import History
+from autoscaler.core.model import Backlog, QueueStats, TaskQueue, UnknownBacklog
+from autoscaler.core.situation import Situation
 from autoscaler.core.spec import QueueType, ScalingSpec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,7 +45,7 @@ def situations(services: int, labels: dict[str, str], history: timedelta) -> lis
         Situation(
             spec=spec,
             replicas=1 + number % 10,
-            backlog=Backlog.of({queue: _stats(number % 150)}),
+            backlog=Backlog({queue: _stats(number % 150)}),
             history=past,
             now=START,
         )

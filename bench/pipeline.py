@@ -27,12 +27,12 @@ from measure import Row, publish
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from autoscaler.core.keda import HPA_SYNC, Keda
 from autoscaler.core.model import QueueStats, ScalingAction, ServiceId
-from autoscaler.core.simulation import Seen
 from autoscaler.core.spec import QueueType
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
+from autoscaler.simulation.keda import HPA_SYNC, Keda
+from autoscaler.simulation.simulation import Seen
 from autoscaler.sources.queues import queue_call, queue_request, read_queue
 from tests.real.daemon import DaemonProcess
 from tests.real.waiting import free_port

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoscaler.cli.simulate import read_trace, rows, shipped_traces
-from autoscaler.core.keda import Keda
-from autoscaler.core.simulation import Autoscaler, Controller, Figures, Workers, replay
 from autoscaler.core.spec import ScalingSpec
+from autoscaler.simulation.keda import Keda
+from autoscaler.simulation.simulation import Autoscaler, Controller, Figures, Workers, replay
 
 PAGE = Path(__file__).parents[1] / "docs" / "policy.md"
 COMPARED = ("time to drain", "longest wait", "replica-seconds", "changes of direction")

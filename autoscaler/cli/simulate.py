@@ -21,10 +21,18 @@ from rich.table import Table
 
 from autoscaler.core.durations import format_duration, parse_duration
 from autoscaler.core.errors import ConfigurationError
-from autoscaler.core.keda import Keda
-from autoscaler.core.simulation import Autoscaler, Controller, Figures, Look, Run, Workers, replay
 from autoscaler.core.spec import DEFAULT_PREFIX, ScalingSpec
-from autoscaler.core.trace import Measure, Trace, parse_trace
+from autoscaler.simulation.keda import Keda
+from autoscaler.simulation.simulation import (
+    Autoscaler,
+    Controller,
+    Figures,
+    Look,
+    Run,
+    Workers,
+    replay,
+)
+from autoscaler.simulation.trace import Measure, Trace, parse_trace
 
 KEDA = "keda"
 QUEUE = f"{DEFAULT_PREFIX}.queue"

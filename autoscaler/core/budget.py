@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from autoscaler.core.value import value
-
 Call = TypeVar("Call", bound=Hashable)
 
 SWIFTER = 4
@@ -17,7 +15,7 @@ SLACK = timedelta(seconds=1)
 """Ticks do not come to the moment: a call that will be due so soon is due."""
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Look:
     """What the latest call of a kind has brought."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -28,10 +27,8 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(_FORM) from error
 
 
-@lru_cache(maxsize=256)
 def format_duration(duration: timedelta) -> str:
     """Write a duration the way a label has it: `1h30m`, `1m`, `0.5s`, `0s`."""
-    # Kept, because most are windows and graces, which every decision names again.
     seconds = round(duration.total_seconds(), 3)
     hours, seconds = divmod(seconds, 3600)
     minutes, seconds = divmod(seconds, 60)
@@ -41,6 +38,11 @@ def format_duration(duration: timedelta) -> str:
         if value
     )
     return text or "0s"
+
+
+def whole_seconds(duration: timedelta) -> timedelta:
+    """Round a duration to seconds, for people."""
+    return timedelta(seconds=round(duration.total_seconds()))
 
 
 def _from_text(value: object) -> object:

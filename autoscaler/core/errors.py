@@ -5,7 +5,11 @@ Every message is one line that names what was tried, what came back and what to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import TypeVar
+
+K = TypeVar("K")
 
 
 class AutoscalerError(Exception):
@@ -52,3 +56,16 @@ def describe(error: BaseException) -> str:
         return str(error)
     text = " ".join(str(error).split())
     return f"unexpected {type(error).__name__}: {text}" if text else f"unexpected {error!r}"
+
+
+@contextlib.contextmanager
+def alone(failures: MutableMapping[K, str], key: K) -> Iterator[None]:
+    """Write down what goes wrong for `key`, in words, instead of stopping all others.
+
+    This is the only place that catches every exception: a service fails alone, and the report
+    carries the error.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - see above
+        failures[key] = describe(error)

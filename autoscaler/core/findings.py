@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from autoscaler.core.model import Backlog, ReasonCode
+from autoscaler.core.model import Backlog
+from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
 
 EXPIRY_WARNINGS = (timedelta(days=30), timedelta(days=7), timedelta(days=1))
@@ -75,7 +76,7 @@ _HELD = {ReasonCode.REFUSED, ReasonCode.CEILING, ReasonCode.STOPPED_BY_HAND}
 
 def _never_seen(report: ServiceReport) -> Iterator[str]:
     """Name the queues that may be a slip of the pen: the server answers for any name."""
-    backlog = Backlog.of(report.parts)
+    backlog = Backlog(report.parts)
     for queue in sorted(backlog.queues - backlog.lively_queues):
         yield (
             f"task queue {queue.name!r} has no poller, no backlog and no task added of late: unless"

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from autoscaler.core.model import QueueStats, Reason, ScalingAction, ServiceId, TaskQueue
-from autoscaler.core.value import value
+from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, TaskQueue
+from autoscaler.core.reason import Reason
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class ServiceReport:
     """One service in one tick."""
 
@@ -39,9 +39,9 @@ class ServiceReport:
     dry_run: bool = False
     """Nothing is changed for this service, by its label or the daemon's setting."""
     busy: int | None = None
-    """Replicas that were seen at work at the latest look; None where nobody looked."""
+    """Replicas that were seen at work in this tick; None where nobody looked."""
     draining: int = 0
-    """Replicas that were told to stop and have not ended; they are not among `replicas`."""
+    """Replicas that were told to stop and have not ended. `replicas` does not count them."""
     interrupted: int = 0
     """Replicas stopped since the last tick although they were known to be busy."""
 
@@ -72,6 +72,8 @@ class TickReport:
     services: tuple[ServiceReport, ...] = ()
     errors: tuple[str, ...] = ()
     """What kept an orchestrator from naming its services."""
+    unseen: tuple[ServiceId, ...] = ()
+    """Services seen before whose orchestrator did not answer in this tick: they are not gone."""
     integrations: tuple[IntegrationReport, ...] = ()
     took: timedelta = timedelta()
     """How long the tick lasted."""

@@ -15,9 +15,9 @@ from docker import APIClient
 from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
-from autoscaler.core.drain import to_stop
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
+from autoscaler.core.protect import choose_idle
 from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
 from autoscaler.orchestrators import replica
 from autoscaler.orchestrators.changes import Changes, Listed
@@ -414,7 +414,7 @@ class ComposeOrchestrator:
             members = await self._members(replicas)
             known = await last_look(members)
             if known is not None:
-                going = [each.id for each in to_stop(members, known, wanted).replicas]
+                going = [each.id for each in choose_idle(members, known, wanted).replicas]
         kept = None if len(going) < len(replicas.running) else replicas.keeper()
         self._trouble.pop(replicas.service, None)
         for container in replicas.running:

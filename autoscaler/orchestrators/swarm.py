@@ -9,10 +9,10 @@ from typing import Any
 
 from docker import APIClient
 
-from autoscaler.core.drain import to_stop
 from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
+from autoscaler.core.protect import choose_idle
 from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
 from autoscaler.orchestrators.engine import Engine, EngineError, Lane, api_url, api_version
 from autoscaler.orchestrators.replica import DEFAULT_GRACE
@@ -126,7 +126,7 @@ class SwarmOrchestrator:
         known = await last_look(members)
         if known is None:
             return await self._let_go(action, action.desired, members)
-        chosen = to_stop(members, known, action.current - action.desired)
+        chosen = choose_idle(members, known, action.current - action.desired)
         if chosen.in_turn:
             return await self._let_go(action, action.current - len(chosen.in_turn), members)
         for replica in chosen.one_by_one[:1]:
@@ -166,7 +166,7 @@ class SwarmOrchestrator:
             action.service, lambda left: all(member.id != replica.id for member in left)
         )
         known = await last_look(members)
-        if known is not None and to_stop(members, known, 1).in_turn:
+        if known is not None and choose_idle(members, known, 1).in_turn:
             fewer = action.current - 1
             if await self._set(action.service, action.current, fewer):
                 await self._members_once(action.service, lambda left: len(left) <= fewer)

@@ -31,7 +31,8 @@ from autoscaler.core.backoff import Backoff
 from autoscaler.core.budget import Budget, Look, Pace
 from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable, IntegrationError
-from autoscaler.core.model import QueueStats, TaskQueue, Worker, WorkerQuery, WorkerVersion
+from autoscaler.core.in_flight import Worker, WorkerQuery
+from autoscaler.core.model import QueueStats, TaskQueue, WorkerVersion
 from autoscaler.core.report import IntegrationReport
 from autoscaler.sources.builds import build_call, build_request, read_build
 from autoscaler.sources.calls import AT_ONCE, PATIENCE, no_answer

@@ -11,7 +11,7 @@ from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerSlotsInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkerRequest, ListWorkersRequest
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
-from autoscaler.core.model import SlotKind, Slots, Worker, WorkerQuery
+from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
 from autoscaler.sources.calls import ask
 
 NAMES_AT_ONCE = 50

@@ -15,7 +15,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from autoscaler.core.findings import EXPIRY_WARNINGS
-from autoscaler.core.model import ReasonCode
+from autoscaler.core.reason import ReasonCode
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from autoscaler.core.model import ReasonCode
+from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 
 Key = tuple[str, str]

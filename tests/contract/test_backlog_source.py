@@ -17,8 +17,9 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker as TemporalWorker
 
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
+from autoscaler.core.in_flight import SlotKind, Worker, WorkerQuery
 from autoscaler.core.integration import Integration
-from autoscaler.core.model import QueueStats, SlotKind, TaskQueue, Worker, WorkerQuery
+from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.spec import QueueType
 from autoscaler.integrations.order import Integrations
 from autoscaler.ports import BacklogSource

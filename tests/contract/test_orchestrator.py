@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from autoscaler.core.drain import Standing
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
+from autoscaler.core.in_flight import Standing
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
 from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
-from autoscaler.core.model import QueueStats, SlotKind, Slots, TaskQueue, Worker, WorkerQuery
+from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
+from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.report import IntegrationReport
 from autoscaler.core.spec import QueueType
 

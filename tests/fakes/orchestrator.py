@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from autoscaler.core.drain import to_stop
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
-from autoscaler.ports import LastLook
+from autoscaler.core.protect import Choice, Stopped
 
 GRACE = timedelta(seconds=30)
 
@@ -23,6 +22,8 @@ class FakeOrchestrator:
         self.services: dict[ServiceId, Service] = {}
         self.actions: list[ScalingAction] = []
         """Every action that was asked for, in order, also those that failed."""
+        self.tidied: list[ServiceId] = []
+        """The service of every call to remove what was left behind."""
         self.closed: list[timedelta] = []
         """The patience of every close."""
         self.unreachable: Exception | None = None
@@ -58,8 +59,8 @@ class FakeOrchestrator:
         self._numbers[id_] = set(range(1, replicas + 1))
         return id_
 
-    def replicas(self, id_: ServiceId) -> int:
-        """Return the replicas that count now."""
+    def count(self, id_: ServiceId) -> int:
+        """Return how many replicas count now."""
         return self.services[id_].replicas
 
     def scale_by_hand(self, id_: ServiceId, replicas: int) -> None:
@@ -73,7 +74,7 @@ class FakeOrchestrator:
 
     async def until(self, id_: ServiceId, replicas: int) -> None:
         """Wait until a service has this many replicas."""
-        while self.replicas(id_) != replicas:
+        while self.count(id_) != replicas:
             self._scaled.clear()
             await self._scaled.wait()
 
@@ -109,7 +110,7 @@ class FakeOrchestrator:
             raise self.unreachable
         return list(self.services.values())
 
-    async def members(self, service: ServiceId) -> Sequence[Replica]:
+    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
         """Return the replicas, the highest number first; `orders-3` runs on the host `orders-3`."""
         if service not in self.services:
             raise OrchestratorError(f"{service} is not there any more")
@@ -118,32 +119,39 @@ class FakeOrchestrator:
             Replica(name, None if self.nameless else name, turn) for turn, name in enumerate(names)
         ]
 
-    async def apply(
-        self, action: ScalingAction, last_look: LastLook | None = None
-    ) -> Sequence[str]:
-        """Bring the service to exactly `action.desired` replicas, or as near as it may."""
+    async def grow(self, action: ScalingAction) -> None:
+        """Add replicas until there are `action.desired`."""
+        await self._begin(action)
+        self.scale_by_hand(action.service, max(action.desired, self.count(action.service)))
+
+    async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
+        """Stop the chosen replicas."""
+        await self._begin(action)
+        names = [replica.id for replica in choice.replicas]
+        if self.careless:
+            names = [replica.id for replica in choice.of[: len(names)]]
+        self._numbers[action.service] -= {
+            int(name.removeprefix(f"{action.service}-")) for name in names
+        }
+        self.scale_by_hand(action.service, len(self._numbers[action.service]))
+        return Stopped(tuple(names))
+
+    async def remove_unstarted(self, service: ServiceId) -> None:
+        """Forget what was left behind."""
+        self.tidied.append(service)
+        self.leave_behind(service, 0)
+
+    async def _begin(self, action: ScalingAction) -> None:
+        """Write an action down, then wait or fail where a test says so."""
         self.actions.append(action)
         gate = self._gates.get(action.service)
         if gate is not None:
             await gate.wait()
         if action.service in self._failures:
             raise self._failures[action.service]
-        members = await self.members(action.service)
         refusal = self.services[action.service].refusal
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")
-        going: Sequence[Replica] = members[: max(0, len(members) - action.desired)]
-        if going and last_look is not None:
-            known = await last_look(members)
-            going = going if known is None else to_stop(members, known, len(going)).replicas
-        if self.careless:
-            going = members[: len(going)]
-        gone = {int(replica.id.removeprefix(f"{action.service}-")) for replica in going}
-        self._numbers[action.service] -= gone
-        left = max(action.desired, len(members) - len(going))
-        self.leave_behind(action.service, 0)
-        self.scale_by_hand(action.service, left)
-        return [replica.id for replica in going]
 
     async def close(self, patience: timedelta) -> None:
         """Nothing drains here: only the patience is written down."""

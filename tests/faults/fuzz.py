@@ -31,9 +31,9 @@ from hypothesis import strategies as st
 from autoscaler.core.errors import ConfigurationError, IntegrationError
 from autoscaler.core.integration import Integration
 from autoscaler.core.spec import ScalingSpec
-from autoscaler.core.trace import parse_trace
 from autoscaler.integrations.store import EncryptedStore
 from autoscaler.settings import PREFIX, Settings
+from autoscaler.simulation.trace import parse_trace
 
 NAMES = [label.name.removeprefix("temporal.") for label in ScalingSpec.reference()]
 VALUES = [

@@ -7,23 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from autoscaler.core.model import (
-    Backlog,
-    Ceiling,
-    Decision,
-    History,
-    InFlight,
-    QueueStats,
-    ReasonCode,
-    Replica,
-    Sample,
-    Situation,
-    SlotKind,
-    Slots,
-    TaskQueue,
-    UnknownBacklog,
-    Worker,
-)
+from autoscaler.core.history import History, Sample
+from autoscaler.core.in_flight import InFlight, SlotKind, Slots, Worker
+from autoscaler.core.model import Backlog, Ceiling, QueueStats, Replica, TaskQueue, UnknownBacklog
+from autoscaler.core.reason import ReasonCode
+from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import Mode, QueueType, ScalingSpec
 from tests.fakes.clock import START as NOW
 
@@ -57,7 +45,7 @@ def task_queue(
 
 def backlog(waiting: int, **rest: Any) -> Backlog:
     """Describe the backlog of a service with one task queue and type."""
-    return Backlog.of({task_queue(): stats(waiting, **rest)})
+    return Backlog({task_queue(): stats(waiting, **rest)})
 
 
 def remembered(past: Past = (), changes: Past = (), **rest: Any) -> History:

@@ -9,21 +9,17 @@ from datetime import timedelta
 
 import pytest
 
+from autoscaler.core.decide import decide
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import (
-    Decision,
-    ReasonCode,
-    Replica,
-    ScalingAction,
-    ServiceId,
-    Situation,
-    WorkerQuery,
-    WorkerVersion,
-)
-from autoscaler.core.policy import decide
+from autoscaler.core.in_flight import WorkerQuery
+from autoscaler.core.model import Replica, ScalingAction, ServiceId, WorkerVersion
+from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
+from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import QueueType
 from autoscaler.reconcile import Reconciler
+from autoscaler.wishes.labels import Labels
+from autoscaler.wishes.wishes import Wishes
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
@@ -45,8 +41,8 @@ class World:
         self.reconciler = Reconciler(
             [self.compose, self.swarm],
             self.source,
+            Wishes([Labels(prefix)], prefix),
             clock=self.clock,
-            prefix=prefix,
             dry_run=dry_run,
         )
 
@@ -100,7 +96,7 @@ class TestFollowingTheBacklog:
         world.source.fill("orders", 100)
         report = await world.report(worker)
         await world.finish()
-        assert world.compose.replicas(worker) == 10
+        assert world.compose.count(worker) == 10
         assert (report.replicas, report.desired, report.backlog) == (1, 10, 100)
         assert report.queues == ("orders",)
         assert report.errors == ()
@@ -133,17 +129,17 @@ class TestFollowingTheBacklog:
         await world.settle()
         world.source.fill("orders", 0)
         await world.settle(after=59)
-        assert world.compose.replicas(worker) == 10
+        assert world.compose.count(worker) == 10
         await world.settle(after=2)
-        assert world.compose.replicas(worker) == 1
+        assert world.compose.count(worker) == 1
 
     async def test_a_daemon_that_just_started_does_not_scale_in(self, world: World) -> None:
         worker = world.compose.add("shop/worker", ORDERS, replicas=8)
         await world.settle()
         await world.settle(after=59)
-        assert world.compose.replicas(worker) == 8
+        assert world.compose.count(worker) == 8
         await world.settle(after=2)
-        assert world.compose.replicas(worker) == 1
+        assert world.compose.count(worker) == 1
 
     async def test_backlogs_of_all_its_queues_and_types_add_up(self, world: World) -> None:
         labels = {"temporal.queue": "orders,mails", "temporal.target": "1"}
@@ -159,7 +155,7 @@ class TestFollowingTheBacklog:
         await world.settle()
         world.compose.scale_by_hand(worker, 1)
         await world.settle()
-        assert world.compose.replicas(worker) == 10
+        assert world.compose.count(worker) == 10
 
     async def test_nothing_is_asked_for_where_the_count_is_right(self, world: World) -> None:
         worker = world.compose.add("shop/worker", ORDERS, replicas=10)
@@ -189,7 +185,7 @@ class TestFollowingTheBacklog:
         await world.settle()
         world.compose.relabel(worker, ORDERS | {"temporal.target": "5", "temporal.max": "20"})
         await world.settle()
-        assert world.compose.replicas(worker) == 20
+        assert world.compose.count(worker) == 20
 
     async def test_ceiling_refusal_and_warnings_of_the_service_are_heeded(
         self, world: World
@@ -249,9 +245,9 @@ class TestReading:
         await world.settle()
         world.source.fill("orders", 0)
         await world.settle(after=-3600)
-        assert world.compose.replicas(worker) == 3
+        assert world.compose.count(worker) == 3
         await world.settle(after=61)
-        assert world.compose.replicas(worker) == 1
+        assert world.compose.count(worker) == 1
 
     async def test_what_was_left_behind_is_removed_though_the_count_is_right(
         self, world: World
@@ -282,8 +278,8 @@ class TestReading:
         await world.finish()
         assert of(report, blind).errors == ("Temporal does not answer",)
         assert of(report, blind).backlog is None
-        assert world.compose.replicas(blind) == 4
-        assert world.compose.replicas(seeing) == 5
+        assert world.compose.count(blind) == 4
+        assert world.compose.count(seeing) == 5
         assert report.failed
 
     async def test_one_unreadable_queue_of_several_makes_the_whole_backlog_unknown(
@@ -314,8 +310,8 @@ class TestLabels:
         world.source.fill("orders", 20)
         report = await world.tick()
         await world.finish()
-        assert world.compose.replicas(bad) == 30
-        assert world.compose.replicas(good) == 2
+        assert world.compose.count(bad) == 30
+        assert world.compose.count(good) == 2
         assert of(report, bad).desired == 30
         assert [error.split(" ")[0] for error in of(report, bad).errors] == [
             "temporal.maxi='3'",
@@ -332,7 +328,7 @@ class TestLabels:
         world.source.fill("orders", 100)
         report = await world.report(worker)
         await world.finish()
-        assert world.compose.replicas(worker) == 5
+        assert world.compose.count(worker) == 5
         assert len(report.errors) == 1
 
     async def test_labels_that_are_right_again_are_no_trouble_any_more(self, world: World) -> None:
@@ -372,10 +368,10 @@ class TestActions:
         world.source.fill("orders", 40)
         await world.tick()
         await world.until(quick, 4)
-        assert world.compose.replicas(slow) == 1
+        assert world.compose.count(slow) == 1
         gate.set()
         await world.finish()
-        assert world.compose.replicas(slow) == 2
+        assert world.compose.count(slow) == 2
 
     async def test_a_service_gets_no_second_action_while_one_is_under_way(
         self, world: World
@@ -443,7 +439,7 @@ class TestActions:
         await world.settle(after=3)
         report = await world.report(worker)
         assert report.errors == ()
-        assert world.compose.replicas(worker) == 2
+        assert world.compose.count(worker) == 2
         world.source.fill("orders", 30)
         assert (await world.report(worker, after=1)).action is not None
 
@@ -455,7 +451,7 @@ class TestActions:
             world.source.fill("orders", waiting)
             await world.settle()
         report = await world.tick()
-        assert world.compose.replicas(other) == 4
+        assert world.compose.count(other) == 4
         assert of(report, other).errors == ()
 
     async def test_an_action_that_nobody_expected_to_fail_says_so_in_one_line(
@@ -494,8 +490,8 @@ class TestActions:
         world.source.fill("orders", 20)
         await world.tick()
         await world.reconciler.close(timedelta(milliseconds=1))
-        assert world.compose.replicas(quick) == 2
-        assert world.compose.replicas(hung) == 1
+        assert world.compose.count(quick) == 2
+        assert world.compose.count(hung) == 1
         assert len(world.compose.closed) == len(world.swarm.closed) == 1
 
     async def test_an_action_that_fails_at_the_end_leaves_no_traceback(self) -> None:
@@ -519,7 +515,7 @@ class TestOrchestratorsInTrouble:
         report = await world.tick()
         await world.finish()
         assert report.errors == ("no Docker Engine at the default socket",)
-        assert world.swarm.replicas(mailer) == 2
+        assert world.swarm.count(mailer) == 2
 
     async def test_what_ails_the_engine_they_share_is_said_once(self, world: World) -> None:
         world.compose.unreachable = OrchestratorError("no Docker Engine")
@@ -746,7 +742,7 @@ class TestInFlight:
         world.source.running = {"shop/worker-8": 1, "shop/worker-3": 2, "shop/worker-1": 1}
         report = await world.report(worker)
         await world.finish()
-        assert world.compose.replicas(worker) == 3
+        assert world.compose.count(worker) == 3
         assert (report.desired, report.busy) == (3, 3)
         assert report.reasons[-1].code is ReasonCode.BUSY
         assert report.errors == ()
@@ -755,17 +751,17 @@ class TestInFlight:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=8)
         world.source.running = {"shop/worker-2": 1, "shop/worker-1": 1}
         await world.settle()
-        assert world.compose.replicas(worker) == 2
+        assert world.compose.count(worker) == 2
         world.source.running = {}
         await world.settle()
-        assert world.compose.replicas(worker) == 1
+        assert world.compose.count(worker) == 1
 
     async def test_what_cannot_be_read_holds_the_replicas_and_says_why(self, world: World) -> None:
         blind = world.compose.add("shop/worker", AT_ONCE, replicas=5)
         world.source.heartbeats_fail = "Temporal does not answer"
         report = await world.report(blind)
         await world.finish()
-        assert world.compose.replicas(blind) == 5
+        assert world.compose.count(blind) == 5
         assert report.errors == ("Temporal does not answer",)
         assert report.reasons[-1].code is ReasonCode.BUSY
         assert report.busy is None
@@ -787,7 +783,7 @@ class TestInFlight:
         world.source.fill("orders", 50)
         report = await world.report(worker)
         await world.finish()
-        assert world.compose.replicas(worker) == 5
+        assert world.compose.count(worker) == 5
         assert report.errors == ()
 
     async def test_ignore_never_asks_not_even_right_before_the_stop(self, world: World) -> None:
@@ -795,7 +791,7 @@ class TestInFlight:
         world.source.running = {"shop/worker-5": 1}
         report = await world.report(worker)
         await world.finish()
-        assert world.compose.replicas(worker) == 1
+        assert world.compose.count(worker) == 1
         assert world.source.asked == []
         assert report.busy is None
 
@@ -811,7 +807,7 @@ class TestInFlight:
         world.source.running = {"shop/worker-1": 2, "shop/worker-2": 2}
         report = await world.report(worker)
         await world.finish()
-        assert world.compose.replicas(worker) == replicas
+        assert world.compose.count(worker) == replicas
         assert report.busy == 2
 
     async def test_a_plan_reads_and_says_the_same_and_stops_nothing(self, world: World) -> None:
@@ -833,9 +829,9 @@ class TestNobodyReports:
         world.source.mute = True
         await world.settle()
         await world.settle(after=64)
-        assert world.compose.replicas(worker) == 5
+        assert world.compose.count(worker) == 5
         await world.settle(after=2)
-        assert world.compose.replicas(worker) == 1
+        assert world.compose.count(worker) == 1
 
     async def test_until_then_it_is_no_trouble_and_then_one_warning(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
@@ -867,7 +863,7 @@ class TestLastLook:
         world.source.running = {"shop/worker-3": 1, "shop/worker-2": 1}
         gate.set()
         await world.finish()
-        assert world.compose.replicas(worker) == 2
+        assert world.compose.count(worker) == 2
 
     async def test_where_all_have_none_goes_and_nothing_failed(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
@@ -876,7 +872,7 @@ class TestLastLook:
         world.source.running = {f"shop/worker-{number}": 1 for number in (1, 2, 3)}
         gate.set()
         await world.finish()
-        assert world.compose.replicas(worker) == 3
+        assert world.compose.count(worker) == 3
         report = await world.report(worker)
         assert (report.errors, report.busy, report.interrupted) == ((), 3, 0)
 
@@ -887,7 +883,7 @@ class TestLastLook:
         world.source.mute = True
         gate.set()
         await world.finish()
-        assert world.compose.replicas(worker) == 3
+        assert world.compose.count(worker) == 3
 
     async def test_where_somebody_reports_at_last_those_at_work_stay(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
@@ -899,7 +895,7 @@ class TestLastLook:
         world.source.running = {"shop/worker-3": 1, "shop/worker-2": 1}
         gate.set()
         await world.finish()
-        assert world.compose.replicas(worker) == 2
+        assert world.compose.count(worker) == 2
 
     async def test_where_it_cannot_be_read_none_goes_and_the_next_tick_says_why(
         self, world: World
@@ -910,7 +906,7 @@ class TestLastLook:
         world.source.heartbeats_fail = "Temporal does not answer"
         gate.set()
         await world.finish()
-        assert world.compose.replicas(worker) == 3
+        assert world.compose.count(worker) == 3
         world.source.heartbeats_fail = None
         world.source.fill("orders", 90)
         report = await world.report(worker)
@@ -960,7 +956,7 @@ class TestDraining:
         report = await world.report(worker)
         await world.finish()
         assert (report.replicas, report.draining, report.desired) == (2, 3, 5)
-        assert world.compose.replicas(worker) == 5
+        assert world.compose.count(worker) == 5
 
     async def test_it_is_told_of_a_service_with_bad_labels_too(self, world: World) -> None:
         worker = world.compose.add("shop/worker", {"temporal.max": "many"})

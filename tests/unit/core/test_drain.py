@@ -9,16 +9,18 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from autoscaler.core.drain import Chosen, Standing, standings, to_stop
-from autoscaler.core.model import (
+from autoscaler.core.in_flight import (
     HEARTBEAT_SLACK,
     LONGEST_HEARTBEAT,
     InFlight,
-    Replica,
     SlotKind,
     Slots,
+    Standing,
     Worker,
+    standings,
 )
+from autoscaler.core.model import Replica
+from autoscaler.core.protect import Choice, choose_idle
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import INSTANT, OUTDATED, SECOND, fleet, worker
 
@@ -176,8 +178,8 @@ def chosen(known: str, wanted: int, **how: bool) -> list[str]:
     return [replica.id for replica in choice.replicas]
 
 
-def choose(in_flight: InFlight, wanted: int) -> Chosen:
-    return to_stop(in_flight.replicas, standings(in_flight, NOW), wanted)
+def choose(in_flight: InFlight, wanted: int) -> Choice:
+    return choose_idle(in_flight.replicas, standings(in_flight, NOW), wanted)
 
 
 class TestToStop:
@@ -215,7 +217,7 @@ class TestToStop:
         assert chosen(known, wanted) == going
 
     def test_a_replica_of_which_nothing_is_known_stays(self) -> None:
-        assert to_stop(fleet("i").replicas, {}, 1).replicas == ()
+        assert choose_idle(fleet("i").replicas, {}, 1).replicas == ()
 
 
 class TestTurns:
@@ -245,7 +247,7 @@ class TestTurns:
     def test_a_busy_one_blocks_the_turns_behind_it(self) -> None:
         replicas = [Replica(name, name, turn, choosable=False) for turn, name in ENTRIES]
         known = dict.fromkeys("abcde", IDLE) | {"d": BUSY}
-        choice = to_stop(replicas, known, 5)
+        choice = choose_idle(replicas, known, 5)
         assert [replica.id for replica in choice.replicas] == ["a", "b"]
 
 
@@ -274,7 +276,7 @@ def test_never_more_go_than_are_wanted(
 ) -> None:
     replicas, known = drawn
     leaving = sum(known[replica.id] is LEAVING for replica in replicas)
-    assert len(to_stop(replicas, known, wanted).replicas) <= max(0, wanted - leaving)
+    assert len(choose_idle(replicas, known, wanted).replicas) <= max(0, wanted - leaving)
 
 
 @given(members(), WANTED)
@@ -282,7 +284,7 @@ def test_none_goes_that_is_not_known_to_be_idle_and_none_twice(
     drawn: tuple[list[Replica], Mapping[str, Standing]], wanted: int
 ) -> None:
     replicas, known = drawn
-    going = [replica.id for replica in to_stop(replicas, known, wanted).replicas]
+    going = [replica.id for replica in choose_idle(replicas, known, wanted).replicas]
     assert {known[id_] for id_ in going} <= {IDLE}
     assert len(set(going)) == len(going)
 
@@ -291,7 +293,7 @@ def test_none_goes_that_is_not_known_to_be_idle_and_none_twice(
 def test_those_one_by_one_can_be_chosen(
     drawn: tuple[list[Replica], Mapping[str, Standing]], wanted: int
 ) -> None:
-    assert all(replica.choosable for replica in to_stop(*drawn, wanted).one_by_one)
+    assert all(replica.choosable for replica in choose_idle(*drawn, wanted).one_by_one)
 
 
 @given(members(), WANTED)
@@ -300,7 +302,7 @@ def test_whomever_the_scheduler_picks_when_it_is_asked_for_so_many_fewer_none_is
 ) -> None:
     """It takes turn after turn, and in the last turn any: all in it have to be idle or leaving."""
     replicas, known = drawn
-    fewer = len(to_stop(replicas, known, wanted).in_turn)
+    fewer = len(choose_idle(replicas, known, wanted).in_turn)
     if not fewer:
         return
     last = replicas[fewer - 1].turn
@@ -314,5 +316,5 @@ def test_of_replicas_that_can_all_be_chosen_every_idle_one_may_go(
 ) -> None:
     replicas, known = drawn
     free = [Replica(replica.id, None, replica.turn) for replica in replicas]
-    going = {replica.id for replica in to_stop(free, known, len(free)).replicas}
+    going = {replica.id for replica in choose_idle(free, known, len(free)).replicas}
     assert going == {id_ for id_, standing_ in known.items() if standing_ is IDLE}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from autoscaler.core.findings import Finding, Outcome, examine_expiry, examine_services
-from autoscaler.core.model import Reason, ReasonCode, ServiceId
+from autoscaler.core.model import ServiceId
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
 from tests.fakes.clock import START
 from tests.unit.builders import DAY, SECOND, stats, task_queue

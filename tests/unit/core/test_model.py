@@ -7,22 +7,22 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from autoscaler.core.model import (
+from autoscaler.core.history import History, Sample, Spell
+from autoscaler.core.in_flight import (
     HEARTBEAT_SLACK,
     LONGEST_HEARTBEAT,
-    Backlog,
-    BuildStatus,
-    History,
     InFlight,
-    QueueStats,
-    Replica,
-    Sample,
-    ServiceId,
     SlotKind,
     Slots,
-    Spell,
-    UnknownBacklog,
     Worker,
+)
+from autoscaler.core.model import (
+    Backlog,
+    BuildStatus,
+    QueueStats,
+    Replica,
+    ServiceId,
+    UnknownBacklog,
     WorkerVersion,
 )
 from autoscaler.core.spec import QueueType
@@ -47,7 +47,7 @@ def test_backlogs_of_several_queues_and_types_add_up() -> None:
         task_queue("orders", QueueType.ACTIVITY): stats(4),
         task_queue("mails", QueueType.WORKFLOW): stats(5),
     }
-    assert Backlog.of(parts).waiting == 12
+    assert Backlog(parts).waiting == 12
 
 
 def test_a_service_is_called_by_its_own_name() -> None:
@@ -95,8 +95,8 @@ def test_the_oldest_task_of_all_is_the_age_of_a_backlog() -> None:
         task_queue("orders"): stats(1, age=SECOND),
         task_queue("mails"): stats(1, age=MINUTE),
     }
-    assert Backlog.of(parts).age == MINUTE
-    assert Backlog.of({}).age == timedelta()
+    assert Backlog(parts).age == MINUTE
+    assert Backlog({}).age == timedelta()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_one_queue_does_the_whole_backlog_does(
     dispatching: bool,  # noqa: FBT001
     rate_limited: bool,  # noqa: FBT001
 ) -> None:
-    seen = Backlog.of({task_queue("orders"): stats(0), task_queue("mails"): part})
+    seen = Backlog({task_queue("orders"): stats(0), task_queue("mails"): part})
     assert (seen.adding, seen.dispatching, seen.rate_limited) == (
         adding,
         dispatching,
@@ -133,9 +133,9 @@ def test_the_build_of_a_backlog_is_that_of_its_task_queues() -> None:
         task_queue("orders"): stats(0, build=BuildStatus.DRAINING),
         task_queue("mails"): stats(3, build=BuildStatus.DRAINING),
     }
-    assert Backlog.of(parts).build is BuildStatus.DRAINING
+    assert Backlog(parts).build is BuildStatus.DRAINING
     assert backlog(1).build is None
-    assert Backlog.of({}).build is None
+    assert Backlog({}).build is None
 
 
 def test_queues_whose_builds_are_summed_up_are_known_with_their_deployment() -> None:
@@ -144,7 +144,7 @@ def test_queues_whose_builds_are_summed_up_are_known_with_their_deployment() -> 
         task_queue("orders", QueueType.ACTIVITY): stats(0, deployment="shop"),
         task_queue("mails"): stats(0),
     }
-    assert Backlog.of(parts).summed == {"orders": "shop"}
+    assert Backlog(parts).summed == {"orders": "shop"}
     assert backlog(1).summed == {}
 
 
@@ -203,7 +203,7 @@ ALL_SEEN = backlog(1).lively_queues
     ],
 )
 def test_a_queue_is_lively_by_any_sign_of_life(part: QueueStats, alive: bool) -> None:  # noqa: FBT001
-    assert Backlog.of({task_queue(): part}).lively_queues == (ALL_SEEN if alive else frozenset())
+    assert Backlog({task_queue(): part}).lively_queues == (ALL_SEEN if alive else frozenset())
 
 
 class TestObserve:

@@ -9,24 +9,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from autoscaler.core.model import (
-    Backlog,
-    BuildStatus,
-    Ceiling,
-    Decision,
-    History,
-    InFlight,
-    QueueStats,
-    ReasonCode,
-    Replica,
-    Situation,
-    SlotKind,
-    Slots,
-    UnknownBacklog,
-    UnknownInFlight,
-    Worker,
-)
-from autoscaler.core.policy import REPORT_WITHIN, decide, recommend, wants_in_flight
+from autoscaler.core.decide import decide, wants_in_flight
+from autoscaler.core.history import History
+from autoscaler.core.in_flight import InFlight, SlotKind, Slots, UnknownInFlight, Worker
+from autoscaler.core.model import Backlog, BuildStatus, Ceiling, QueueStats, Replica, UnknownBacklog
+from autoscaler.core.protect import REPORT_WITHIN
+from autoscaler.core.reason import ReasonCode
+from autoscaler.core.recommend import recommend
+from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import Fallback, QueueType, StepLimit
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
@@ -456,7 +446,7 @@ class TestCooldown:
         assert watch.look(0, 1).desired == desired
 
     def test_activity_of_any_queue_and_type_counts(self) -> None:
-        seen = Backlog.of(
+        seen = Backlog(
             {
                 task_queue("orders"): stats(0),
                 task_queue("mails", QueueType.ACTIVITY): stats(0, dispatch_rate=3.0),
@@ -776,7 +766,7 @@ class TestMaxWait:
             task_queue("orders"): stats(1, age=90 * SECOND),
             task_queue("mails"): stats(1, age=SECOND),
         }
-        given = situation(waiting=Backlog.of(parts), replicas=4, max_wait=MINUTE)
+        given = situation(waiting=Backlog(parts), replicas=4, max_wait=MINUTE)
         assert recommend(given)[0] == 6
 
     def test_at_zero_replicas_only_the_backlog_counts(self) -> None:
@@ -939,7 +929,7 @@ class TestRateLimited:
     def test_one_limited_queue_of_several_is_enough(self) -> None:
         parts = {task_queue("orders"): stats(80), task_queue("mails"): stats(9, rate_limited=True)}
         past = remembered(rate_limited_since=NOW - HOUR)
-        assert decide(situation(waiting=Backlog.of(parts), replicas=2, past=past)).desired == 2
+        assert decide(situation(waiting=Backlog(parts), replicas=2, past=past)).desired == 2
 
 
 class TestPhantom:
@@ -1085,7 +1075,7 @@ class TestSilentQueue:
     @staticmethod
     def seen(**of_mails: Any) -> Backlog:
         """Describe `orders`, where workers poll, and `mails`."""
-        return Backlog.of(
+        return Backlog(
             {
                 task_queue("orders"): stats(0, pollers=2),
                 task_queue("mails"): stats(0),
@@ -1135,7 +1125,7 @@ class TestSilentQueue:
     )
     def test_one_sign_of_life_of_any_type_is_enough_for_ever(self, life: QueueStats) -> None:
         watch = Watch(1, queues=("orders", "mails"))
-        watch.look(Backlog.of({**self.seen().parts, task_queue("mails"): life}), 1)
+        watch.look(Backlog({**self.seen().parts, task_queue("mails"): life}), 1)
         assert watch.look(self.seen(), 1, after=HOUR).warnings == ()
         assert watch.look(self.seen(), 1, after=9 * HOUR).warnings == ()
 
@@ -1147,7 +1137,7 @@ class TestSilentQueue:
 
     def test_several_silent_ones_are_all_named(self) -> None:
         watch = Watch(1, queues=("b", "a"))
-        seen = Backlog.of({task_queue("b"): stats(0), task_queue("a"): stats(0)})
+        seen = Backlog({task_queue("b"): stats(0), task_queue("a"): stats(0)})
         watch.look(seen, 1)
         warnings = watch.look(seen, 1, after=MINUTE).warnings
         assert [warning.split("'")[1] for warning in warnings] == ["a", "b"]
@@ -1172,7 +1162,7 @@ class TestSilentQueue:
     def test_the_same_name_in_another_namespace_is_another_queue(self) -> None:
         watch = Watch(1)
         watch.look(backlog(0, pollers=1), 1)
-        elsewhere = Backlog.of({task_queue(namespace="typo"): stats(0)})
+        elsewhere = Backlog({task_queue(namespace="typo"): stats(0)})
         watch.look(elsewhere, 1)
         assert watch.look(elsewhere, 1, after=MINUTE).warnings
 
@@ -1757,7 +1747,7 @@ class TestStopWarnings:
 
 class TestBuildWarnings:
     def test_builds_that_are_summed_up_are_named_with_what_to_do(self) -> None:
-        seen = Backlog.of(
+        seen = Backlog(
             {
                 task_queue("orders"): stats(0, deployment="shop"),
                 task_queue("orders", QueueType.ACTIVITY): stats(0, deployment="shop"),

@@ -11,31 +11,22 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from autoscaler.core.drain import Standing, standings
-from autoscaler.core.model import (
-    Backlog,
-    BuildStatus,
-    Ceiling,
-    Decision,
-    History,
+from autoscaler.core.decide import STEPS, decide, wants_in_flight
+from autoscaler.core.history import History, Sample
+from autoscaler.core.in_flight import (
     InFlight,
-    Replica,
-    Sample,
-    Situation,
     SlotKind,
     Slots,
-    UnknownBacklog,
+    Standing,
     UnknownInFlight,
     Worker,
+    standings,
 )
-from autoscaler.core.policy import (
-    LIMITERS,
-    RATE_LIMITED_FOR,
-    REPORT_WITHIN,
-    decide,
-    recommend,
-    wants_in_flight,
-)
+from autoscaler.core.limits import RATE_LIMITED_FOR
+from autoscaler.core.model import Backlog, BuildStatus, Ceiling, Replica, UnknownBacklog
+from autoscaler.core.protect import REPORT_WITHIN
+from autoscaler.core.recommend import recommend
+from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import LONGEST_WINDOW, Busy, Fallback, Mode, ScalingSpec, StepLimit
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
@@ -106,7 +97,7 @@ STATS = st.builds(
     pollers=st.integers(0, 2),
 )
 KNOWN = st.lists(STATS, min_size=1, max_size=2).map(
-    lambda parts: Backlog.of(dict(zip(map(task_queue, ("orders", "mails")), parts, strict=False)))
+    lambda parts: Backlog(dict(zip(map(task_queue, ("orders", "mails")), parts, strict=False)))
 )
 SEEN = KNOWN | st.just(UNKNOWN)
 
@@ -197,7 +188,7 @@ def test_a_larger_backlog_never_asks_for_fewer_replicas(drawn: Situation, more: 
     parts = dict(drawn.backlog.parts)
     orders = task_queue()
     parts[orders] = replace(parts[orders], waiting=parts[orders].waiting + more)
-    assert decide(replace(drawn, backlog=Backlog.of(parts))).desired >= decide(drawn).desired
+    assert decide(replace(drawn, backlog=Backlog(parts))).desired >= decide(drawn).desired
 
 
 def test_over_many_looks_a_larger_backlog_may_end_with_fewer_replicas() -> None:
@@ -228,7 +219,7 @@ def test_an_older_backlog_never_asks_for_fewer_replicas(drawn: Situation, age: t
     older = {
         queue: replace(part, age=part.age + age) for queue, part in drawn.backlog.parts.items()
     }
-    assert decide(replace(drawn, backlog=Backlog.of(older))).desired >= decide(drawn).desired
+    assert decide(replace(drawn, backlog=Backlog(older))).desired >= decide(drawn).desired
 
 
 @some
@@ -270,7 +261,7 @@ def test_the_limits_are_those_that_changed_the_number_and_no_others(drawn: Situa
         assert len(decision.limits) == int(not known or recommended != drawn.replicas)
         return
     numbers = [recommended]
-    for limit in LIMITERS:
+    for limit in STEPS:
         number, reason = limit(drawn, decision.history, numbers[-1])
         assert (reason is None) == (number == numbers[-1])
         numbers.append(number)
@@ -287,7 +278,7 @@ def test_a_limit_has_a_reason_exactly_when_it_changes_the_number(
     history = drawn.history.observe(
         drawn.replicas, drawn.backlog, number, drawn.now, LONGEST_WINDOW
     )
-    for limit in LIMITERS:
+    for limit in STEPS:
         limited, reason = limit(drawn, history, number)
         assert (reason is None) == (limited == number)
 
@@ -496,7 +487,7 @@ def test_a_build_that_drains_or_is_new_keeps_a_replica_unless_left_alone(
 ) -> None:
     assert isinstance(drawn.backlog, Backlog)
     parts = {queue: replace(part, build=status) for queue, part in drawn.backlog.parts.items()}
-    build = replace(drawn, backlog=Backlog.of(parts))
+    build = replace(drawn, backlog=Backlog(parts))
     if left_alone(build) or highest(build) == 0:
         return
     kept = drawn.replicas or drawn.spec.mode is not Mode.PAUSE_OUT

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import pytest
 import requests
 
-from autoscaler.core.drain import Standing
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
+from autoscaler.core.in_flight import Standing
 from autoscaler.core.model import Ceiling, Replica, ScalingAction, ServiceId
 from autoscaler.orchestrators.engine import EngineError, Lane
 from autoscaler.orchestrators.swarm import (

@@ -15,8 +15,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.budget import Budget
 from autoscaler.core.errors import BacklogUnavailable
+from autoscaler.core.in_flight import WorkerQuery
 from autoscaler.core.integration import Integration
-from autoscaler.core.model import QueueStats, TaskQueue, WorkerQuery
+from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.spec import QueueType
 from autoscaler.sources.calls import AT_ONCE, DEADLINE
 from autoscaler.sources.temporal import FRESH, READ_AT_ONCE, TemporalBacklogSource

@@ -11,8 +11,8 @@ from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerHostInfo, WorkerSlot
 from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.errors import InFlightUnavailable, IntegrationError
+from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
 from autoscaler.core.integration import Integration
-from autoscaler.core.model import SlotKind, Slots, Worker, WorkerQuery
 from autoscaler.sources.calls import AT_ONCE, DEADLINE
 from autoscaler.sources.temporal import TemporalBacklogSource
 from autoscaler.sources.workers import NAMES_AT_ONCE

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from autoscaler.core.model import Reason, ReasonCode, ScalingAction, ServiceId
+from autoscaler.core.model import ScalingAction, ServiceId
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 from autoscaler.telemetry.logging import LogObserver, RedactedStream, make_logger

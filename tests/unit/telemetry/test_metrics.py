@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoscaler.core.model import QueueStats, Reason, ReasonCode, ServiceId, TaskQueue
+from autoscaler.core.model import QueueStats, ServiceId, TaskQueue
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import ServiceReport
 from autoscaler.core.spec import QueueType
 from autoscaler.telemetry.metrics import Metrics

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from autoscaler.core.model import Reason, ReasonCode, ServiceId
+from autoscaler.core.model import ServiceId
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.web.board import LAST_CHANGES, About, Board, Event

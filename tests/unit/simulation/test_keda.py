@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.core.keda import Keda
 from autoscaler.core.model import QueueStats
-from autoscaler.core.simulation import START, Seen
+from autoscaler.simulation.keda import Keda
+from autoscaler.simulation.simulation import START, Seen
 
 
 def seen(at: float, waiting: int, replicas: int) -> Seen:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from autoscaler.core.simulation import Seen, Wanted
+from autoscaler.simulation.simulation import Seen, Wanted
 
 POLLING = timedelta(seconds=30)
 HPA_SYNC = timedelta(seconds=15)

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from autoscaler.core.decide import decide
 from autoscaler.core.errors import ConfigurationError
-from autoscaler.core.model import Backlog, History, QueueStats, Situation, TaskQueue
-from autoscaler.core.policy import decide
+from autoscaler.core.history import History
+from autoscaler.core.model import Backlog, QueueStats, TaskQueue
+from autoscaler.core.situation import Situation
 from autoscaler.core.spec import QueueType, ScalingSpec
-from autoscaler.core.trace import Measure, Trace
+from autoscaler.simulation.trace import Measure, Trace
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """When every simulation begins; nothing depends on it."""
@@ -108,7 +110,7 @@ class Autoscaler:
         situation = Situation(
             spec=self.spec,
             replicas=seen.replicas,
-            backlog=Backlog.of({self._queue: seen.stats}),
+            backlog=Backlog({self._queue: seen.stats}),
             history=self._history,
             now=seen.now,
         )

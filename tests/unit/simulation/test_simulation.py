@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import ConfigurationError
-from autoscaler.core.keda import Keda
-from autoscaler.core.simulation import (
+from autoscaler.core.spec import ScalingSpec
+from autoscaler.simulation.keda import Keda
+from autoscaler.simulation.simulation import (
     PATIENCE,
     REST,
     START,
@@ -24,8 +25,7 @@ from autoscaler.core.simulation import (
     Workers,
     replay,
 )
-from autoscaler.core.spec import ScalingSpec
-from autoscaler.core.trace import Measure, Row, Trace
+from autoscaler.simulation.trace import Measure, Row, Trace
 
 PLAIN = Workers(service_time=10, slots=1, startup=0)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import ConfigurationError
-from autoscaler.core.trace import MOST_PROBLEMS, Measure, Row, parse_trace
+from autoscaler.simulation.trace import MOST_PROBLEMS, Measure, Row, parse_trace
 
 
 def problems(*lines: str) -> tuple[str, ...]:

@@ -1,0 +1,208 @@
+"""Changes of replicas: at most one at a time for each service, beside the ticks.
+
+A slow change holds up neither the other services nor the next tick (decision 001).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from autoscaler.core.backoff import Backoff
+from autoscaler.core.errors import describe
+from autoscaler.core.in_flight import InFlight, Standing, WorkerQuery, standings
+from autoscaler.core.integration import canonical
+from autoscaler.core.model import ScalingAction, ServiceId
+from autoscaler.core.protect import Choice, choose, choose_in_order
+from autoscaler.core.spec import Busy, ScalingSpec
+from autoscaler.ports import BacklogSource, Orchestrator
+
+_BACKOFF = Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=5))
+"""Growth that fails is tried again after a growing pause."""
+
+
+async def read_in_flight(
+    orchestrator: Orchestrator, source: BacklogSource, service: ServiceId, spec: ScalingSpec
+) -> InFlight:
+    """Return the replicas of a service and what their workers report right now.
+
+    Raises OrchestratorError, InFlightUnavailable or IntegrationError.
+    """
+    replicas = tuple(await orchestrator.replicas(service))
+    # A replica that has not started has no workers yet to ask for.
+    nameless = any(replica.host is None and replica.started for replica in replicas)
+    query = WorkerQuery(
+        canonical(spec.integration),
+        spec.namespace,
+        hosts=frozenset(replica.host for replica in replicas if replica.host is not None),
+        queues=frozenset(spec.queues) if nameless else frozenset(),
+    )
+    return InFlight(replicas, tuple(await source.workers(query)))
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A change that is to be made."""
+
+    action: ScalingAction
+    spec: ScalingSpec
+    reported: bool
+    """Whether any worker reported when this was decided."""
+    unstarted: bool
+    """Whether there are replicas to remove that were made and never started."""
+
+
+@dataclass(slots=True)
+class _Change:
+    """What became of the changes of one service."""
+
+    task: asyncio.Task[int] | None = None
+    """The change under way; it returns how many replicas it interrupted."""
+    desired: int = 0
+    """Replicas that the latest change leads to."""
+    growing: bool = False
+    """Whether the latest change adds replicas."""
+    failure: str | None = None
+    """Why the latest change could not be made."""
+    interrupted: int = 0
+    """Replicas stopped although they were known to be busy, and not reported yet."""
+    backoff: Backoff = _BACKOFF
+
+
+class Changes:
+    """Starts changes, and remembers how they ended."""
+
+    def __init__(
+        self,
+        orchestrators: Mapping[str, Orchestrator],
+        source: BacklogSource,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Have changes made by these orchestrators; `source` is asked for busy workers."""
+        self._orchestrators = orchestrators
+        self._source = source
+        self._clock = clock
+        self._changes: dict[ServiceId, _Change] = {}
+
+    def settle(self) -> None:
+        """Write down how the changes that have ended did."""
+        for change in self._changes.values():
+            if change.task is None or not change.task.done():
+                continue
+            error = change.task.exception()
+            if error is None:
+                change.interrupted += change.task.result()
+                change.failure = None
+                change.backoff = change.backoff.succeeded()
+            else:
+                change.failure = describe(error)
+                if change.growing:
+                    change.backoff = change.backoff.failed(self._clock())
+            change.task = None
+
+    def under_way(self, service: ServiceId) -> int | None:
+        """Return the replicas that a change under way leads to; None where none is.
+
+        A change counts as under way until `settle`: what a tick saw may be older than its end.
+        """
+        change = self._changes.get(service)
+        return change.desired if change is not None and change.task is not None else None
+
+    def failure(self, service: ServiceId) -> str | None:
+        """Return why the latest change could not be made; None where it could."""
+        change = self._changes.get(service)
+        return None if change is None else change.failure
+
+    def take_interrupted(self, service: ServiceId) -> int:
+        """Return the replicas stopped although known to be busy, since this was last asked."""
+        change = self._changes.get(service)
+        if change is None:
+            return 0
+        interrupted, change.interrupted = change.interrupted, 0
+        return interrupted
+
+    def forget_failure(self, service: ServiceId) -> None:
+        """The number is right, or nothing may be changed: an earlier failure no longer counts."""
+        change = self._changes.get(service)
+        if change is not None and change.task is None:
+            change.failure = None
+            change.backoff = change.backoff.succeeded()
+
+    def forget_all_but(self, services: set[ServiceId]) -> None:
+        """Drop what is known of services that are gone, once no change of theirs is under way."""
+        self._changes = {
+            id_: change
+            for id_, change in self._changes.items()
+            if id_ in services or change.task is not None
+        }
+
+    def start(self, order: Order) -> bool:
+        """Start a change; return whether it was: growth may have to wait after failures."""
+        action = order.action
+        change = self._changes.setdefault(action.service, _Change())
+        growing = action.desired > action.current
+        if change.task is not None or (growing and not change.backoff.ready(self._clock())):
+            return False
+        change.desired, change.growing = action.desired, growing
+        change.task = asyncio.create_task(self._make(order), name=f"scale {action.service}")
+        return True
+
+    async def close(self, patience: timedelta) -> None:
+        """Wait at most `patience` for changes under way."""
+        tasks = [change.task for change in self._changes.values() if change.task]
+        if tasks:
+            done, _ = await asyncio.wait(tasks, timeout=patience.total_seconds())
+            for task in done:
+                task.exception()  # Looked at here, or asyncio would print a traceback.
+
+    async def _make(self, order: Order) -> int:
+        """Make a change; return how many replicas were stopped although known to be busy."""
+        action = order.action
+        orchestrator = self._orchestrators[action.service.orchestrator]
+        if order.unstarted:
+            await orchestrator.remove_unstarted(action.service)
+        if action.desired > action.current:
+            await orchestrator.grow(action)
+        if action.desired < action.current:
+            return await self._shrink(orchestrator, order)
+        return 0
+
+    async def _shrink(self, orchestrator: Orchestrator, order: Order) -> int:
+        """Look once more, and stop replicas that are idle now, as far as the order asks for."""
+        choice, busy = await self._choose(orchestrator, order)
+        if not choice.replicas:
+            return 0
+        stopped = await orchestrator.stop(order.action, choice)
+        gone = set(stopped.replicas)
+        if stopped.vacated:
+            # The scheduler gives up the vacated place first, unless it has been filled by now: so
+            # what goes next has to be idle as well, and nothing more is stopped by name.
+            choice, busy_now = await self._choose(orchestrator, order)
+            busy |= busy_now
+            if choice.in_turn:
+                stopped = await orchestrator.stop(order.action, replace(choice, by_name=()))
+                gone |= set(stopped.replicas)
+        return len(busy & gone)
+
+    async def _choose(self, orchestrator: Orchestrator, order: Order) -> tuple[Choice, set[str]]:
+        """Choose who stops by what is known right now; return also who is known to be busy."""
+        action, spec = order.action, order.spec
+        careless = spec.busy is Busy.IGNORE
+        in_flight = (
+            InFlight(tuple(await orchestrator.replicas(action.service)), ())
+            if careless
+            else await read_in_flight(orchestrator, self._source, action.service, spec)
+        )
+        replicas, now = in_flight.replicas, self._clock()
+        if len(replicas) > action.current:
+            # Somebody has added replicas since the decision, or the scheduler still lets go of
+            # earlier ones, and whose turn comes after those is not known yet.
+            return Choice(replicas), set()
+        wanted = len(replicas) - action.desired
+        if careless:
+            return choose_in_order(replicas, wanted), set()
+        known = standings(in_flight, now)
+        busy = {id_ for id_, standing in known.items() if standing is Standing.BUSY}
+        return choose(in_flight, wanted, now, reported=order.reported), busy

@@ -1,0 +1,89 @@
+"""Warnings: what the user of a service should know, apart from the decision. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from autoscaler.core.durations import format_duration
+from autoscaler.core.history import History
+from autoscaler.core.limits import grown_in_vain
+from autoscaler.core.model import Backlog, BuildStatus
+from autoscaler.core.protect import REPORT_WITHIN
+from autoscaler.core.situation import Situation
+from autoscaler.core.spec import Mode
+from autoscaler.core.words import counted
+
+SILENT_FOR = timedelta(minutes=1)
+"""Without a poller, a task or an addition for this long, a queue's name is probably wrong."""
+_GUIDE = "see docs/graceful-shutdown.md"
+
+
+def advise(situation: Situation, history: History) -> tuple[str, ...]:
+    """Return what the user should know, each with what to do.
+
+    `history` is the one that the decision on this situation has returned.
+    """
+    return tuple(_advise(situation, history))
+
+
+def _advise(situation: Situation, history: History) -> Iterator[str]:
+    if situation.spec.mode is not Mode.OFF:
+        yield from _on_stopping(situation, history)
+    if not isinstance(situation.backlog, Backlog):
+        return
+    yield from _on_builds(situation, situation.backlog)
+    if situation.replicas:
+        yield from _on_queues(situation, situation.backlog, history)
+
+
+def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
+    """Say what could cost a task when a replica is stopped."""
+    grace = situation.grace
+    if grace is None:
+        yield (
+            "stop_grace_period is not set, so Docker kills a replica 10 s after its stop signal:"
+            f" set it longer than the longest activity; {_GUIDE}"
+        )
+    elif history.longest_task > grace:
+        yield (
+            f"a task was seen to run for longer than the stop grace of {format_duration(grace)}:"
+            f" raise stop_grace_period; {_GUIDE}"
+        )
+    since = history.unreported_since
+    if since is not None and situation.now - since >= REPORT_WITHIN:
+        yield (
+            "no worker reports what it is running, so only the stop grace protects its tasks (and"
+            " strict stops none): it takes Temporal server 1.30, an SDK with worker heartbeats"
+            f" (Python 1.20) and a host name per container; {_GUIDE}"
+        )
+
+
+def _on_builds(situation: Situation, backlog: Backlog) -> Iterator[str]:
+    """Say where backlogs and builds of Worker Deployments do not fit together."""
+    spec = situation.spec
+    for name, deployment in sorted(backlog.summed.items()):
+        yield (
+            f"task queue {name!r} belongs to Worker Deployment {deployment!r}, and its backlog sums"
+            " up all builds; set the labels deployment and build-id to scale one build by its own"
+        )
+    if backlog.build is BuildStatus.NEVER_POLLED and situation.replicas:
+        yield (
+            f"Temporal knows no worker of build {spec.build_id!r} of Worker Deployment"
+            f" {spec.deployment!r} yet: if its workers run, check both names"
+        )
+
+
+def _on_queues(situation: Situation, backlog: Backlog, history: History) -> Iterator[str]:
+    """Say which queues no worker seems to serve."""
+    if grown_in_vain(situation, history):
+        yield (
+            f"{counted(backlog.waiting, 'task')} wait and none is dispatched, although replicas"
+            " were added: they may belong to closed workflows, or no worker polls for their kind"
+        )
+    for queue, since in sorted(history.silent_since.items()):
+        if situation.now - since >= SILENT_FOR:
+            yield (
+                f"task queue {queue.name!r} has had no poller, no backlog and no task added so"
+                " far: check its name and namespace, and that the workers poll it"
+            )

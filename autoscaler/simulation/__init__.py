@@ -1,0 +1,1 @@
+"""Traces of load replayed through controllers: ours, and others to compare with."""

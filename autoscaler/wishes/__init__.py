@@ -1,0 +1,1 @@
+"""What is wanted of each service, and who says so."""
