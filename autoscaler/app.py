@@ -18,12 +18,11 @@ from autoscaler.core.redaction import Redactor
 from autoscaler.daemon import LONGEST_PAUSE, Daemon
 from autoscaler.integrations.order import Integrations
 from autoscaler.integrations.store import EncryptedStore
-from autoscaler.orchestrators.changes import Changes
-from autoscaler.orchestrators.compose import ComposeOrchestrator
+from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
-from autoscaler.orchestrators.events import EngineEvents
+from autoscaler.orchestrators.events import EngineEvents, EventListener
 from autoscaler.orchestrators.examination import examine_engine
-from autoscaler.orchestrators.swarm import SwarmOrchestrator
+from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.ports import Orchestrator, Watcher
 from autoscaler.reconcile import Reconciler
 from autoscaler.settings import LogFormat, OrchestratorChoice, Settings
@@ -96,19 +95,17 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
         settings.integrations, temporal_environment, origins=settings.origins, store=store
     )
     orchestrators: list[Orchestrator] = []
-    changes = Changes()
-    listeners = []
+    listeners: list[EventListener] = []
     choice = set(settings.orchestrators)
     if choice & {OrchestratorChoice.AUTO, OrchestratorChoice.COMPOSE}:
         compose = ComposeOrchestrator(
             engine,
             clock=clock,
-            changes=changes,
             prefix=settings.label_prefix,
             projects=settings.projects,
         )
         orchestrators.append(compose)
-        listeners.append(compose.notice)
+        listeners.append(compose)
     if choice & {OrchestratorChoice.AUTO, OrchestratorChoice.SWARM}:
         swarm = SwarmOrchestrator(
             engine,
@@ -134,7 +131,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     return App(
         settings,
         reconciler,
-        EngineEvents(engine, clock, changes, listeners),
+        EngineEvents(engine, clock, listeners),
         engine,
         orchestrators,
         integrations,

@@ -146,19 +146,15 @@ class Changes:
         if change.task is not None or (growing and not change.backoff.ready(self._clock())):
             return False
         change.desired, change.growing = action.desired, growing
-        change.task = asyncio.create_task(self._make(order), name=f"scale {action.service}")
+        change.task = asyncio.create_task(self.make(order), name=f"scale {action.service}")
         return True
 
-    async def close(self, patience: timedelta) -> None:
-        """Wait at most `patience` for changes under way."""
-        tasks = [change.task for change in self._changes.values() if change.task]
-        if tasks:
-            done, _ = await asyncio.wait(tasks, timeout=patience.total_seconds())
-            for task in done:
-                task.exception()  # Looked at here, or asyncio would print a traceback.
+    async def make(self, order: Order) -> int:
+        """Make a change to its end; return how many replicas stopped although known to be busy.
 
-    async def _make(self, order: Order) -> int:
-        """Make a change; return how many replicas were stopped although known to be busy."""
+        Raises what the orchestrator raises and, before a stop, InFlightUnavailable or
+        IntegrationError: then nothing is stopped.
+        """
         action = order.action
         orchestrator = self._orchestrators[action.service.orchestrator]
         if order.unstarted:
@@ -168,6 +164,14 @@ class Changes:
         if action.desired < action.current:
             return await self._shrink(orchestrator, order)
         return 0
+
+    async def close(self, patience: timedelta) -> None:
+        """Wait at most `patience` for changes under way."""
+        tasks = [change.task for change in self._changes.values() if change.task]
+        if tasks:
+            done, _ = await asyncio.wait(tasks, timeout=patience.total_seconds())
+            for task in done:
+                task.exception()  # Looked at here, or asyncio would print a traceback.
 
     async def _shrink(self, orchestrator: Orchestrator, order: Order) -> int:
         """Look once more, and stop replicas that are idle now, as far as the order asks for."""

@@ -27,13 +27,14 @@ from measure import Row, publish
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from autoscaler.core.model import QueueStats, ScalingAction, ServiceId
+from autoscaler.core.model import QueueStats, ServiceId
 from autoscaler.core.spec import QueueType
-from autoscaler.orchestrators.compose import ComposeOrchestrator
+from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.simulation.keda import HPA_SYNC, Keda
 from autoscaler.simulation.simulation import Seen
 from autoscaler.sources.queues import queue_call, queue_request, read_queue
+from tests.real.changes import change_replicas
 from tests.real.daemon import DaemonProcess
 from tests.real.waiting import free_port
 
@@ -109,8 +110,7 @@ class Pipeline:
         """Change the number of workers, to the end."""
         current = await asyncio.to_thread(self.running)
         if current != desired:
-            action = ScalingAction(self.service, current, desired)
-            await self.orchestrator.apply(action)
+            await change_replicas(self.orchestrator, self.service, current, desired)
             await self.orchestrator.close(timedelta(minutes=2))
 
     async def waiting(self, client: Client) -> int:

@@ -23,12 +23,13 @@ import docker
 from docker import APIClient
 from measure import Row, run_parts
 
-from autoscaler.core.model import ScalingAction, ServiceId
-from autoscaler.orchestrators import replica
-from autoscaler.orchestrators.compose import ComposeOrchestrator
+from autoscaler.core.model import ServiceId
+from autoscaler.orchestrators.compose import recipe
+from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine, api_version
-from autoscaler.orchestrators.swarm import SwarmOrchestrator
+from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.ports import Orchestrator
+from tests.real.changes import change_replicas
 from tests.real.stages import ComposeStage, SwarmStage
 
 FEW, MANY = 1, 20
@@ -50,7 +51,7 @@ def now() -> datetime:
 async def scale(orchestrator: Orchestrator, service: str, current: int, desired: int) -> None:
     """Let the autoscaler make one change, to the end."""
     id_ = ServiceId(orchestrator.name, service)
-    await orchestrator.apply(ScalingAction(id_, current, desired))
+    await change_replicas(orchestrator, id_, current, desired)
     await orchestrator.close(PATIENCE)
 
 
@@ -74,7 +75,7 @@ class Bare:
 
     def _create(self, offset: int) -> str:
         client = self._client()
-        made = replica.recipe(
+        made = recipe.write_recipe(
             self._template, FIRST_NUMBER + offset, api=self._api, image_is_current=True
         )
         container: str = client.create_container_from_config(made.body, name=made.name)["Id"]

@@ -1,4 +1,4 @@
-"""The Docker Engine API from asyncio: calls in threads, clients lent to them, errors in words."""
+"""The Docker Engine API from asyncio: calls run in threads, each with a client of its own."""
 
 from __future__ import annotations
 
@@ -23,37 +23,42 @@ from autoscaler.core.errors import OrchestratorError
 
 T = TypeVar("T")
 Json = dict[str, Any]
+"""A JSON object of the Engine API."""
 
 TIMEOUT = 60
-"""Seconds without a byte from the engine after which a call is given up. Creating a container
-from a large image on a slow disk is the longest ordinary one."""
+"""Seconds without a byte from the engine after which a call is given up. The longest ordinary call
+creates a container from a large image on a slow disk."""
+DEFAULT_GRACE = 10
+"""Seconds that Docker waits after the stop signal where the container sets nothing."""
 IDLE = 10.0
-"""Seconds after which a client that nobody needed is closed, with its connection."""
+"""Seconds after which a client that nobody used is closed, with its connection."""
 STOPS_AT_ONCE = 8
-"""Stopping 19 containers at once takes the engine 1.16 times as long as 8 at a time (measured)."""
-TURN = 0.5
-"""Seconds after which a container that is still stopping lets the next begin: it works on, and
-costs the engine nothing. One that does not is gone in less."""
+"""Stops begin eight at a time, because the engine is slower when all begin at once: stopping 19
+containers at once took 1.16 times as long as eight at a time (measured 2026-11 on Engine 20.10).
+This can go when that no longer holds."""
+HEAD_START = 0.5
+"""Seconds after which a container that is still stopping lets the next stop begin: the engine only
+waits for it then."""
 
 
 class Lane(StrEnum):
-    """Calls that wait for each other; slow work in one never holds up another."""
+    """A kind of call. Each kind has its own threads, so slow calls never hold up the others."""
 
     LOOK = "look"
     CHANGE = "change"
     DRAIN = "drain"
-    FOLLOW = "follow"
+    EVENTS = "events"
 
 
 _AT_ONCE = {
     Lane.LOOK: 4,
-    # With 4 to 8 at once the engine starts containers fastest (measured 1.8 times faster than
-    # one after the other); more only queue inside it.
+    # With 4 to 8 calls at once the engine starts containers fastest: 1.8 times faster than one
+    # after the other. More calls only wait inside the engine.
     Lane.CHANGE: 8,
-    # Each waits for a container to stop, asleep, for as long as the grace lasts.
+    # Each of these threads sleeps until a container has stopped.
     Lane.DRAIN: 512,
-    # One event stream, and the next while the last is still being given up.
-    Lane.FOLLOW: 2,
+    # One event stream, and the next one while the thread of the last one ends.
+    Lane.EVENTS: 2,
 }
 
 
@@ -63,7 +68,7 @@ class EngineError(OrchestratorError):
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-        """HTTP status of the engine's answer; None when it did not answer."""
+        """HTTP status of the engine's answer; None where it did not answer."""
 
 
 class Engine:
@@ -78,9 +83,9 @@ class Engine:
         self.address = environment.get("DOCKER_HOST") or "the default socket"
 
     async def call(self, what: str, work: Callable[[APIClient], T], lane: Lane = Lane.LOOK) -> T:
-        """Run `work` in a thread with a client of its own. `what` says what is tried.
+        """Run `work` in a thread with a client of its own, and return what it returns.
 
-        Raises EngineError.
+        `what` says what is tried, for the error. Raises EngineError.
         """
 
         def in_thread() -> T:
@@ -90,8 +95,7 @@ class Engine:
             except (DockerException, RequestException) as error:
                 raise self._translate(what, error) from error
 
-        # Threads that have been idle for 10 s end: there are as many as are needed, not as many
-        # as ever were.
+        # anyio ends threads that have been idle for 10 s.
         return await to_thread.run_sync(
             in_thread, limiter=self._lanes[lane], abandon_on_cancel=True
         )
@@ -99,9 +103,8 @@ class Engine:
     async def stop(self, container: str, grace: int) -> None:
         """Stop a container with its own signal and wait until it has ended.
 
-        After `grace` seconds the engine kills it; -1 waits for as long as it takes. A container
-        that is gone or stopped already is fine. Where many are stopped, a few begin at a time.
-        Raises EngineError.
+        After `grace` seconds the engine kills it; -1 means that the engine never does. A container
+        that is gone or has stopped already is no error. Raises EngineError.
         """
 
         def work(client: APIClient) -> None:
@@ -110,23 +113,27 @@ class Engine:
                 params={"t": grace},
                 timeout=None if grace < 0 else grace + TIMEOUT,
             )
-            if answer.status_code != 404:  # noqa: PLR2004 - gone already
+            if answer.status_code != 404:  # noqa: PLR2004 - it is gone
                 answer.raise_for_status()
 
         async with self._turns:
             stopping = asyncio.create_task(
                 self.call(f"stopping container {container[:12]}", work, Lane.DRAIN)
             )
-            await asyncio.wait({stopping}, timeout=TURN)
+            await asyncio.wait({stopping}, timeout=HEAD_START)
         await stopping
 
-    async def follow(
-        self, filters: Mapping[str, Sequence[str]], since: int | None, seen: Callable[[Json], None]
+    async def events(
+        self,
+        filters: Mapping[str, Sequence[str]],
+        since: int | None,
+        began: Callable[[], None],
+        happened: Callable[[Json], None],
     ) -> None:
-        """Call `seen` on the event loop for each event until the engine ends the stream.
+        """Call `happened` on the event loop for each event until the engine ends the stream.
 
-        `since` is the engine's time to begin at, in seconds. Calls `seen` with an empty
-        event once the stream stands. Raises EngineError.
+        `since` is the engine's time to begin at, in seconds since 1970. `began` is called once the
+        engine has opened the stream. Raises EngineError.
         """
         loop = asyncio.get_running_loop()
         stream: CancellableStream[Json] | None = None
@@ -134,19 +141,19 @@ class Engine:
         def work(client: APIClient) -> None:
             nonlocal stream
             stream = client.events(decode=True, filters=dict(filters), since=since)
-            loop.call_soon_threadsafe(seen, {})
+            loop.call_soon_threadsafe(began)
             for event in stream:
-                loop.call_soon_threadsafe(seen, event)
+                loop.call_soon_threadsafe(happened, event)
 
         try:
-            await self.call("following the engine's events", work, Lane.FOLLOW)
+            await self.call("following the engine's events", work, Lane.EVENTS)
         finally:
             if stream is not None:
                 with contextlib.suppress(DockerException, OSError):
                     stream.close()
 
     def close(self) -> None:
-        """Close the clients; those under way in threads are closed when they come back."""
+        """Close the clients; a client in use is closed when its call ends."""
         self._clients.close()
 
     def _translate(self, what: str, error: Exception) -> EngineError:
@@ -170,17 +177,19 @@ class Engine:
 
 
 class _Clients:
-    """docker-py's clients, each with one caller at a time, and no more of them than are needed."""
+    """docker-py's clients, each used by one thread at a time: they are not thread-safe."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
         self._idle: deque[tuple[float, APIClient]] = deque()
-        """With the time that each came back; the latest is the next to go out again."""
+        """Clients that nobody uses, each with the time it came back; the latest is used next."""
         self._keep = IDLE
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[APIClient]:
-        """Lend a client. Where the engine did not answer it is closed: the next looks anew."""
+        """Lend a client. It is closed where the engine did not answer, so the next one connects
+        again.
+        """
         client = self._take() or self._make()
         try:
             yield client
@@ -196,12 +205,12 @@ class _Clients:
         self._put_back(client)
 
     def close(self) -> None:
-        """Close all that are not lent, and the others when they come back."""
+        """Close all clients that are not lent, and each of the others when it comes back."""
         self._keep = -1.0
         self._close_idle()
 
     def _take(self) -> APIClient | None:
-        # Two threads may look at once: only one of them gets the last.
+        # Two threads may ask at the same time: only one of them gets the last client.
         with contextlib.suppress(IndexError):
             return self._idle.pop()[1]
         return None
@@ -221,34 +230,24 @@ class _Clients:
         ).api
         adapter = client.get_adapter(client.base_url)
         if isinstance(adapter, UnixHTTPAdapter):
-            client.mount(client.base_url, _OneConnection(f"http+unix://{adapter.socket_path}"))
+            # By default docker-py keeps a connection for each of the last 25 addresses it called.
+            # Thirty clients would then hold hundreds of open files.
+            socket = f"http+unix://{adapter.socket_path}"
+            client.mount(client.base_url, UnixHTTPAdapter(socket, TIMEOUT, pool_connections=1))
             adapter.close()
-            # No proxy leads to a socket, and no .netrc knows it: looked for with every call, they
-            # take a fifth of it.
+            # A socket has no proxy and no .netrc entry. Looking for them took a fifth of each call
+            # (measured 2026-11).
             client.trust_env = False
         return client
 
 
-class _OneConnection(UnixHTTPAdapter):
-    """Keeps one connection to a socket: docker-py's own keeps one for each of 25 addresses.
-
-    Some thirty clients would hold hundreds of them, with every file that the process may open.
-    """
-
-    def __init__(self, socket: str) -> None:
-        super().__init__(socket, TIMEOUT)
-
-    def get_connection(self, url: str | bytes, proxies: Any = None) -> Any:  # noqa: ARG002
-        return super().get_connection("http+docker://localhost")
-
-
 def api_url(client: APIClient, path: str) -> str:
-    """Return the address of an API path that docker-py has no method for."""
+    """Return the URL of an API path that docker-py has no method for."""
     return f"{client.base_url}/v{client.api_version}{path}"
 
 
 def api_version(client: APIClient) -> tuple[int, int]:
-    """Return the version of the API that is spoken, such as (1, 41)."""
+    """Return the version of the API that the client speaks, such as (1, 41)."""
     major, minor = client.api_version.split(".")
     return int(major), int(minor)
 
@@ -265,7 +264,7 @@ def _explanation(error: Exception, response: Any) -> str:
 
 
 def _root_cause(error: BaseException) -> str:
-    """Return the operating system's word for it, below docker-py's, requests' and urllib3's."""
+    """Return the operating system's word for what went wrong, from below docker-py and requests."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:

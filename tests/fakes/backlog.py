@@ -26,6 +26,8 @@ class FakeBacklogSource:
         """While there is one, read waits for it."""
         self.running: dict[str, int] = {}
         """Tasks that run on a host; on the others, idle workers report."""
+        self.silent: set[str] = set()
+        """Hosts on which no worker reports."""
         self.mute = False
         """Whether no worker reports."""
         self.asked: list[WorkerQuery] = []
@@ -72,7 +74,9 @@ class FakeBacklogSource:
         self.asked.append(query)
         if self.heartbeats_fail is not None:
             raise InFlightUnavailable(self.heartbeats_fail)
-        return [] if self.mute else [self._worker(host) for host in sorted(query.hosts)]
+        return (
+            [] if self.mute else [self._worker(host) for host in sorted(query.hosts - self.silent)]
+        )
 
     def _worker(self, host: str) -> Worker:
         slots = {SlotKind.ACTIVITY: Slots(used=self.running.get(host, 0), free=2)}

@@ -149,6 +149,8 @@ class FakeOrchestrator:
             await gate.wait()
         if action.service in self._failures:
             raise self._failures[action.service]
+        if action.service not in self.services:
+            raise OrchestratorError(f"{action.service} is not there any more")
         refusal = self.services[action.service].refusal
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")

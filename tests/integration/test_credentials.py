@@ -24,6 +24,7 @@ from autoscaler.sources.examination import IntegrationExaminer
 from autoscaler.sources.temporal import TemporalBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
+from tests.fakes.wishes import by_labels
 from tests.real.certificates import HOST, Authority, Pair, self_signed
 from tests.real.front import Front, FrontProcess
 from tests.real.temporal import TemporalServer
@@ -66,7 +67,7 @@ class World:
             labels["temporal.queue-types"] = "workflow"
             self.orchestrator.add(name, labels, replicas=REPLICAS)
         source = TemporalBacklogSource(self.connections, self.clock)
-        self.reconciler = Reconciler([self.orchestrator], source, clock=self.clock)
+        self.reconciler = Reconciler([self.orchestrator], source, by_labels(), clock=self.clock)
 
     async def tick(self) -> list[tuple[ServiceReport, IntegrationReport]]:
         """Look once, a poll interval later: at each service and at its integration."""

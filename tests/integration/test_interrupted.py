@@ -11,12 +11,13 @@ import pytest
 
 from autoscaler.core.model import Replica
 from autoscaler.core.report import ServiceReport, TickReport
-from autoscaler.orchestrators import swarm
 from autoscaler.orchestrators.engine import Engine
-from autoscaler.orchestrators.tasks import in_turn
+from autoscaler.orchestrators.swarm import orchestrator as swarm
+from autoscaler.orchestrators.swarm.tasks import in_turn
 from autoscaler.reconcile import Reconciler
 from autoscaler.telemetry.metrics import Metrics
 from tests.fakes.backlog import FakeBacklogSource
+from tests.fakes.wishes import by_labels
 from tests.real.stages import SwarmStage
 
 pytestmark = pytest.mark.swarm
@@ -39,12 +40,12 @@ class Stage:
         self._orchestrator = swarm.SwarmOrchestrator(
             self.engine, clock=now, projects=[swarm_stage.project]
         )
-        self._reconciler = Reconciler([self._orchestrator], self.source, clock=now)
+        self._reconciler = Reconciler([self._orchestrator], self.source, by_labels(), clock=now)
 
     async def begin(self) -> None:
         """Let the task be busy that the Swarm stops first."""
         (service,) = await self._orchestrator.discover()
-        first = (await self._orchestrator.members(service.id))[0]
+        first = (await self._orchestrator.replicas(service.id))[0]
         assert first.host is not None
         self.source.running[first.host] = 1
 

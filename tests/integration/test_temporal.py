@@ -17,6 +17,7 @@ from autoscaler.sources.connections import Connections
 from autoscaler.sources.temporal import TemporalBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
+from tests.fakes.wishes import by_labels
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import free_port
 
@@ -68,7 +69,7 @@ async def test_two_services_that_share_a_queue_cost_one_read_per_type_and_tick(
     services.add("second", second, replicas=1)
     clock = Clock()
     reading = source(clock, default=Integration(endpoint=temporal.endpoint))
-    reconciler = Reconciler([services], reading, clock=clock)
+    reconciler = Reconciler([services], reading, by_labels(), clock=clock)
     before = temporal.calls("DescribeTaskQueue")
 
     await reconciler.tick()

@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
-from autoscaler.core.model import ScalingAction, ServiceId
-from autoscaler.orchestrators.compose import ComposeOrchestrator
+from autoscaler.core.model import ServiceId
+from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine as OurEngine
 from tests.interop.engines import Engine
+from tests.real.changes import change_replicas
 from tests.real.stages import TINY_IMAGE
 
 Json = dict[str, Any]
@@ -161,7 +162,7 @@ class Ours:
             for each in self._project.inspects(service).values()
         )
         service_id = ServiceId("compose", f"{self._project.name}/{service}")
-        await self._orchestrator.apply(ScalingAction(service_id, now, to))
+        await change_replicas(self._orchestrator, service_id, now, to)
         await self._orchestrator.close(DRAINED)
 
     def close(self) -> None:

@@ -15,13 +15,15 @@ from typing import Any
 
 import yaml
 
-from autoscaler.core.model import ScalingAction, ServiceId
+from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators.engine import Engine as OurEngine
-from autoscaler.orchestrators.swarm import SwarmOrchestrator
+from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.reconcile import Reconciler
 from tests.fakes.backlog import FakeBacklogSource
+from tests.fakes.wishes import by_labels
 from tests.interop.engines import NestedEngine, outer
 from tests.interop.projects import BUSY
+from tests.real.changes import change_replicas
 from tests.real.stages import TINY_IMAGE
 from tests.real.waiting import LIMIT, until
 
@@ -246,12 +248,12 @@ class Ours:
         self.engine = OurEngine(environment=cluster.manager.environment)
         self.orchestrator = SwarmOrchestrator(self.engine, clock=now, projects=[stack.name])
         self._source = FakeBacklogSource()
-        self._reconciler = Reconciler([self.orchestrator], self._source, clock=now)
+        self._reconciler = Reconciler([self.orchestrator], self._source, by_labels(), clock=now)
 
     async def apply(self, current: int, desired: int) -> None:
         """Ask for another number of replicas."""
         service = ServiceId("swarm", self._stack.service)
-        await self.orchestrator.apply(ScalingAction(service, current, desired))
+        await change_replicas(self.orchestrator, service, current, desired)
 
     async def refusal(self) -> str | None:
         """Return why the service is left as it is at present."""

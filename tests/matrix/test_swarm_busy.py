@@ -15,10 +15,11 @@ from autoscaler.core.integration import Integration
 from autoscaler.core.report import ServiceReport
 from autoscaler.integrations.order import Integrations
 from autoscaler.orchestrators.engine import Engine
-from autoscaler.orchestrators.swarm import SwarmOrchestrator
+from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.reconcile import Reconciler
 from autoscaler.sources.connections import Connections
 from autoscaler.sources.temporal import TemporalBacklogSource
+from tests.fakes.wishes import by_labels
 from tests.matrix.cluster import Cluster, Stack, now
 from tests.real.crew import CODE, IMAGE, Crew, Handle, ServerInDocker
 from tests.real.waiting import until_async
@@ -58,6 +59,7 @@ class Daemon:
         self._reconciler = Reconciler(
             [SwarmOrchestrator(engine, clock=now, projects=[stack.name])],
             TemporalBacklogSource(connections, now),
+            by_labels(),
             clock=now,
         )
 

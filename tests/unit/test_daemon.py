@@ -18,6 +18,7 @@ from autoscaler.reconcile import Reconciler
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock, run_in_virtual_time
 from tests.fakes.orchestrator import FakeOrchestrator
+from tests.fakes.wishes import by_labels
 
 DOCKERS_GRACE = 10
 """Seconds between the engine's SIGTERM and its SIGKILL."""
@@ -91,7 +92,7 @@ class House:
         self.source = FakeBacklogSource()
         self.recorder = Recorder()
         self.daemon = Daemon(
-            Reconciler([self.orchestrator], self.source, clock=Clock()),
+            Reconciler([self.orchestrator], self.source, by_labels(), clock=Clock()),
             [self.recorder],
             poll_interval=timedelta(seconds=poll_interval),
             watcher=self.watcher,
@@ -145,7 +146,7 @@ def test_after_the_first_tick_which_finds_before_it_reads_the_interval_begins() 
 def test_every_observer_is_shown_every_tick() -> None:
     first, second = Recorder(), Recorder()
     daemon = Daemon(
-        Reconciler([FakeOrchestrator()], FakeBacklogSource(), clock=Clock()),
+        Reconciler([FakeOrchestrator()], FakeBacklogSource(), by_labels(), clock=Clock()),
         [first, second],
         poll_interval=timedelta(seconds=5),
     )
@@ -211,7 +212,7 @@ def test_a_change_under_way_is_finished_before_the_end() -> None:
         assert not running.done()
         gate.set()
         await running
-        return house.orchestrator.replicas(worker)
+        return house.orchestrator.count(worker)
 
     assert run_in_virtual_time(work()) == 5
 

@@ -18,11 +18,10 @@ from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import QueueType
 from autoscaler.reconcile import Reconciler
-from autoscaler.wishes.labels import Labels
-from autoscaler.wishes.wishes import Wishes
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
+from tests.fakes.wishes import by_labels
 from tests.unit.builders import task_queue
 
 ORDERS = {"temporal.queue": "orders"}
@@ -41,7 +40,7 @@ class World:
         self.reconciler = Reconciler(
             [self.compose, self.swarm],
             self.source,
-            Wishes([Labels(prefix)], prefix),
+            by_labels(prefix),
             clock=self.clock,
             dry_run=dry_run,
         )
@@ -257,15 +256,16 @@ class TestReading:
         report = await world.report(worker)
         await world.finish()
         assert (report.desired, report.action) == (1, None)
-        assert [(each.current, each.desired) for each in world.compose.actions] == [(1, 1)]
+        assert world.compose.tidied == [worker]
         await world.settle()
-        assert len(world.compose.actions) == 1
+        assert world.compose.tidied == [worker]
+        assert world.compose.actions == []
 
     async def test_with_mode_off_it_is_left_there(self, world: World) -> None:
         worker = world.compose.add("a/worker", ORDERS | {"temporal.mode": "off"})
         world.compose.leave_behind(worker, 2)
         await world.settle()
-        assert world.compose.actions == []
+        assert world.compose.tidied == []
 
     async def test_a_backlog_that_cannot_be_read_holds_the_service_and_says_why(
         self, world: World
@@ -641,7 +641,7 @@ async def test_an_error_nobody_expected_stays_with_its_service(
             raise ZeroDivisionError("division by zero")
         return decide(situation)
 
-    monkeypatch.setattr("autoscaler.reconcile.decide", sometimes)
+    monkeypatch.setattr("autoscaler.core.decide.decide", sometimes)
     odd = world.compose.add("a/odd", ORDERS | {"temporal.target": "7"}, replicas=3)
     even = world.compose.add("b/even", ORDERS)
     world.source.fill("orders", 20)
@@ -728,10 +728,10 @@ class TestInFlight:
     async def test_replicas_that_have_not_started_are_no_cause_to_ask_for_whole_task_queues(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def members(_: ServiceId) -> Sequence[Replica]:
+        async def replicas(_: ServiceId) -> Sequence[Replica]:
             return [Replica("new", None, started=False), Replica("old", "old")]
 
-        monkeypatch.setattr(world.compose, "members", members)
+        monkeypatch.setattr(world.compose, "replicas", replicas)
         world.compose.add("shop/worker", AT_ONCE, replicas=2)
         await world.tick(act=False)
         assert world.source.asked[0].queues == frozenset()
@@ -773,7 +773,7 @@ class TestInFlight:
             raise OrchestratorError("no engine")
 
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
-        monkeypatch.setattr(world.compose, "members", fails)
+        monkeypatch.setattr(world.compose, "replicas", fails)
         report = await world.report(worker)
         assert (report.desired, report.errors, report.action) == (5, ("no engine",), None)
 

@@ -17,6 +17,7 @@ from autoscaler.settings import Settings
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
+from tests.fakes.wishes import by_labels
 
 ENGINE = Finding("engine", Outcome.OK, "it answers")
 
@@ -45,7 +46,7 @@ class House:
 
     @property
     def reconciler(self) -> Reconciler:
-        return Reconciler([self.orchestrator], self.source, clock=Clock())
+        return Reconciler([self.orchestrator], self.source, by_labels(), clock=Clock())
 
     async def examine_engine(self) -> list[Finding]:
         return self.engine

@@ -15,6 +15,7 @@ from autoscaler.settings import Settings
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
+from tests.fakes.wishes import by_labels
 
 ORDERS = {"temporal.queue": "orders"}
 
@@ -36,7 +37,7 @@ class House:
     def app(self, settings: Settings) -> App:
         return App(
             Reconciler(
-                [self.orchestrator], self.source, clock=Clock(), prefix=settings.label_prefix
+                [self.orchestrator], self.source, by_labels(settings.label_prefix), clock=Clock()
             )
         )
 

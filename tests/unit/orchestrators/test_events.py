@@ -1,4 +1,4 @@
-"""The engine's events: every one is a change, and a stream that breaks off is followed again."""
+"""The engine's events: each one is a change, and a stream that breaks off is opened again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from autoscaler.orchestrators.changes import Changes
 from autoscaler.orchestrators.engine import EngineError
 from autoscaler.orchestrators.events import EngineEvents
 from tests.fakes.clock import Clock, run_in_virtual_time
@@ -20,34 +19,53 @@ class Streams:
 
     def __init__(self, *streams: list[dict[str, Any]] | EngineError) -> None:
         self._streams = list(streams)
-        self.followed: list[tuple[float, int | None]] = []
+        self.opened: list[tuple[float, int | None]] = []
         """When each stream was asked for, and since when."""
 
-    async def follow(
+    async def events(
         self,
         _filters: Mapping[str, Sequence[str]],
         since: int | None,
-        seen: Callable[[dict[str, Any]], None],
+        began: Callable[[], None],
+        happened: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.followed.append((asyncio.get_running_loop().time(), since))
+        self.opened.append((asyncio.get_running_loop().time(), since))
         if not self._streams:
             await asyncio.sleep(10**6)
             return
         stream = self._streams.pop(0)
         if isinstance(stream, EngineError):
             raise stream
-        seen({})
+        began()
         for event in stream:
-            seen(event)
+            happened(event)
 
 
-def watch(engine: Streams, *listeners: Callable[[dict[str, Any]], timedelta | None]) -> list[float]:
-    """Watch an engine for some minutes, and return when changes were told of."""
+class Listener:
+    """Writes down what it is told, and asks for another look after `pause`."""
+
+    def __init__(self, pause: timedelta | None = None) -> None:
+        self.told: list[Any] = []
+        self._pause = pause
+
+    def stream_began(self) -> None:
+        self.told.append("began")
+
+    def stream_ended(self) -> None:
+        self.told.append("ended")
+
+    def happened(self, event: dict[str, Any]) -> timedelta | None:
+        self.told.append(event["time"])
+        return self._pause
+
+
+def watch(engine: Streams, *listeners: Listener) -> list[float]:
+    """Watch an engine for some minutes, and return when changes were reported."""
     changes: list[float] = []
 
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        events = EngineEvents(engine, Clock(), Changes(), listeners)  # type: ignore[arg-type]
+        events = EngineEvents(engine, Clock(), listeners)  # type: ignore[arg-type]
         watching = asyncio.create_task(events.watch(lambda: changes.append(loop.time())))
         await asyncio.sleep(600)
         assert not watching.done()
@@ -59,46 +77,46 @@ def watch(engine: Streams, *listeners: Callable[[dict[str, Any]], timedelta | No
     return changes
 
 
-def test_every_event_is_a_change_and_so_is_a_stream_that_stands() -> None:
+def test_every_event_is_a_change_and_so_is_a_stream_that_opens() -> None:
     assert watch(Streams([{"time": 100}, {"time": 101}])) == [0, 0, 0]
 
 
-def test_every_listener_is_shown_every_event() -> None:
-    first: list[Any] = []
-    second: list[Any] = []
-    watch(Streams([{"time": 100}, {"time": 101}]), first.append, second.append)
-    assert first == second == [{"time": 100}, {"time": 101}]
+def test_every_listener_is_told_of_every_event_and_whether_events_arrive() -> None:
+    first, second = Listener(), Listener()
+    watch(Streams([{"time": 100}, {"time": 101}], EngineError("no engine"), []), first, second)
+    assert first.told == ["began", 100, 101, "ended", "ended", "began", "ended"]
+    assert second.told == first.told
 
 
 def test_a_listener_may_ask_for_another_look_after_a_while() -> None:
-    assert watch(Streams([{"time": 100}]), lambda _: timedelta(seconds=2)) == [0, 0, 2]
+    assert watch(Streams([{"time": 100}]), Listener(timedelta(seconds=2))) == [0, 0, 2]
 
 
 def test_only_the_last_of_many_events_leads_to_another_look() -> None:
     engine = Streams([{"time": 100}, {"time": 100}, {"time": 100}])
-    assert watch(engine, lambda _: timedelta(seconds=2)) == [0, 0, 0, 0, 2]
+    assert watch(engine, Listener(timedelta(seconds=2))) == [0, 0, 0, 0, 2]
 
 
-def test_of_several_listeners_the_most_patient_one_counts() -> None:
+def test_of_several_listeners_the_longest_pause_counts() -> None:
     engine = Streams([{"time": 100}])
     pauses = [timedelta(seconds=2), None, timedelta(seconds=3)]
-    assert watch(engine, *(lambda _, pause=pause: pause for pause in pauses)) == [0, 0, 3]
+    assert watch(engine, *map(Listener, pauses)) == [0, 0, 3]
 
 
-def test_a_stream_that_ended_is_followed_again_from_the_last_event_on() -> None:
+def test_a_stream_that_ended_is_opened_again_from_the_last_event_on() -> None:
     engine = Streams([{"time": 100}, {"time": 105}], [])
     watch(engine)
-    assert engine.followed == [(0, None), (1, 105), (2, 105)]
+    assert engine.opened == [(0, None), (1, 105), (2, 105)]
 
 
 def test_an_engine_that_does_not_answer_is_tried_less_and_less_often() -> None:
     engine = Streams(*(EngineError("no engine") for _ in range(7)))
     watch(engine)
-    assert [moment for moment, _ in engine.followed] == [0, 1, 3, 7, 15, 31, 61, 91]
+    assert [moment for moment, _ in engine.opened] == [0, 1, 3, 7, 15, 31, 61, 91]
 
 
-def test_a_stream_that_stood_forgives_the_failures_before() -> None:
+def test_a_stream_that_opened_forgives_the_failures_before() -> None:
     gone = EngineError("no engine")
     engine = Streams(gone, gone, gone, [], gone)
     watch(engine)
-    assert [moment for moment, _ in engine.followed] == [0, 1, 3, 7, 8, 10]
+    assert [moment for moment, _ in engine.opened] == [0, 1, 3, 7, 8, 10]

@@ -1,6 +1,6 @@
 """Replicas that end by themselves soon after they were started. Pure.
 
-Starting more of them would help nobody: growth stops, says why, and is tried again after a
+Starting more of them would not help: growth stops, with the reason, and is tried again after a
 growing pause.
 """
 
@@ -13,43 +13,43 @@ from datetime import datetime, timedelta
 from autoscaler.core.backoff import Backoff
 from autoscaler.core.durations import format_duration
 from autoscaler.core.model import Ceiling, ServiceId
-from autoscaler.orchestrators.containers import Container
+from autoscaler.orchestrators.compose.containers import Container
 
 SETTLED = timedelta(seconds=30)
-"""A replica that has run for this long has come up well."""
+"""A replica that has run for this long has started well."""
 _BACKOFF = Backoff(first=timedelta(seconds=10), longest=timedelta(minutes=5))
 
 
 @dataclass(slots=True)
 class _Record:
+    """What became of the replicas of one service."""
+
     started: dict[str, datetime] = field(default_factory=dict)
+    """Replicas that are watched, each with when it was started."""
     backoff: Backoff = _BACKOFF
     story: str = ""
+    """What happened to the latest replica that ended, in words."""
 
 
 @dataclass(slots=True)
 class Exits:
-    """Watches over the replicas that the daemon has started."""
+    """Watches the replicas that the daemon has started."""
 
     _records: dict[ServiceId, _Record] = field(default_factory=dict)
 
     def started(self, service: ServiceId, container: str, now: datetime) -> None:
-        """Take note of a replica that has been started."""
+        """Watch a replica that has just been started."""
         self._records.setdefault(service, _Record()).started[container] = now
 
-    def let_go(self, service: ServiceId, container: str) -> None:
-        """Take note of a replica that is stopped on purpose: its end is no failure."""
+    def stopped_on_purpose(self, service: ServiceId, container: str) -> None:
+        """Stop watching a replica that somebody stops: its end is no failure."""
         if service in self._records:
             self._records[service].started.pop(container, None)
-
-    def watches(self, service: ServiceId) -> bool:
-        """Whether there is any replica to watch, or any that has ended."""
-        return service in self._records
 
     def ceiling(
         self, service: ServiceId, containers: Collection[Container], now: datetime
     ) -> Ceiling | None:
-        """Say why the service should not grow now; None where nothing speaks against it."""
+        """Return why the service should not grow now; None where it may."""
         running = sum(container.running for container in containers)
         restarting = next((c for c in containers if c.state == "restarting"), None)
         if restarting is not None:

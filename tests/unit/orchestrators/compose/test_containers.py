@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from autoscaler.core.model import ServiceId
-from autoscaler.orchestrators import replica
-from autoscaler.orchestrators.containers import LEFT_BEHIND, Container, Replicas
+from autoscaler.orchestrators.compose import recipe
+from autoscaler.orchestrators.compose.containers import LEFT_BEHIND, Container, Replicas
 
 
 def row(number: int = 1, *, state: str = "running", **changes: Any) -> dict[str, Any]:
     """Return a row of the engine's list of containers."""
     labels = {
-        replica.PROJECT: "shop",
-        replica.SERVICE: "worker",
-        replica.NUMBER: str(number),
-        replica.CONFIG_HASH: "new",
+        recipe.PROJECT: "shop",
+        recipe.SERVICE: "worker",
+        recipe.NUMBER: str(number),
+        recipe.CONFIG_HASH: "new",
     }
     return {
         "Id": f"id{number}",
@@ -31,7 +31,7 @@ def row(number: int = 1, *, state: str = "running", **changes: Any) -> dict[str,
 
 def container(number: int, state: str = "running", **changes: Any) -> Container:
     """Read a row that is known to be a replica; `hash_` is its version of the file."""
-    labels = row(number)["Labels"] | {replica.CONFIG_HASH: changes.pop("hash_", "new")}
+    labels = row(number)["Labels"] | {recipe.CONFIG_HASH: changes.pop("hash_", "new")}
     read = Container.from_row(row(number, state=state, Labels=labels, **changes))
     assert read is not None
     return read
@@ -81,10 +81,10 @@ class TestRows:
         [
             pytest.param(None, id="no-labels"),
             pytest.param({"own": "label"}, id="not-of-compose"),
-            pytest.param(row()["Labels"] | {replica.CONFIG_HASH: ""}, id="a-hook"),
-            pytest.param(row()["Labels"] | {replica.NUMBER: "one"}, id="no-number"),
+            pytest.param(row()["Labels"] | {recipe.CONFIG_HASH: ""}, id="a-hook"),
+            pytest.param(row()["Labels"] | {recipe.NUMBER: "one"}, id="no-number"),
             pytest.param(
-                {k: v for k, v in row()["Labels"].items() if k != replica.NUMBER}, id="unnumbered"
+                {k: v for k, v in row()["Labels"].items() if k != recipe.NUMBER}, id="unnumbered"
             ),
         ],
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.orchestrators import replica
+from autoscaler.orchestrators.compose import recipe as recipes
 
 ID = "0123456789ab" + "c" * 52
 ANONYMOUS = "f" * 64
@@ -33,10 +33,10 @@ def inspect(
             "Hostname": ID[:12],
             "Entrypoint": [],
             "Labels": {
-                replica.PROJECT: "shop",
-                replica.SERVICE: "worker",
-                replica.NUMBER: "1",
-                replica.CONFIG_HASH: "h1",
+                recipes.PROJECT: "shop",
+                recipes.SERVICE: "worker",
+                recipes.NUMBER: "1",
+                recipes.CONFIG_HASH: "h1",
                 "temporal.queue": "orders",
             }
             | (labels or {}),
@@ -59,9 +59,9 @@ def make(
     *,
     api: tuple[int, int] = NEW_API,
     image_is_current: bool = True,
-) -> replica.Recipe:
+) -> recipes.Recipe:
     """Describe another replica of a template."""
-    return replica.recipe(template, number, api=api, image_is_current=image_is_current)
+    return recipes.write_recipe(template, number, api=api, image_is_current=image_is_current)
 
 
 class TestNameAndLabels:
@@ -75,16 +75,16 @@ class TestNameAndLabels:
     def test_name_and_number_agree(self, template_name: str, made: str) -> None:
         recipe = make(inspect(name=template_name))
         assert recipe.name == made
-        assert recipe.body["Labels"][replica.NUMBER] == "4"
+        assert recipe.body["Labels"][recipes.NUMBER] == "4"
 
     def test_all_other_labels_are_kept_but_for_the_mark_of_a_recreate(self) -> None:
-        template = inspect(labels={replica.REPLACE: "shop-worker-1", "own": "label"})
+        template = inspect(labels={recipes.REPLACE: "shop-worker-1", "own": "label"})
         labels = make(template).body["Labels"]
         assert labels == {
-            replica.PROJECT: "shop",
-            replica.SERVICE: "worker",
-            replica.NUMBER: "4",
-            replica.CONFIG_HASH: "h1",
+            recipes.PROJECT: "shop",
+            recipes.SERVICE: "worker",
+            recipes.NUMBER: "4",
+            recipes.CONFIG_HASH: "h1",
             "temporal.queue": "orders",
             "own": "label",
         }
@@ -135,7 +135,7 @@ class TestConfig:
 
     def test_the_template_is_left_as_it_was(self) -> None:
         template = inspect(
-            labels={replica.REPLACE: "x"},
+            labels={recipes.REPLACE: "x"},
             host={
                 "Binds": [f"{ANONYMOUS}:/data"],
                 "Mounts": [{"Type": "volume", "Source": ANONYMOUS, "Target": "/x"}],
@@ -225,7 +225,7 @@ class TestNetworks:
 
 class TestCeiling:
     def test_a_plain_service_has_none(self) -> None:
-        assert replica.ceiling(inspect()) is None
+        assert recipes.ceiling(inspect()) is None
 
     @pytest.mark.parametrize(
         ("template", "because"),
@@ -251,7 +251,7 @@ class TestCeiling:
     def test_what_exists_only_once_allows_one_replica(
         self, template: dict[str, Any], because: str
     ) -> None:
-        ceiling = replica.ceiling(template)
+        ceiling = recipes.ceiling(template)
         assert ceiling is not None
         assert ceiling.replicas == 1
         assert because in ceiling.because
@@ -268,14 +268,14 @@ class TestCeiling:
         ],
     )
     def test_ports_that_are_not_fixed_set_no_ceiling(self, bindings: object) -> None:
-        assert replica.ceiling(inspect(host={"PortBindings": bindings})) is None
+        assert recipes.ceiling(inspect(host={"PortBindings": bindings})) is None
 
     def test_a_range_of_ports_is_taken_from_one_replica_at_a_time(self) -> None:
         ranged = inspect(host={"PortBindings": {"80/tcp": [{"HostPort": "8000-8010"}]}})
         free = inspect(host={"PortBindings": {"80/tcp": [{"HostPort": ""}], "81/tcp": None}})
-        assert replica.starts_one_by_one(ranged)
-        assert not replica.starts_one_by_one(free)
-        assert not replica.starts_one_by_one(inspect())
+        assert recipes.starts_one_by_one(ranged)
+        assert not recipes.starts_one_by_one(free)
+        assert not recipes.starts_one_by_one(inspect())
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ class TestCeiling:
     ],
 )
 def test_the_grace_is_the_containers_own(config: dict[str, Any], seconds: int) -> None:
-    assert replica.grace(inspect(config=config)) == seconds
+    assert recipes.grace(inspect(config=config)) == seconds
 
 
 @pytest.mark.parametrize(
@@ -305,13 +305,13 @@ def test_the_grace_is_the_containers_own(config: dict[str, Any], seconds: int) -
 def test_a_container_that_is_being_recreated_shows_by_its_name(
     name: str, *, recreated: bool
 ) -> None:
-    labels = {replica.PROJECT: "shop", replica.SERVICE: "worker", replica.NUMBER: "1"}
-    assert replica.being_recreated(name, labels) is recreated
+    labels = {recipes.PROJECT: "shop", recipes.SERVICE: "worker", recipes.NUMBER: "1"}
+    assert recipes.being_recreated(name, labels) is recreated
 
 
 def test_a_project_whose_name_looks_like_an_id_is_not_being_recreated() -> None:
-    labels = {replica.PROJECT: "deadbeef1234", replica.SERVICE: "web", replica.NUMBER: "1"}
-    assert not replica.being_recreated("deadbeef1234_web_1", labels)
+    labels = {recipes.PROJECT: "deadbeef1234", recipes.SERVICE: "web", recipes.NUMBER: "1"}
+    assert not recipes.being_recreated("deadbeef1234_web_1", labels)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_project_whose_name_looks_like_an_id_is_not_being_recreated() -> None:
 def test_a_grace_that_somebody_chose_is_told_from_dockers(
     config: dict[str, Any], chosen: timedelta | None
 ) -> None:
-    assert replica.chosen_grace(inspect(config=config)) == chosen
+    assert recipes.chosen_grace(inspect(config=config)) == chosen
 
 
 OTHER = "fedcba987654" + "c" * 52
@@ -347,8 +347,8 @@ OTHER = "fedcba987654" + "c" * 52
 def test_the_host_name_is_the_short_id_unless_another_was_chosen(
     config: dict[str, Any], host: str
 ) -> None:
-    assert replica.Traits.of(inspect(config=config)).host_name(OTHER) == host
+    assert recipes.Traits.of(inspect(config=config)).host_name(OTHER) == host
 
 
 def test_the_host_name_of_the_template_is_its_own() -> None:
-    assert replica.Traits.of(inspect()).host_name(ID) == ID[:12]
+    assert recipes.Traits.of(inspect()).host_name(ID) == ID[:12]

@@ -1,8 +1,8 @@
 """The recipe: from the inspect of one replica to the create body of the next. Pure.
 
-A Compose service has no object on the server; it is the set of containers with the same
-project and service labels. A container with the body made here is one that
-`docker compose up --scale` would have made.
+A Compose service has no object on the server: it is the set of containers with the same project
+and service labels. A container made by this recipe looks like one that
+`docker compose up --scale` has made.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 from autoscaler.core.model import Ceiling
+from autoscaler.orchestrators.engine import DEFAULT_GRACE, Json
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
@@ -22,17 +23,13 @@ CONFIG_HASH = "com.docker.compose.config-hash"
 ONEOFF = "com.docker.compose.oneoff"
 REPLACE = "com.docker.compose.replace"
 
-DEFAULT_GRACE = 10
-"""Seconds that Docker waits after the stop signal where the container sets nothing."""
 ALL_NETWORKS_IN_CREATE = (1, 44)
 """From this API version on, create takes more than one network."""
 
 _SHORT_ID = 12
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _RECREATED = re.compile(r"[0-9a-f]{12}_")
-_SEPARATORS = ("-", "_")  # The second is what `docker compose --compatibility` names with.
-
-Json = dict[str, Any]
+_SEPARATORS = ("-", "_")  # `docker compose --compatibility` uses the second in names.
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +45,12 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What counts of a replica from tick to tick. Its inspect is large, and read again to copy."""
+    """What a tick needs to know of a replica's inspect."""
 
     grace: int
     """Seconds between the stop signal and the kill; -1 means no kill."""
     chosen_grace: timedelta | None
-    """Time between stop signal and kill; None where it was left to Docker."""
+    """Time between stop signal and kill; None where Docker's default of 10 s applies."""
     ceiling: Ceiling | None
     """Why there can only be one container like this; None where there can be more."""
     host: str | None
@@ -61,7 +58,7 @@ class Traits:
 
     @classmethod
     def of(cls, inspect: Json) -> Self:
-        """Take over what counts."""
+        """Read an inspect."""
         named: str = inspect["Config"].get("Hostname") or ""
         made_up = not named or named == inspect["Id"][:_SHORT_ID]
         return cls(
@@ -69,19 +66,22 @@ class Traits:
         )
 
     def host_name(self, container: str) -> str:
-        """Return the host name in a replica like this one, given by id.
+        """Return the host name inside a replica like this one, given the id of its container.
 
-        Without one in the Compose file it is the short id; on the host's network, the host's own.
+        Where the Compose file sets none, that is the short id of the container; on the host's
+        network, the host's own name.
         """
         return container[:_SHORT_ID] if self.host is None else self.host
 
 
-def recipe(template: Json, number: int, *, api: tuple[int, int], image_is_current: bool) -> Recipe:
+def write_recipe(
+    template: Json, number: int, *, api: tuple[int, int], image_is_current: bool
+) -> Recipe:
     """Describe replica `number` of the service that `template` (an inspect) belongs to.
 
     `api` is the version of the API that both the inspect and the create use.
     `image_is_current` says whether the image's name still leads to the image that the template
-    runs; where it does not, the new replica gets the image by its id.
+    runs. Where it does not, the new replica names the image by its id.
     """
     config: Json = dict(template["Config"])
     host: Json = dict(template["HostConfig"])
@@ -115,7 +115,7 @@ def replica_name(template: Json, number: int) -> str:
 
 
 def ceiling(template: Json) -> Ceiling | None:
-    """Say why there can only be one container like this; None where there can be more."""
+    """Return why there can only be one container like this; None where there can be more."""
     labels = template["Config"]["Labels"]
     name = _name(template)
     if _separator(name, labels) is None:
@@ -146,7 +146,7 @@ def ceiling(template: Json) -> Ceiling | None:
 
 
 def starts_one_by_one(template: Json) -> bool:
-    """Whether replicas must be started in turn: they pick host ports from a common range."""
+    """Whether replicas must start one after the other: they pick host ports from one range."""
     return any(
         "-" in (binding.get("HostPort") or "")
         for bindings in (template["HostConfig"].get("PortBindings") or {}).values()
@@ -161,7 +161,7 @@ def grace(template: Json) -> int:
 
 
 def chosen_grace(template: Json) -> timedelta | None:
-    """Return the time between stop signal and kill; None where it was left to Docker."""
+    """Return the time between stop signal and kill; None where Docker's default applies."""
     seconds = template["Config"].get("StopTimeout")
     if seconds is None:
         return None
@@ -169,9 +169,9 @@ def chosen_grace(template: Json) -> timedelta | None:
 
 
 def being_recreated(name: str, labels: Mapping[str, str]) -> bool:
-    """Whether Compose has made this container to take the place of another one.
+    """Whether Compose is about to replace another container with this one.
 
-    Until then its name is the other one's short id, an underscore, and the name it will have.
+    Meanwhile its name is the short id of the other one, an underscore, and its final name.
     """
     if _separator(name, labels) is not None or _RECREATED.match(name) is None:
         return False
@@ -179,7 +179,7 @@ def being_recreated(name: str, labels: Mapping[str, str]) -> bool:
 
 
 def has_composes_name(name: str, labels: Mapping[str, str]) -> bool:
-    """Whether a container has the name that Compose gives: no container_name, nor a new one."""
+    """Whether a container has the name that Compose gives: no container_name, not renamed."""
     return _separator(name, labels) is not None
 
 
@@ -188,7 +188,7 @@ def _name(template: Json) -> str:
 
 
 def _separator(name: str, labels: Mapping[str, str]) -> str | None:
-    """Return what stands between project, service and number; None for a name of its own."""
+    """Return what separates project, service and number in a name; None for any other name."""
     parts = (labels[PROJECT], labels[SERVICE], labels[NUMBER])
     return next((mark for mark in _SEPARATORS if mark.join(parts) == name), None)
 
@@ -199,7 +199,7 @@ def _labels(labels: Mapping[str, str], number: int) -> Json:
 
 
 def _hostname_is_made_up(template: Json) -> bool:
-    """Whether the engine chose the host name, or would not let it be set again."""
+    """Whether the engine chose the host name, or refuses to have it set."""
     host: Json = template["HostConfig"]
     made_up: bool = template["Config"].get("Hostname") == template["Id"][:_SHORT_ID]
     network: str = host["NetworkMode"]
@@ -207,7 +207,7 @@ def _hostname_is_made_up(template: Json) -> bool:
 
 
 def _detach_anonymous_volumes(host: Json) -> None:
-    """Let anonymous volumes be made anew: under their old names replicas would share the data."""
+    """Have the engine make new anonymous volumes: with the old names, replicas would share data."""
     if host.get("Mounts"):
         host["Mounts"] = [
             {key: value for key, value in mount.items() if key != "Source"}
@@ -222,7 +222,7 @@ def _detach_anonymous_volumes(host: Json) -> None:
 
 
 def _endpoints(template: Json, name: str) -> Iterator[tuple[str, Json]]:
-    """Yield each network with what was configured; the rest is the engine's own finding."""
+    """Yield each network with what the user configured, without what the engine filled in."""
     mode = template["HostConfig"]["NetworkMode"]
     if mode in ("bridge", "default", "host", "none") or mode.startswith("container:"):
         return

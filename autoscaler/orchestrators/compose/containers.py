@@ -1,4 +1,4 @@
-"""The containers of a Compose service, and which of them to start and to stop. Pure."""
+"""The containers of a Compose service, and which of them are started and stopped. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from autoscaler.core.model import ServiceId
-from autoscaler.orchestrators import replica
+from autoscaler.orchestrators.compose import recipe
 
 NAME = "compose"
 """The orchestrator part of every ServiceId made here."""
 LEFT_BEHIND = timedelta(minutes=5)
-"""After which a container that was made and never started is taken for forgotten: Compose may
-wait between the two until what it depends on is healthy."""
+"""A container that was made this long ago and never started has been forgotten. Compose itself may
+wait between create and start until a dependency is healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class Container:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self | None:
-        """Read a row of the engine's list; None where it is no replica that Compose made."""
+        """Read a row of the engine's list; return None where it is no replica made by Compose."""
         labels: dict[str, str] = row.get("Labels") or {}
         service = service_id(labels)
-        number = labels.get(replica.NUMBER, "")
-        if service is None or not labels.get(replica.CONFIG_HASH) or not number.isdecimal():
+        number = labels.get(recipe.NUMBER, "")
+        if service is None or not labels.get(recipe.CONFIG_HASH) or not number.isdecimal():
             return None
         return cls(
             id=row["Id"],
             name=(row.get("Names") or ["/"])[0].removeprefix("/"),
             service=service,
             number=int(number),
-            config_hash=labels[replica.CONFIG_HASH],
+            config_hash=labels[recipe.CONFIG_HASH],
             created=row["Created"],
             state=row["State"],
             status=row.get("Status") or row["State"],
@@ -55,7 +55,7 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """Whether it counts as a replica."""
+        """Whether it counts as a recipe."""
         return self.state in ("running", "restarting", "paused")
 
     @property
@@ -65,7 +65,7 @@ class Container:
 
     @property
     def has_run(self) -> bool:
-        """Whether it was ever started; until then its networks and secrets may be missing."""
+        """Whether it was ever started. Before that, its networks and secrets may be missing."""
         return self.state != "created"
 
 
@@ -75,29 +75,30 @@ class Replicas:
 
     service: ServiceId
     template: Container
-    """The newest, of its configuration the newest that has run and has the name that Compose gave
-    it: what new ones are copied from."""
+    """The container that new replicas are copied from: one of the newest configuration that has run
+    and still has the name that Compose gave it, where there is one."""
     running: tuple[Container, ...]
     stopped: tuple[Container, ...]
     highest: int
-    """The highest number in use, by replicas that drain as well."""
+    """The highest number in use, including replicas that drain."""
     refusal: str | None
+    """Why the service must not be changed now; one sentence without a full stop."""
 
     @classmethod
     def of(cls, containers: Sequence[Container], draining: Collection[str]) -> Self:
-        """Sort the containers of one service; what drains is no replica any more."""
+        """Sort the containers of one service. Those whose ids are in `draining` do not count."""
         recreated = next(
-            (c.name for c in containers if replica.being_recreated(c.name, c.labels)), None
+            (c.name for c in containers if recipe.being_recreated(c.name, c.labels)), None
         )
         staying = [c for c in containers if c.id not in draining]
         current = max(staying or containers, key=_age).config_hash
         alike = [c for c in staying or containers if c.config_hash == current]
         return cls(
             service=containers[0].service,
-            # One that somebody has renamed would look as if the file gave it that name.
+            # A container that somebody renamed looks as if the file had set container_name.
             template=max(
                 alike,
-                key=lambda c: (c.has_run, replica.has_composes_name(c.name, c.labels), *_age(c)),
+                key=lambda c: (c.has_run, recipe.has_composes_name(c.name, c.labels), *_age(c)),
             ),
             running=tuple(c for c in staying if c.running),
             stopped=tuple(c for c in staying if not c.running),
@@ -114,8 +115,8 @@ class Replicas:
     def to_start(self, wanted: int) -> tuple[Container, ...]:
         """Choose stopped replicas to run again before new ones are made, lowest number first.
 
-        One that has never run is not among them where there is a complete one to copy: whoever
-        made it may not have come to the end.
+        A replica that has never run is left out where there is a complete one to copy: whoever
+        made it may not have finished.
         """
         fit = sorted(
             (
@@ -128,9 +129,10 @@ class Replicas:
         return tuple(fit[: max(0, wanted - len(self.running))])
 
     def left_behind(self, now: datetime) -> tuple[Container, ...]:
-        """Choose what was made a while ago and never started, while there is a complete one.
+        """Choose the containers that were made a while ago and never started.
 
-        A daemon or a Compose that was killed in between leaves such containers.
+        A daemon or a Compose that was killed between create and start leaves such containers. They
+        stay while there is no complete container to copy.
         """
         if self.refusal is not None or not self.template.has_run:
             return ()
@@ -138,24 +140,24 @@ class Replicas:
         return tuple(c for c in self.stopped if not c.has_run and c.created < before)
 
     def in_turn(self) -> tuple[Container, ...]:
-        """Return the replicas as Compose would stop them: outdated ones, then highest number."""
+        """Return the replicas as Compose would stop them: outdated first, then highest number."""
         return tuple(sorted(self.running, key=lambda c: (not self.outdated(c), -c.number)))
 
     def keeper(self) -> Container:
         """Choose the replica that stays, stopped, at zero: the one to copy and start later."""
         able = [*self.running, *(c for c in self.stopped if c.can_start)]
-        # Where all drain already, the newest of those is the last to copy.
+        # Where all replicas drain already, the template is the only one left to copy.
         return min(
             able or [self.template], key=lambda c: (self.outdated(c), not c.has_run, c.number)
         )
 
 
 def _age(container: Container) -> tuple[float, int]:
-    """Sort the newest last; of those made in one second, the one with the highest number."""
+    """Sort the newest last; of containers made in one second, the highest number last."""
     return container.created, container.number
 
 
 def service_id(labels: Mapping[str, str]) -> ServiceId | None:
-    """Name the Compose service that a container's labels speak of; None where they do not."""
-    project, service = labels.get(replica.PROJECT), labels.get(replica.SERVICE)
+    """Return the Compose service that a container's labels name; None where they name none."""
+    project, service = labels.get(recipe.PROJECT), labels.get(recipe.SERVICE)
     return ServiceId(NAME, f"{project}/{service}") if project and service else None

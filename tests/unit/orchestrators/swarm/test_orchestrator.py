@@ -10,17 +10,21 @@ from typing import Any, TypeVar
 import pytest
 import requests
 
+from autoscaler.change import Changes, Order
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
-from autoscaler.core.in_flight import Standing
-from autoscaler.core.model import Ceiling, Replica, ScalingAction, ServiceId
+from autoscaler.core.in_flight import Worker, WorkerQuery
+from autoscaler.core.model import Ceiling, ScalingAction, ServiceId
+from autoscaler.core.protect import Stopped, choose_in_order
+from autoscaler.core.spec import Busy, ScalingSpec
 from autoscaler.orchestrators.engine import EngineError, Lane
-from autoscaler.orchestrators.swarm import (
+from autoscaler.orchestrators.swarm.orchestrator import (
     PICK_LOOKS,
     PICK_PAUSE,
     RECENT,
     SwarmOrchestrator,
     stuck,
 )
+from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import START, Clock, run_in_virtual_time
 
 T = TypeVar("T")
@@ -310,10 +314,10 @@ def test_a_task_that_failed_by_a_clock_ahead_of_ours_failed_just_now() -> None:
     assert stuck([ahead], START) == "a task failed 0s ago (exit code 1)"
 
 
-class TestApply:
+class TestSettingTheNumber:
     async def test_nothing_but_the_number_is_written_back(self) -> None:
         orchestrator, manager = swarm(row())
-        await orchestrator.apply(ScalingAction(WORKER, 3, 4))
+        await orchestrator.grow(ScalingAction(WORKER, 3, 4))
         ((version, spec),) = manager.written
         assert version == 41
         expected = row()["Spec"]
@@ -322,12 +326,12 @@ class TestApply:
 
     async def test_a_count_that_was_never_set_can_be_set(self) -> None:
         orchestrator, manager = swarm(row(spec={"Mode": {"Replicated": {}}}))
-        await orchestrator.apply(ScalingAction(WORKER, 1, 4))
+        await orchestrator.grow(ScalingAction(WORKER, 1, 4))
         assert manager.written[0][1]["Mode"] == {"Replicated": {"Replicas": 4}}
 
     async def test_a_count_that_somebody_else_changed_is_left(self) -> None:
         orchestrator, manager = swarm(row())
-        await orchestrator.apply(ScalingAction(WORKER, 5, 4))
+        await orchestrator.grow(ScalingAction(WORKER, 2, 4))
         assert manager.written == []
 
     async def test_a_writer_that_was_faster_is_no_trouble(self) -> None:
@@ -337,7 +341,7 @@ class TestApply:
             manager.rows[0]["Version"]["Index"] = 42
 
         manager.before_write = once
-        await orchestrator.apply(ScalingAction(WORKER, 3, 4))
+        await orchestrator.grow(ScalingAction(WORKER, 3, 4))
         assert [version for version, _ in manager.written] == [41, 42]
 
     async def test_a_writer_that_is_always_faster_is_an_error(self) -> None:
@@ -348,7 +352,7 @@ class TestApply:
 
         manager.before_write = always
         with pytest.raises(OrchestratorError, match="out of sequence"):
-            await orchestrator.apply(ScalingAction(WORKER, 3, 4))
+            await orchestrator.grow(ScalingAction(WORKER, 3, 4))
         assert len(manager.written) == 2
 
     async def test_a_faster_writer_that_changed_the_count_has_the_last_word(self) -> None:
@@ -359,22 +363,19 @@ class TestApply:
             manager.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 9
 
         manager.before_write = once
-        await orchestrator.apply(ScalingAction(WORKER, 3, 4))
+        await orchestrator.grow(ScalingAction(WORKER, 3, 4))
         assert len(manager.written) == 1
 
     async def test_a_service_that_is_not_there_is_an_error(self) -> None:
         orchestrator, _ = swarm(row())
         with pytest.raises(OrchestratorError, match="not found"):
-            await orchestrator.apply(ScalingAction(ServiceId("swarm", "gone"), 1, 2))
+            await orchestrator.grow(ScalingAction(ServiceId("swarm", "gone"), 1, 2))
 
     async def test_a_rollout_that_began_since_is_left_alone(self) -> None:
         orchestrator, manager = swarm(row(UpdateStatus={"State": "updating"}))
         with pytest.raises(OrchestratorError):
-            await orchestrator.apply(ScalingAction(WORKER, 3, 4))
+            await orchestrator.grow(ScalingAction(WORKER, 3, 4))
         assert manager.written == []
-
-
-IDLE, BUSY, SILENT = Standing.IDLE, Standing.BUSY, Standing.SILENT
 
 
 class Cluster(Manager):
@@ -390,7 +391,7 @@ class Cluster(Manager):
         self.stopped: list[tuple[str, int]] = []
         """Every container that was stopped, with its grace in seconds."""
         self.quick = False
-        """Whether a task that has ended is made up for before anybody can look."""
+        """Whether a task that has ended is replaced before anybody can look."""
         self.picks_after = 0
         """Looks at the tasks until the manager has picked those that go."""
         self._to_pick = 0
@@ -410,7 +411,7 @@ class Cluster(Manager):
             "Slot": slot,
             "NodeID": "here",
             "DesiredState": "running",
-            "Status": {"State": "running", "ContainerStatus": {"ContainerID": f"c{slot}"}},
+            "Status": {"State": "running", "ContainerStatus": {"ContainerID": f"on-{id_ or slot}"}},
             "Spec": self._template,
         }
 
@@ -463,131 +464,150 @@ class Cluster(Manager):
         return answer
 
 
-class Look:
-    """A last look, and what it was asked about."""
+class Workers(FakeBacklogSource):
+    """The workers in the tasks, by the ids of the tasks; those not named report that they idle."""
 
-    def __init__(self, **known: Standing) -> None:
-        """Know something of tasks by their ids; of the others, that they are idle."""
-        self.known = known
-        self.asked: list[list[str]] = []
-        self.nobody_reports = False
+    def __init__(self, *, busy: Sequence[str] = (), silent: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.running = {_host(task): 1 for task in busy}
+        self.silent = set(map(_host, silent))
+        self.when_asked: Callable[[], None] = lambda: None
 
-    async def __call__(self, replicas: Sequence[Replica]) -> Mapping[str, Standing] | None:
-        self.asked.append([replica.id for replica in replicas])
-        if self.nobody_reports:
-            return None
-        return {replica.id: self.known.get(replica.id, IDLE) for replica in replicas}
+    async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
+        self.when_asked()
+        return await super().workers(query)
 
 
-async def scale_in(
-    cluster: Cluster, desired: int, look: Look | None, current: int | None = None
-) -> Sequence[str]:
-    """Ask for fewer tasks, and return which went."""
+def _host(task: str) -> str:
+    return f"on-{task.removeprefix('t')}"
+
+
+async def shrink(cluster: Cluster, desired: int, workers: Workers, **options: Any) -> None:
+    """Ask for fewer tasks, as the daemon does."""
     orchestrator = SwarmOrchestrator(cluster, clock=Clock())  # type: ignore[arg-type]
-    action = ScalingAction(WORKER, cluster.asked_for if current is None else current, desired)
-    return await orchestrator.apply(action, look)
+    changes = Changes({"swarm": orchestrator}, workers, Clock())
+    action = ScalingAction(WORKER, options.pop("current", cluster.asked_for), desired)
+    spec = ScalingSpec(queues=("orders",), **options)
+    await changes.make(Order(action, spec, reported=not workers.mute, unstarted=False))
 
 
-class TestScaleIn:
-    """The Swarm picks the tasks that go: the count is lowered no further than it hits idle ones."""
+def left(cluster: Cluster) -> list[str]:
+    """Return the tasks that are wanted, by their ids."""
+    return [each["ID"] for each in cluster.all_tasks if each["DesiredState"] != "shutdown"]
 
-    async def test_members_are_the_tasks_in_the_swarms_order(self) -> None:
+
+class TestStopping:
+    """The Swarm picks the tasks that go: the number is lowered only as far as it hits idle ones."""
+
+    async def test_replicas_are_the_tasks_in_the_swarms_order(self) -> None:
         orchestrator = SwarmOrchestrator(Cluster(3), clock=Clock())  # type: ignore[arg-type]
-        members = await orchestrator.members(WORKER)
-        assert [member.id for member in members] == ["t3", "t2", "t1"]
-        assert [member.choosable for member in members] == [True] * 3
+        replicas = await orchestrator.replicas(WORKER)
+        assert [replica.id for replica in replicas] == ["t3", "t2", "t1"]
+        assert [replica.choosable for replica in replicas] == [True] * 3
 
     @pytest.mark.parametrize(
-        ("busy", "desired", "asked_for", "gone"),
+        ("busy", "desired", "stay"),
         [
-            pytest.param([], 1, 1, ["t5", "t4", "t3", "t2"], id="all-are-idle"),
-            pytest.param(["t1"], 1, 1, ["t5", "t4", "t3", "t2"], id="the-last-in-turn-is-busy"),
-            pytest.param(["t3"], 1, 3, ["t5", "t4"], id="only-up-to-the-busy-one"),
-            pytest.param(["t3"], 4, 4, ["t5"], id="no-further-than-desired"),
-            pytest.param(["t1", "t2", "t3", "t4", "t5"], 0, 5, [], id="all-are-busy"),
+            pytest.param([], 1, ["t1"], id="all-are-idle"),
+            pytest.param(["t1"], 1, ["t1"], id="the-last-in-turn-is-busy"),
+            pytest.param(["t3"], 1, ["t1", "t2", "t3"], id="only-up-to-the-busy-one"),
+            pytest.param(["t3"], 4, ["t1", "t2", "t3", "t4"], id="no-further-than-desired"),
+            pytest.param(
+                ["t1", "t2", "t3", "t4", "t5"],
+                0,
+                ["t1", "t2", "t3", "t4", "t5"],
+                id="all-are-busy",
+            ),
         ],
     )
-    async def test_it_is_lowered_as_far_as_only_idle_ones_go(
-        self, busy: list[str], desired: int, asked_for: int, gone: list[str]
+    async def test_the_number_is_lowered_as_far_as_only_idle_tasks_go(
+        self, busy: list[str], desired: int, stay: list[str]
     ) -> None:
         cluster = Cluster(5)
-        went = await scale_in(cluster, desired, Look(**dict.fromkeys(busy, BUSY)))
-        assert cluster.asked_for == asked_for
-        assert list(went) == gone
+        await shrink(cluster, desired, Workers(busy=busy))
+        assert (left(cluster), cluster.asked_for) == (stay, len(stay))
         assert cluster.stopped == []
 
-    async def test_one_that_does_not_report_is_not_hit_either(self) -> None:
+    async def test_a_task_that_does_not_report_stays(self) -> None:
         cluster = Cluster(5)
-        await scale_in(cluster, 1, Look(t4=SILENT))
+        await shrink(cluster, 1, Workers(silent=["t4"]))
         assert cluster.asked_for == 4
 
-    @pytest.mark.parametrize("look", [None, Look(t5=BUSY)], ids=["ignore", "nobody-reports"])
-    async def test_where_any_may_go_the_swarm_has_its_way(self, look: Look | None) -> None:
-        if look is not None:
-            look.nobody_reports = True
+    async def test_where_busy_tasks_are_ignored_the_swarm_has_its_way(self) -> None:
         cluster = Cluster(5)
-        assert list(await scale_in(cluster, 2, look)) == ["t5", "t4", "t3"]
-        assert cluster.asked_for == 2
+        await shrink(cluster, 2, Workers(busy=["t5"]), busy=Busy.IGNORE)
+        assert left(cluster) == ["t1", "t2"]
 
-    async def test_growth_asks_nobody(self) -> None:
-        cluster, look = Cluster(2), Look()
-        assert await scale_in(cluster, 4, look) == ()
-        assert (cluster.asked_for, look.asked) == (4, [])
+    async def test_where_no_worker_reports_the_swarm_has_its_way(self) -> None:
+        cluster, workers = Cluster(5), Workers()
+        workers.mute = True
+        await shrink(cluster, 2, workers)
+        assert left(cluster) == ["t1", "t2"]
 
-    async def test_a_count_that_somebody_else_has_changed_is_left(self) -> None:
+    async def test_which_tasks_went_comes_back(self) -> None:
+        cluster = Cluster(4)
+        orchestrator = SwarmOrchestrator(cluster, clock=Clock())  # type: ignore[arg-type]
+        choice = choose_in_order(await orchestrator.replicas(WORKER), 2)
+        stopped = await orchestrator.stop(ScalingAction(WORKER, 4, 2), choice)
+        assert stopped == Stopped(("t4", "t3"))
+
+    async def test_growth_asks_no_worker(self) -> None:
+        cluster, workers = Cluster(2), Workers()
+        await shrink(cluster, 4, workers)
+        assert (cluster.asked_for, workers.asked) == (4, [])
+
+    async def test_a_number_that_somebody_else_has_changed_is_left(self) -> None:
         cluster = Cluster(5)
-        assert await scale_in(cluster, 1, None, current=6) == ()
+        await shrink(cluster, 1, Workers(), current=6)
         assert cluster.asked_for == 5
 
-    async def test_what_the_last_look_raises_stops_none(self) -> None:
-        async def fails(_: Sequence[Replica]) -> Mapping[str, Standing] | None:
-            raise InFlightUnavailable("no answer")
-
-        cluster = Cluster(3)
-        orchestrator = SwarmOrchestrator(cluster, clock=Clock())  # type: ignore[arg-type]
+    async def test_where_workers_cannot_be_asked_none_is_stopped(self) -> None:
+        cluster, workers = Cluster(3), Workers()
+        workers.heartbeats_fail = "no answer"
         with pytest.raises(InFlightUnavailable):
-            await orchestrator.apply(ScalingAction(WORKER, 3, 1), fails)
+            await shrink(cluster, 1, workers)
         assert (cluster.asked_for, cluster.stopped) == (3, [])
 
-    def test_which_tasks_the_swarm_has_picked_is_awaited(self) -> None:
+    def test_it_waits_until_the_swarm_has_picked_the_tasks(self) -> None:
         cluster = Cluster(3)
         cluster.picks_after = 5
-        assert list(run_in_virtual_time(scale_in(cluster, 1, Look()))) == ["t3", "t2"]
+        run_in_virtual_time(shrink(cluster, 1, Workers()))
+        assert left(cluster) == ["t1"]
 
-    def test_but_not_for_ever(self) -> None:
+    def test_it_does_not_wait_for_ever(self) -> None:
         cluster = Cluster(3)
         cluster.picks_after = 10 * PICK_LOOKS
-        assert list(run_in_virtual_time(scale_in(cluster, 1, Look()))) == []
-        assert cluster.asked_for == 1
+        run_in_virtual_time(shrink(cluster, 1, Workers()))
+        assert (cluster.asked_for, len(left(cluster))) == (1, 3)
         assert PICK_LOOKS * PICK_PAUSE < 5
 
     async def test_while_the_swarm_has_more_tasks_than_replicas_none_is_stopped(self) -> None:
-        """The one that has not gone yet would be taken for the next, and a busy one would go."""
-        cluster, look = Cluster(3), Look(t2=BUSY)
+        """The task that has not gone yet would be taken for the next, and a busy one would go."""
+        cluster, workers = Cluster(3), Workers(busy=["t2"])
         cluster.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 2
-        assert await scale_in(cluster, 1, look) == ()
-        assert (cluster.asked_for, cluster.stopped, look.asked) == (2, [], [])
+        await shrink(cluster, 1, workers)
+        assert (cluster.asked_for, cluster.stopped) == (2, [])
 
     async def test_this_node_is_looked_up_once(self) -> None:
         cluster = Cluster(3)
         orchestrator = SwarmOrchestrator(cluster, clock=Clock())  # type: ignore[arg-type]
         for _ in range(3):
-            await orchestrator.members(WORKER)
+            await orchestrator.replicas(WORKER)
         assert cluster.looked_up == 1
 
 
-class TestGivingUpATask:
+class TestStoppingByName:
     """Where the first in turn is busy, an idle task within reach is stopped by its container."""
 
-    async def test_an_idle_one_is_stopped_and_its_slot_given_up(self) -> None:
+    async def test_an_idle_task_is_stopped_and_its_slot_given_up(self) -> None:
         cluster = Cluster(3)
-        assert list(await scale_in(cluster, 1, Look(t3=BUSY))) == ["t2"]
-        assert cluster.stopped == [("c2", 10)]
-        assert cluster.asked_for == 2
+        await shrink(cluster, 1, Workers(busy=["t3"]))
+        assert cluster.stopped == [("on-2", 10)]
+        assert (left(cluster), cluster.asked_for) == (["t1", "t3"], 2)
 
-    async def test_it_is_one_a_call(self) -> None:
+    async def test_one_task_goes_in_each_change(self) -> None:
         cluster = Cluster(5)
-        await scale_in(cluster, 1, Look(t5=BUSY))
+        await shrink(cluster, 1, Workers(busy=["t5"]))
         assert len(cluster.stopped) == 1
         assert cluster.asked_for == 4
 
@@ -595,70 +615,67 @@ class TestGivingUpATask:
         ("written", "seconds"),
         [({"StopGracePeriod": 90_000_000_000}, 90), ({"StopGracePeriod": 0}, 0), ({}, 10)],
     )
-    async def test_it_gets_its_own_grace(self, written: dict[str, int], seconds: int) -> None:
+    async def test_a_task_gets_its_own_grace(self, written: dict[str, int], seconds: int) -> None:
         cluster = Cluster(2, **written)
-        await scale_in(cluster, 1, Look(t2=BUSY))
-        assert cluster.stopped == [("c1", seconds)]
+        await shrink(cluster, 1, Workers(busy=["t2"]))
+        assert cluster.stopped == [("on-1", seconds)]
 
     async def test_a_slot_that_has_been_filled_again_is_not_given_up(self) -> None:
         cluster = Cluster(3)
         cluster.quick = True
-        look = Look(t3=BUSY, new2=SILENT)
-        assert list(await scale_in(cluster, 1, look)) == ["t2"]
+        await shrink(cluster, 1, Workers(busy=["t3"], silent=["new2"]))
+        assert cluster.stopped == [("on-2", 10)]
         assert cluster.asked_for == 3
 
-    def test_it_is_awaited_that_the_manager_hears_of_its_end(self) -> None:
+    def test_it_waits_until_the_manager_has_heard_of_the_end(self) -> None:
         cluster = Cluster(3)
         cluster.hears_after = 5
-        assert list(run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))) == ["t2"]
-        assert cluster.asked_for == 2
+        run_in_virtual_time(shrink(cluster, 1, Workers(busy=["t3"])))
+        assert (left(cluster), cluster.asked_for) == (["t1", "t3"], 2)
 
-    def test_but_not_until_the_slot_is_filled_again(self) -> None:
+    def test_where_the_manager_does_not_hear_of_it_the_number_stays(self) -> None:
         cluster = Cluster(3)
         cluster.hears_after = 10 * PICK_LOOKS
-        assert list(run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))) == ["t2"]
+        run_in_virtual_time(shrink(cluster, 1, Workers(busy=["t3"])))
         assert cluster.asked_for == 3
 
-    def test_it_is_awaited_that_the_slot_is_gone(self) -> None:
+    def test_it_waits_until_the_slot_is_gone(self) -> None:
         cluster = Cluster(3)
         cluster.picks_after = 8
-        run_in_virtual_time(scale_in(cluster, 1, Look(t3=BUSY)))
-        left = [each["ID"] for each in cluster.all_tasks if each["DesiredState"] != "shutdown"]
-        assert left == ["t1", "t3"]
+        run_in_virtual_time(shrink(cluster, 1, Workers(busy=["t3"])))
+        assert left(cluster) == ["t1", "t3"]
 
-    async def test_it_is_looked_again_before_the_count_is_lowered(self) -> None:
-        cluster, look = Cluster(3), Look(t3=BUSY)
-        await scale_in(cluster, 1, look)
-        assert look.asked == [["t3", "t2", "t1"], ["new2", "t3", "t1"]]
+    async def test_workers_are_asked_again_before_the_number_is_lowered(self) -> None:
+        cluster, workers = Cluster(3), Workers(busy=["t3"])
+        await shrink(cluster, 1, workers)
+        assert [sorted(query.hosts) for query in workers.asked] == [
+            ["on-1", "on-2", "on-3"],
+            ["on-1", "on-3"],
+        ]
 
-    async def test_a_count_that_was_changed_meanwhile_is_left(self) -> None:
-        cluster = Cluster(3)
-        look = Look(t3=BUSY)
+    async def test_a_number_that_was_changed_meanwhile_is_left(self) -> None:
+        cluster, workers = Cluster(3), Workers(busy=["t3"])
 
         def raised() -> None:
-            cluster.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 9
+            if cluster.stopped:
+                cluster.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 9
 
-        class Later(Look):
-            async def __call__(self, replicas: Sequence[Replica]) -> Mapping[str, Standing] | None:
-                if cluster.stopped:
-                    raised()
-                return await look(replicas)
-
-        await scale_in(cluster, 1, Later())
+        workers.when_asked = raised
+        await shrink(cluster, 1, workers)
         assert cluster.asked_for == 9
         assert cluster.written == []
 
     @pytest.mark.parametrize("restart", ["none", "on-failure"])
-    async def test_one_that_the_swarm_would_not_make_up_for_is_not_touched(
+    async def test_a_task_that_the_swarm_would_not_replace_is_not_stopped(
         self, restart: str
     ) -> None:
         cluster = Cluster(3, restart=restart)
-        assert await scale_in(cluster, 1, Look(t3=BUSY)) == ()
+        await shrink(cluster, 1, Workers(busy=["t3"]))
         assert (cluster.stopped, cluster.asked_for) == ([], 3)
 
-    async def test_nor_is_one_on_another_node(self) -> None:
+    async def test_a_task_on_another_node_is_not_stopped(self) -> None:
         cluster = Cluster(3)
         for each in cluster.all_tasks:
             each["NodeID"] = "there"
-        assert await scale_in(cluster, 1, Look(t3=BUSY)) == ()
+        await shrink(cluster, 1, Workers(busy=["t3"]))
         assert (cluster.stopped, cluster.asked_for) == ([], 3)

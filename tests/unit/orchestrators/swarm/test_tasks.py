@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from autoscaler.core.model import Replica
-from autoscaler.orchestrators.tasks import container_of, in_turn, is_running
+from autoscaler.orchestrators.swarm.tasks import container_of, in_turn, is_running
 
 HERE, THERE = "here", "there"
 

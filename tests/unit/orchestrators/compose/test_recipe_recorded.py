@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.orchestrators import replica
+from autoscaler.orchestrators.compose import recipe as recipes
 
 Json = dict[str, Any]
 Version = tuple[int, int]
 
 RECORDED: dict[Version, dict[str, Json]] = {
     version: json.loads(
-        (Path(__file__).parents[2] / f"data/inspects/api-1.{version[1]}.json").read_text()
+        (Path(__file__).parents[3] / f"data/inspects/api-1.{version[1]}.json").read_text()
     )
     for version in ((1, 41), (1, 45), (1, 51))
 }
@@ -48,11 +48,11 @@ def recorded(api: Version, name: str) -> Json:
     return copy.deepcopy(RECORDED[api][name])
 
 
-def make(template: Json, api: Version, *, image_is_current: bool = True) -> replica.Recipe:
-    return replica.recipe(template, NUMBER, api=api, image_is_current=image_is_current)
+def make(template: Json, api: Version, *, image_is_current: bool = True) -> recipes.Recipe:
+    return recipes.write_recipe(template, NUMBER, api=api, image_is_current=image_is_current)
 
 
-def endpoints(recipe: replica.Recipe) -> Json:
+def endpoints(recipe: recipes.Recipe) -> Json:
     """Return the endpoint configurations of all networks."""
     return {**recipe.body["NetworkingConfig"]["EndpointsConfig"], **recipe.connect}
 
@@ -60,13 +60,13 @@ def endpoints(recipe: replica.Recipe) -> Json:
 class TestEveryContainer:
     def test_name_and_number_agree(self, template: Json, api: Version) -> None:
         recipe = make(template, api)
-        service = template["Config"]["Labels"][replica.SERVICE]
+        service = template["Config"]["Labels"][recipes.SERVICE]
         assert recipe.name == f"shop-{service}-{NUMBER}"
-        assert recipe.body["Labels"][replica.NUMBER] == str(NUMBER)
+        assert recipe.body["Labels"][recipes.NUMBER] == str(NUMBER)
 
     def test_labels_differ_in_the_number_alone(self, template: Json, api: Version) -> None:
-        labels = {**template["Config"]["Labels"], replica.NUMBER: str(NUMBER)}
-        labels.pop(replica.REPLACE, None)
+        labels = {**template["Config"]["Labels"], recipes.NUMBER: str(NUMBER)}
+        labels.pop(recipes.REPLACE, None)
         assert make(template, api).body["Labels"] == labels
 
     def test_what_is_merged_with_the_image_is_verbatim(self, template: Json, api: Version) -> None:
@@ -120,7 +120,7 @@ class TestVolumes:
     def test_after_a_recreate_an_anonymous_volume_stands_under_its_name(self, api: Version) -> None:
         template = recorded(api, "web-1 recreated")
         assert set(anonymous_sources(template["HostConfig"])) == {"/anonymous", "/anonymous-long"}
-        assert replica.REPLACE in template["Config"]["Labels"]
+        assert recipes.REPLACE in template["Config"]["Labels"]
 
     def test_it_is_made_anew(self, api: Version) -> None:
         template = recorded(api, "web-1 recreated")
@@ -184,7 +184,7 @@ def test_a_hardware_address_is_not_copied(api: Version) -> None:
     ],
 )
 def test_what_exists_only_once_allows_one_replica(api: Version, name: str, because: str) -> None:
-    ceiling = replica.ceiling(recorded(api, name))
+    ceiling = recipes.ceiling(recorded(api, name))
     assert ceiling is not None
     assert ceiling.replicas == 1
     assert because in ceiling.because
@@ -192,18 +192,18 @@ def test_what_exists_only_once_allows_one_replica(api: Version, name: str, becau
 
 @pytest.mark.parametrize("name", ["web-1", "web-1 recreated", "ports-1", "host-network-1"])
 def test_all_else_sets_no_ceiling(api: Version, name: str) -> None:
-    assert replica.ceiling(recorded(api, name)) is None
+    assert recipes.ceiling(recorded(api, name)) is None
 
 
 @pytest.mark.parametrize(("name", "alone"), [("ports-1", True), ("web-1", False)])
 def test_a_range_of_ports_is_taken_from_one_at_a_time(
     api: Version, name: str, *, alone: bool
 ) -> None:
-    assert replica.starts_one_by_one(recorded(api, name)) is alone
+    assert recipes.starts_one_by_one(recorded(api, name)) is alone
 
 
 def test_the_grace_is_the_containers_own(api: Version) -> None:
-    assert replica.grace(recorded(api, "web-1")) == 3
+    assert recipes.grace(recorded(api, "web-1")) == 3
 
 
 # ------------------------------------------------------- what holds for any container at all
@@ -223,8 +223,8 @@ def any_template(draw: st.DrawFn) -> tuple[Json, Version]:
     changed: Json = json.loads(text)
     labels = changed["Config"]["Labels"]
     number = str(draw(st.integers(1, 6)))
-    name = f"shop-{labels[replica.SERVICE]}-{number}"
-    labels |= draw(st.dictionaries(alias, alias, max_size=2)) | {replica.NUMBER: number}
+    name = f"shop-{labels[recipes.SERVICE]}-{number}"
+    labels |= draw(st.dictionaries(alias, alias, max_size=2)) | {recipes.NUMBER: number}
     for endpoint in changed["NetworkSettings"]["Networks"].values():
         if endpoint.get("Aliases"):
             others = [each for each in endpoint["Aliases"] if not each.startswith("shop-")]
@@ -248,7 +248,7 @@ def test_nothing_of_the_template_alone_is_sent(
     chosen: tuple[Json, Version], number: int, *, current: bool
 ) -> None:
     template, api = chosen
-    recipe = replica.recipe(template, number, api=api, image_is_current=current)
+    recipe = recipes.write_recipe(template, number, api=api, image_is_current=current)
     text = json.dumps(sent(recipe))
     assert list(anonymous_sources(recipe.body["HostConfig"])) == []
     assert template["Id"][:12] not in text
@@ -261,9 +261,9 @@ def test_labels_differ_in_the_number_and_nothing_else(
     chosen: tuple[Json, Version], number: int
 ) -> None:
     template, api = chosen
-    before = {**template["Config"]["Labels"], replica.REPLACE: "x", replica.NUMBER: str(number)}
-    after = replica.recipe(template, number, api=api, image_is_current=True).body["Labels"]
-    assert {**after, replica.REPLACE: "x"} == before
+    before = {**template["Config"]["Labels"], recipes.REPLACE: "x", recipes.NUMBER: str(number)}
+    after = recipes.write_recipe(template, number, api=api, image_is_current=True).body["Labels"]
+    assert {**after, recipes.REPLACE: "x"} == before
 
 
 @given(any_template(), st.integers(8, 99), st.integers(100, 999), st.text(HEX, min_size=64))
@@ -271,14 +271,14 @@ def test_a_replica_of_a_replica_is_the_replica_of_the_template(
     chosen: tuple[Json, Version], first: int, second: int, noise: str
 ) -> None:
     template, api = chosen
-    made = replica.recipe(template, first, api=api, image_is_current=True)
+    made = recipes.write_recipe(template, first, api=api, image_is_current=True)
     again = as_inspected(made, template, noise[:64])
-    assert normal(replica.recipe(again, second, api=api, image_is_current=True)) == normal(
-        replica.recipe(template, second, api=api, image_is_current=True)
+    assert normal(recipes.write_recipe(again, second, api=api, image_is_current=True)) == normal(
+        recipes.write_recipe(template, second, api=api, image_is_current=True)
     )
 
 
-def as_inspected(recipe: replica.Recipe, template: Json, id_: str) -> Json:
+def as_inspected(recipe: recipes.Recipe, template: Json, id_: str) -> Json:
     """Return what an engine says of a container made by a recipe."""
     config = {
         key: value
@@ -306,7 +306,7 @@ def as_inspected(recipe: replica.Recipe, template: Json, id_: str) -> Json:
     }
 
 
-def normal(recipe: replica.Recipe) -> Json:
+def normal(recipe: recipes.Recipe) -> Json:
     """Return all that is sent, with aliases in any order."""
     every = sent(recipe)
     for endpoint in (
@@ -317,7 +317,7 @@ def normal(recipe: replica.Recipe) -> Json:
     return every
 
 
-def sent(recipe: replica.Recipe) -> Json:
+def sent(recipe: recipes.Recipe) -> Json:
     """Return everything of a recipe that goes to the engine."""
     every: Json = copy.deepcopy(
         {"name": recipe.name, "body": recipe.body, "connect": dict(recipe.connect)}

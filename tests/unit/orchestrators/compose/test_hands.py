@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from autoscaler.core.model import ServiceId
-from autoscaler.orchestrators.others import QUIET, SLACK, OtherHands
-from tests.fakes.clock import START
+from autoscaler.orchestrators.compose.hands import QUIET, SLACK, OtherHands, OwnHands
+from tests.fakes.clock import START, Clock
 
 WORKER = ServiceId("compose", "shop/worker")
 OTHER = ServiceId("compose", "shop/other")
@@ -101,3 +101,52 @@ def test_a_service_that_stays_is_not_forgotten(hands: OtherHands) -> None:
     notice(hands, "kill")
     hands.forget_all_but([WORKER])
     assert hands.at_work(WORKER, START)
+
+
+class TestOwnHands:
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def own(self, clock: Clock) -> OwnHands:
+        return OwnHands(clock)
+
+    def test_a_container_is_ours_while_the_daemon_changes_it(self, own: OwnHands) -> None:
+        assert not own.at_work("web-1")
+        with own.on("web-1"):
+            assert own.at_work("web-1")
+            assert not own.at_work("web-2")
+
+    def test_it_stays_ours_for_a_moment_because_events_arrive_later(
+        self, own: OwnHands, clock: Clock
+    ) -> None:
+        with own.on("web-1"):
+            pass
+        clock.advance(QUIET.total_seconds() - 0.1)
+        assert own.at_work("web-1")
+        clock.advance(0.1)
+        assert not own.at_work("web-1")
+
+    def test_two_steps_on_one_container_end_with_the_later_one(
+        self, own: OwnHands, clock: Clock
+    ) -> None:
+        with own.on("web-1"):
+            with own.on("web-1"):
+                pass
+            clock.advance(10)
+            assert own.at_work("web-1")
+
+    def test_a_step_that_fails_ends_as_well(self, own: OwnHands, clock: Clock) -> None:
+        with pytest.raises(RuntimeError), own.on("web-1"):
+            raise RuntimeError
+        clock.advance(QUIET.total_seconds())
+        assert not own.at_work("web-1")
+
+    def test_a_clock_that_was_set_back_makes_nothing_ours_for_long(
+        self, own: OwnHands, clock: Clock
+    ) -> None:
+        with own.on("web-1"):
+            pass
+        clock.advance(-3600)
+        assert not own.at_work("web-1")

@@ -1,7 +1,7 @@
 """Files that Compose copies into a container before its first start.
 
-Secrets from the environment and configs with inline content are in no inspect: Compose puts them
-into the container's own file system between create and start. A new replica needs the same.
+No inspect shows secrets from the environment and configs with inline content: Compose puts them
+into the container's file system between create and start. A new replica needs the same files.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from typing import Any
 from docker import APIClient
 from docker.utils import decode_json_header
 
-from autoscaler.orchestrators.engine import api_url
-
-Json = dict[str, Any]
+from autoscaler.orchestrators.engine import Json, api_url
 
 LARGEST = 1024 * 1024
-"""Bytes. Compose's secrets and configs are small; what is larger was written by the service."""
+"""Bytes. Compose's secrets and configs are small; a larger file was written by the service."""
 
 _ADDED = 1
 _NEVER = "0001-"
@@ -45,7 +43,7 @@ def copied_files(client: APIClient, template: Json) -> tuple[str, ...]:
 def archive_of(client: APIClient, container: str, paths: Iterable[str]) -> bytes:
     """Return a tar of these files of a container, for the root of another one.
 
-    Their times become now: a replica made with them must show them as copied at its start.
+    Their times of change become now, so that the new replica shows them as copied before its start.
     """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as target:
@@ -61,24 +59,24 @@ def archive_of(client: APIClient, container: str, paths: Iterable[str]) -> bytes
 
 
 def added_leaves(changes: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the added paths that nothing else was added below: files, and empty folders."""
+    """Return the added paths that have no added path below them: files, and empty folders."""
     added = [change["Path"] for change in changes if change["Kind"] == _ADDED]
     folders = {str(PurePosixPath(path).parent) for path in added}
     return [path for path in added if path not in folders]
 
 
 def is_copied(found: Mapping[str, Any], template: Json) -> bool:
-    """Tell a file that Compose copied from one that the service wrote. `found` is its stat.
+    """Whether Compose copied a file, rather than the service wrote it. `found` is its stat.
 
-    Nothing in a container writes before its first start. Once it has been stopped, that start
-    is not known any more: then only files without write permission count, which is how Compose
-    makes them unless it is told otherwise.
+    Nothing in a container writes before its first start. Once a container has been stopped, the
+    time of its first start is lost. Then only files without write permission count: Compose makes
+    them so by default.
     """
     if found["mode"] & _GO_FILE_TYPES or found["size"] > LARGEST:
         return False
     if not template["State"]["FinishedAt"].startswith(_NEVER) and found["mode"] & _WRITABLE:
         return False
-    # The archive that Compose sends keeps whole seconds, rounded to the nearest.
+    # The archive that Compose sends has whole seconds, rounded to the nearest.
     copied = datetime.fromisoformat(found["mtime"])
     created = datetime.fromisoformat(template["Created"])
     started = datetime.fromisoformat(template["State"]["StartedAt"])

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from autoscaler.core.model import Ceiling, ServiceId
-from autoscaler.orchestrators.containers import Container
-from autoscaler.orchestrators.exits import SETTLED, Exits
+from autoscaler.orchestrators.compose.containers import Container
+from autoscaler.orchestrators.compose.exits import SETTLED, Exits
 from tests.fakes.clock import START
 
 WORKER = ServiceId("compose", "shop/worker")
@@ -90,18 +90,6 @@ def test_a_replica_that_settled_ends_the_pauses(exits: Exits) -> None:
     assert "in 10s" in held.because
 
 
-def test_a_replica_that_settled_is_watched_no_more(exits: Exits) -> None:
-    ceiling(exits, container(1), container(2), now=START + SETTLED - INSTANT)
-    assert exits.watches(WORKER)
-    ceiling(exits, container(1), container(2), now=START + SETTLED)
-    assert not exits.watches(WORKER)
-
-
-def test_while_growth_waits_the_service_is_watched(exits: Exits) -> None:
-    ceiling(exits, container(1), container(2, "exited"), now=START)
-    assert exits.watches(WORKER)
-
-
 def test_a_replica_that_ends_once_it_has_settled_is_no_failure(exits: Exits) -> None:
     ceiling(exits, container(1), container(2), now=START + SETTLED)
     later = START + SETTLED + INSTANT
@@ -109,7 +97,7 @@ def test_a_replica_that_ends_once_it_has_settled_is_no_failure(exits: Exits) -> 
 
 
 def test_a_replica_that_is_stopped_on_purpose_is_no_failure(exits: Exits) -> None:
-    exits.let_go(WORKER, "id2")
+    exits.stopped_on_purpose(WORKER, "id2")
     assert ceiling(exits, container(1), container(2, "exited"), now=START) is None
 
 

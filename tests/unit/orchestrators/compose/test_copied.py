@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.orchestrators.copied import LARGEST, added_leaves, is_copied
+from autoscaler.orchestrators.compose.copied import LARGEST, added_leaves, is_copied
 
 RUNNING = {
     "Created": "2026-01-01T00:00:05.123456789Z",

@@ -15,10 +15,9 @@ from docker.errors import APIError, DockerException
 
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import ScalingAction, ServiceId
-from autoscaler.orchestrators import replica
-from autoscaler.orchestrators.changes import SILENCE, Changes
-from autoscaler.orchestrators.compose import ComposeOrchestrator
-from autoscaler.orchestrators.containers import LEFT_BEHIND
+from autoscaler.orchestrators.compose import recipe
+from autoscaler.orchestrators.compose.containers import LEFT_BEHIND
+from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import EngineError, Lane
 from tests.fakes.clock import START, Clock
 
@@ -27,7 +26,7 @@ Json = dict[str, Any]
 
 WEB = ServiceId("compose", "shop/web")
 RECORDED: Json = json.loads(
-    (Path(__file__).parents[2] / "data/inspects/api-1.41.json").read_text()
+    (Path(__file__).parents[3] / "data/inspects/api-1.41.json").read_text()
 )["web-1"]
 NETWORKS = ("shop_default", "shop_front")
 """Those beside the first: on API 1.41 they are connected after the create."""
@@ -119,12 +118,12 @@ def steps(host: Host, container: str) -> list[str]:
 async def test_a_replica_is_created_joined_to_its_networks_and_then_started(
     host: Host, compose: ComposeOrchestrator
 ) -> None:
-    await compose.apply(ScalingAction(WEB, 1, 2))
+    await compose.grow(ScalingAction(WEB, 1, 2))
 
     made = steps(host, "shop-web-2")
     assert (made[0], made[-1]) == ("create", "start")
     assert sorted(made[1:-1]) == [f"connect {network}" for network in NETWORKS]
-    assert host.made["shop-web-2"]["Labels"][replica.NUMBER] == "2"
+    assert host.made["shop-web-2"]["Labels"][recipe.NUMBER] == "2"
 
 
 @pytest.mark.parametrize("step", [*(f"connect {network}" for network in NETWORKS), "start"])
@@ -134,7 +133,7 @@ async def test_what_cannot_be_finished_is_removed_and_the_others_go_on(
     host.refuses = lambda tried, container: (tried, container) == (step, "shop-web-3")
 
     with pytest.raises(OrchestratorError, match="1 of 3 replicas could not be started") as caught:
-        await compose.apply(ScalingAction(WEB, 1, 4))
+        await compose.grow(ScalingAction(WEB, 1, 4))
 
     assert f"no {step} for shop-web-3" in str(caught.value)
     assert steps(host, "shop-web-3")[-1] == "remove"
@@ -147,12 +146,12 @@ async def test_what_was_not_even_created_is_not_removed(
 ) -> None:
     host.refuses = lambda step, _container: step == "create"
     with pytest.raises(OrchestratorError, match="1 of 1 replicas could not be started"):
-        await compose.apply(ScalingAction(WEB, 1, 2))
+        await compose.grow(ScalingAction(WEB, 1, 2))
     assert steps(host, "shop-web-2") == ["create"]
 
 
 def event(action: str, container: str = "another", **attributes: str) -> Json:
-    labels = {replica.PROJECT: "shop", replica.SERVICE: "web"} | attributes
+    labels = {recipe.PROJECT: "shop", recipe.SERVICE: "web"} | attributes
     return {
         "Type": "container",
         "Action": action,
@@ -165,12 +164,12 @@ class TestOtherHands:
         self, host: Host, compose: ComposeOrchestrator
     ) -> None:
         await compose.discover()
-        assert compose.notice(event("create")) == timedelta(seconds=2)
+        assert compose.happened(event("create")) == timedelta(seconds=2)
 
         (service,) = await compose.discover()
         assert service.refusal is not None
         with pytest.raises(OrchestratorError, match="somebody else is changing its containers"):
-            await compose.apply(ScalingAction(WEB, 1, 2))
+            await compose.grow(ScalingAction(WEB, 1, 2))
         assert host.steps == []
 
     async def test_nothing_more_is_created_once_somebody_else_begins(
@@ -180,12 +179,12 @@ class TestOtherHands:
 
         def begin(step: str, container: str) -> bool:
             if (step, container) == ("create", "shop-web-2"):
-                compose.notice(event("create"))
+                compose.happened(event("create"))
             return False
 
         host.refuses = begin
         with pytest.raises(OrchestratorError, match=r"2 of 3 .* not created: somebody else"):
-            await compose.apply(ScalingAction(WEB, 1, 4))
+            await compose.grow(ScalingAction(WEB, 1, 4))
         assert list(host.made) == ["shop-web-2"]
 
     async def test_our_own_events_are_nobody_elses(
@@ -195,90 +194,87 @@ class TestOtherHands:
         noticed = []
 
         def tell(_step: str, container: str) -> bool:
-            noticed.append(compose.notice(event("create", container.rpartition("-")[2])))
+            noticed.append(compose.happened(event("create", container.rpartition("-")[2])))
             return False
 
         host.refuses = tell
-        await compose.apply(ScalingAction(WEB, 1, 2))
+        await compose.grow(ScalingAction(WEB, 1, 2))
         assert set(noticed) == {None}
         (service,) = await compose.discover()
         assert service.refusal is None
 
-    async def test_events_of_services_without_our_labels_are_of_no_interest(
+    async def test_events_of_services_without_our_labels_ask_for_no_other_look(
         self, compose: ComposeOrchestrator
     ) -> None:
         await compose.discover()
-        assert compose.notice(event("create", **{replica.SERVICE: "other"})) is None
+        assert compose.happened(event("create", **{recipe.SERVICE: "other"})) is None
 
 
-class TestListing:
+class TestLooking:
     """With the engine's events at hand, containers are listed only where something happened."""
 
-    LIST, ALIVE = "listing containers", "asking whether the engine answers"
-
-    @pytest.fixture
-    def changes(self) -> Changes:
-        made = Changes()
-        made.stands()
-        return made
+    LIST, PING = "listing containers", "asking whether the engine answers"
 
     @pytest.fixture
     def clock(self) -> Clock:
         return Clock()
 
     @pytest.fixture
-    def compose(self, host: Host, clock: Clock, changes: Changes) -> ComposeOrchestrator:
-        return ComposeOrchestrator(host, clock=clock, changes=changes)  # type: ignore[arg-type]
+    def compose(self, host: Host, clock: Clock) -> ComposeOrchestrator:
+        made = ComposeOrchestrator(host, clock=clock)  # type: ignore[arg-type]
+        made.stream_began()
+        return made
 
     async def asked(self, host: Host, compose: ComposeOrchestrator) -> list[str]:
-        """Discover the service; return which of both calls that took."""
+        """Look for services; return which of both calls that took."""
         host.asked.clear()
         assert [service.replicas for service in await compose.discover()] == [1]
-        return [what for what in host.asked if what in (self.LIST, self.ALIVE)]
+        return [what for what in host.asked if what in (self.LIST, self.PING)]
 
     async def test_while_nothing_happens_the_engine_is_only_asked_whether_it_answers(
-        self, host: Host, compose: ComposeOrchestrator, clock: Clock
+        self, host: Host, compose: ComposeOrchestrator
     ) -> None:
-        calls = []
-        for _ in range(5):
-            calls.append(await self.asked(host, compose))
-            clock.advance(SILENCE.total_seconds() / 2)
-        assert calls == [[self.LIST], [], [self.ALIVE], [], [self.ALIVE]]
-
-    async def test_an_engine_that_does_not_answer_is_an_error_although_nothing_happened(
-        self, host: Host, compose: ComposeOrchestrator, clock: Clock
-    ) -> None:
-        await compose.discover()
-        clock.advance(SILENCE.total_seconds())
-        host.refuses = lambda step, _container: step == "ping"
-        for _ in range(2):
-            with pytest.raises(EngineError, match="no ping"):
-                await compose.discover()
-
-    async def test_after_an_event_they_are_listed(
-        self, host: Host, compose: ComposeOrchestrator, changes: Changes
-    ) -> None:
-        await compose.discover()
-        changes.noticed()
         assert await self.asked(host, compose) == [self.LIST]
+        assert await self.asked(host, compose) == [self.PING]
 
-    async def test_after_a_change_from_here_they_are_listed_before_its_events_come(
+    async def test_after_an_event_containers_are_listed(
         self, host: Host, compose: ComposeOrchestrator
     ) -> None:
         await compose.discover()
-        await compose.apply(ScalingAction(WEB, 1, 2))
+        compose.happened(event("start"))
         assert await self.asked(host, compose) == [self.LIST]
 
-    async def test_what_does_not_depend_on_the_list_is_seen_without_a_new_one(
+    async def test_an_event_of_a_swarm_service_says_nothing_of_containers(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        await compose.discover()
+        compose.happened({"Type": "service", "Action": "update", "Actor": {"ID": "id1"}})
+        assert await self.asked(host, compose) == [self.PING]
+
+    async def test_after_the_stream_of_events_broke_off_containers_are_listed(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        await compose.discover()
+        compose.stream_ended()
+        assert await self.asked(host, compose) == [self.LIST]
+
+    async def test_after_a_change_from_here_they_are_listed_before_its_events_arrive(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        await compose.discover()
+        await compose.grow(ScalingAction(WEB, 1, 2))
+        assert await self.asked(host, compose) == [self.LIST]
+
+    async def test_the_work_of_others_is_seen_without_a_new_list(
         self, host: Host, compose: ComposeOrchestrator, clock: Clock
     ) -> None:
         refusals = []
-        for happens in (lambda: None, lambda: compose.notice(event("create")), lambda: None):
+        for happens in (lambda: None, lambda: compose.happened(event("create")), lambda: None):
             happens()
             refusals += [service.refusal is not None for service in await compose.discover()]
             clock.advance(2)
         assert refusals == [False, True, False]
-        assert host.asked.count(self.LIST) == 1
+        assert host.asked.count(self.LIST) == 2
 
     async def test_what_depends_on_time_is_seen_without_a_new_list(
         self, host: Host, compose: ComposeOrchestrator, clock: Clock
@@ -297,5 +293,5 @@ class TestListing:
     ) -> None:
         await compose.discover()
         host.asked.clear()
-        await compose.members(WEB)
+        await compose.replicas(WEB)
         assert self.LIST in host.asked

@@ -1,8 +1,9 @@
 """The tasks of a Swarm service, and in which order the Swarm would stop them. Pure.
 
-The order is swarmkit's (manager/orchestrator/replicated): slots without a node or with several
-tasks first, then by how many copies their node has, the fullest nodes first; on one node, those
-that do not run first, then the highest slot. Between nodes with equally many it is undefined.
+The order is that of swarmkit (manager/orchestrator/replicated). Slots without a node, or with
+several tasks, go first. Then slots go by how many tasks of the service their node has, the fullest
+nodes first. On one node, tasks that do not run go first, then the highest slot. Between nodes with
+equally many tasks the order is undefined.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autoscaler.core.model import Replica
-
-Json = dict[str, Any]
+from autoscaler.orchestrators.engine import Json
 
 _SHORT_ID = 12
 _BEFORE_START = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready")

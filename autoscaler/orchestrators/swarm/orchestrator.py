@@ -1,42 +1,45 @@
-"""Docker Swarm: services on the manager, scaled by compare-and-set of Replicas."""
+"""Swarm services, scaled by a compare-and-set of their number of replicas on the manager."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from docker import APIClient
 
 from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
-from autoscaler.core.protect import choose_idle
+from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
-from autoscaler.orchestrators.engine import Engine, EngineError, Lane, api_url, api_version
-from autoscaler.orchestrators.replica import DEFAULT_GRACE
-from autoscaler.orchestrators.tasks import container_of, in_turn
-from autoscaler.ports import LastLook
+from autoscaler.orchestrators.engine import (
+    DEFAULT_GRACE,
+    Engine,
+    EngineError,
+    Json,
+    Lane,
+    api_url,
+    api_version,
+)
+from autoscaler.orchestrators.swarm.tasks import container_of, in_turn
 
 PICK_LOOKS, PICK_PAUSE = 20, 0.1
-"""How often, and with what pause in seconds, it is looked what the Swarm has made of a change."""
+"""How often, and with what pause in seconds, the tasks are listed until a change shows in them."""
 _NANO = 1_000_000_000
 
 STACK = "com.docker.stack.namespace"
 
 _NOT_A_MANAGER = ("not a swarm manager", "not part of a swarm")
-"""The engine's words where it is in no Swarm, or a worker node. A locked Swarm is neither."""
+"""The engine's words where it is in no Swarm, or a worker node. A locked Swarm says other words."""
 _FORBIDDEN = 403
-"""A socket proxy that does not let services through: there is no Swarm to look after."""
+"""HTTP status of a socket proxy that does not let services through: no Swarm to look after."""
 NO_MANAGER_PAUSE = timedelta(minutes=1)
 """Before an engine that manages no Swarm is asked again: it logs an error each time."""
 _OUT_OF_SEQUENCE = "update out of sequence"
 RECENT = timedelta(minutes=1)
 """A failure this young speaks against more tasks: Swarm starts a failing task again and again."""
 _ROLLING_OUT = ("updating", "paused", "rollback_started", "rollback_paused")
-
-Json = dict[str, Any]
 
 
 class SwarmOrchestrator:
@@ -53,10 +56,10 @@ class SwarmOrchestrator:
         projects: Collection[str] = (),
         required: bool = False,
     ) -> None:
-        """Look after the stacks `projects` only, or all where none is named.
+        """Look after the stacks `projects`, or all services where none is named.
 
-        With `required`, an engine that is no Swarm manager is an error; otherwise it has no
-        services, until it becomes one.
+        With `required`, an engine that is no Swarm manager is an error. Otherwise it has no
+        services until it becomes one.
         """
         self._engine = engine
         self._clock = clock
@@ -88,7 +91,7 @@ class SwarmOrchestrator:
         now = self._clock()
         return [self._service(row, tasks.get(row["ID"], ()), now) for row in ours]
 
-    async def members(self, service: ServiceId) -> Sequence[Replica]:
+    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
         """Return the replicas in the order in which the Swarm stops them. Raises EngineError."""
         tasks: list[Json] = await self._engine.call(
             f"listing the tasks of {service}",
@@ -96,93 +99,67 @@ class SwarmOrchestrator:
         )
         return in_turn(tasks, await self._node())
 
-    async def apply(
-        self, action: ScalingAction, last_look: LastLook | None = None
-    ) -> Sequence[str]:
-        """Set the number of replicas, if nobody else has changed it since it was decided.
+    async def grow(self, action: ScalingAction) -> None:
+        """Raise the number of replicas, unless somebody else has changed it since the decision.
 
-        The Swarm picks the tasks that go: with `last_look` their number is lowered no further than
-        it can hit idle ones only; where it would hit a busy one first, an idle task whose
-        container this engine can reach is stopped, and its slot given up. One a call.
-        While it has more tasks than replicas, the Swarm still lets go of some, and none is
-        stopped: whose turn comes after those cannot be told yet.
-        Returns when the manager has taken it, with the ids of the tasks that go; they follow
-        behind their own grace. Raises OrchestratorError, and what `last_look` raises.
+        Returns when the manager has taken the number. Raises OrchestratorError.
         """
-        if action.desired >= action.current:
-            await self._set(action.service, action.current, action.desired)
-            return ()
-        members = await self.members(action.service)
-        if last_look is None:
-            return await self._let_go(action, action.desired, members)
-        return await self._let_idle_go(action, members, last_look)
+        await self._set(action.service, action.current, action.desired)
 
-    async def _let_idle_go(
-        self, action: ScalingAction, members: Sequence[Replica], last_look: LastLook
-    ) -> Sequence[str]:
-        """Have idle replicas stopped as far as no busy one is hit, and return which."""
-        if len(members) > action.current:
-            return ()
-        known = await last_look(members)
-        if known is None:
-            return await self._let_go(action, action.desired, members)
-        chosen = choose_idle(members, known, action.current - action.desired)
-        if chosen.in_turn:
-            return await self._let_go(action, action.current - len(chosen.in_turn), members)
-        for replica in chosen.one_by_one[:1]:
-            return await self._give_up(action, replica, last_look)
-        return ()
+    async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
+        """Have the chosen replicas stopped, each behind its own grace. Raises OrchestratorError.
 
-    async def _let_go(
-        self, action: ScalingAction, desired: int, members: Sequence[Replica]
-    ) -> Sequence[str]:
+        The Swarm itself picks the tasks that go when the number is lowered, so the number is
+        lowered only by those that are first in its order. Where there are none, one task is stopped
+        by its container. Its slot is then the first that the Swarm gives up, but only until the
+        slot has been filled again: the caller has to look once more before the number is lowered.
+        """
+        if choice.in_turn:
+            return await self._lower(action, choice)
+        for replica in choice.by_name[:1]:
+            return await self._stop_by_name(action.service, replica)
+        return Stopped()
+
+    async def remove_unstarted(self, service: ServiceId) -> None:
+        """Do nothing: the Swarm starts and removes its tasks itself."""
+
+    async def _lower(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Lower the number of replicas, and return which tasks the Swarm has picked."""
-        if not await self._set(action.service, action.current, desired):
-            return ()
+        fewer = action.current - len(choice.in_turn)
+        if not await self._set(action.service, action.current, fewer):
+            return Stopped()
 
         def gone(left: Sequence[Replica]) -> Sequence[str]:
-            kept = {replica.id for replica in left}
-            return [replica.id for replica in members if replica.id not in kept]
+            staying = {replica.id for replica in left}
+            return [replica.id for replica in choice.of if replica.id not in staying]
 
-        surplus = len(members) - desired
-        left = await self._members_once(action.service, lambda left: len(gone(left)) >= surplus)
-        return gone(left)
+        left = await self._replicas_once(
+            action.service, lambda left: len(gone(left)) >= len(choice.in_turn)
+        )
+        return Stopped(tuple(gone(left)))
 
-    async def _give_up(
-        self, action: ScalingAction, replica: Replica, last_look: LastLook
-    ) -> Sequence[str]:
-        """Stop one task by its container; before it is replaced, ask for one replica less.
-
-        The slot of a task that has ended is the first that the Swarm gives up. Where it has been
-        filled again already, nothing is lowered: the task was restarted, and that is all.
-        """
+    async def _stop_by_name(self, service: ServiceId, replica: Replica) -> Stopped:
+        """Stop one task by its container, and return when the manager shows that it has ended."""
         task = await self._engine.call(
             f"inspecting task {replica.id}", lambda client: client.inspect_task(replica.id)
         )
         grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
         seconds = DEFAULT_GRACE if grace is None else grace // _NANO
         await self._engine.stop(container_of(task), seconds)
-        members = await self._members_once(
-            action.service, lambda left: all(member.id != replica.id for member in left)
-        )
-        known = await last_look(members)
-        if known is not None and choose_idle(members, known, 1).in_turn:
-            fewer = action.current - 1
-            if await self._set(action.service, action.current, fewer):
-                await self._members_once(action.service, lambda left: len(left) <= fewer)
-        return [replica.id]
+        await self._replicas_once(service, lambda left: all(each.id != replica.id for each in left))
+        return Stopped((replica.id,), vacated=True)
 
-    async def _members_once(
+    async def _replicas_once(
         self, service: ServiceId, done: Callable[[Sequence[Replica]], bool]
     ) -> Sequence[Replica]:
-        """Return the members once the manager has got so far, or when it was looked long enough."""
-        members = await self.members(service)
+        """Return the replicas as soon as `done` says so, or after two seconds."""
+        found = await self.replicas(service)
         for _ in range(PICK_LOOKS):
-            if done(members):
+            if done(found):
                 break
             await asyncio.sleep(PICK_PAUSE)
-            members = await self.members(service)
-        return members
+            found = await self.replicas(service)
+        return found
 
     async def _set(self, service: ServiceId, current: int, desired: int) -> bool:
         """Change the number of replicas; return whether it was still `current`."""
@@ -213,7 +190,7 @@ class SwarmOrchestrator:
         except EngineError as error:
             if _OUT_OF_SEQUENCE not in str(error):
                 raise
-            # Another writer was faster: look again, and once more only if it left the count.
+            # Another writer was faster: try once more, if it has left the number as it was.
             return await self._engine.call(what, compare_and_set, Lane.CHANGE)
 
     async def _node(self) -> str:
@@ -224,7 +201,7 @@ class SwarmOrchestrator:
         return self._node_id
 
     async def close(self, patience: timedelta) -> None:
-        """Nothing to wait for: the Swarm drains its tasks itself."""
+        """Do nothing: the Swarm drains its tasks itself."""
 
     def _is_ours(self, row: Json) -> bool:
         if self._projects and _labels(row).get(STACK) not in self._projects:
@@ -234,7 +211,7 @@ class SwarmOrchestrator:
         )
 
     async def _tasks_of(self, services: Sequence[str]) -> Mapping[str, Sequence[Json]]:
-        """Return the tasks of services by their ids; asks for those that lag only."""
+        """Return the tasks of these services, by the id of the service."""
         found: dict[str, list[Json]] = {id_: [] for id_ in services}
         if found:
             tasks = await self._engine.call(
@@ -269,7 +246,7 @@ class SwarmOrchestrator:
 
 
 def stuck(tasks: Sequence[Json], now: datetime) -> str | None:
-    """Say why more tasks would not help: some cannot be placed, or have just failed. Pure."""
+    """Return why more tasks would not help: some cannot be placed, or have just failed. Pure."""
     for task in tasks:
         status = task["Status"]
         error = status.get("Err") or status.get("Message", "")
@@ -283,16 +260,16 @@ def stuck(tasks: Sequence[Json], now: datetime) -> str | None:
 
 
 def _services(client: APIClient) -> list[Json]:
-    # The counts of running tasks are there from API 1.41 on.
+    # The engine counts running tasks from API 1.41 on.
     counted = api_version(client) >= (1, 41)
     rows: list[Json] = client.services(status=True if counted else None)
     return rows
 
 
 def _lag(row: Json) -> int:
-    """Return how many tasks run less than are wanted, as far as the engine says.
+    """Return how many tasks are missing; below zero, how many are still stopping.
 
-    Below zero, so many are still stopping.
+    Zero where the engine does not count them.
     """
     status = row.get("ServiceStatus") or {}
     return int(status.get("DesiredTasks", 0)) - int(status.get("RunningTasks", 0))
@@ -314,12 +291,12 @@ def _task_labels(row: Json) -> Mapping[str, str]:
 
 
 def _replicas(replicated: Json) -> int:
-    # The API leaves out what was never set; Swarm then runs one task.
+    # The API leaves out a number that was never set. Swarm then runs one task.
     return int(replicated.get("Replicas", 1))
 
 
 def refusal(row: Json) -> str | None:
-    """Say why a service cannot be scaled at present; None where it can. Pure."""
+    """Return why a service cannot be scaled at present; None where it can. Pure."""
     mode: Json = row["Spec"]["Mode"]
     if "Replicated" not in mode:
         return (

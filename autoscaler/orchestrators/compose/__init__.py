@@ -1,0 +1,1 @@
+"""Docker Compose: services are sets of containers, and replicas are made as Compose makes them."""

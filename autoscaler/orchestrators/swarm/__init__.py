@@ -1,0 +1,1 @@
+"""Docker Swarm: services on the manager, scaled by their number of replicas."""
