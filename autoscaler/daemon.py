@@ -1,4 +1,4 @@
-"""The loop: ticks at the poll interval and on changes, ends on SIGTERM, backs off when blind."""
+"""The loop: ticks at the poll interval and on changes; backs off; ends on SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from autoscaler.core.backoff import Backoff
 from autoscaler.ports import Observer, Watcher, Window
 from autoscaler.reconcile import Reconciler
 
-PATIENCE = timedelta(seconds=8)
-"""How long the end waits for changes under way: less than Docker's own grace of 10 s."""
+END_WITHIN = timedelta(seconds=8)
+"""How long the end waits for changes under way: less than Docker's default grace of 10 s."""
 LONGEST_PAUSE = timedelta(seconds=30)
-"""Between two ticks while no orchestrator answers."""
+"""The longest pause between two ticks while no orchestrator answers."""
 SPACING = timedelta(seconds=1)
-"""Between the beginnings of two ticks at least, however much changes."""
+"""The shortest time between the beginnings of two ticks, however much changes."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -33,7 +33,7 @@ class Daemon:
         watcher: Watcher | None = None,
         window: Window | None = None,
     ) -> None:
-        """Tick at the poll interval, and also when `watcher` sees a change; open the window."""
+        """Tick at the poll interval, and also when `watcher` sees a change; serve the `window`."""
         self._reconciler = reconciler
         self._observers = observers
         self._poll_interval = poll_interval.total_seconds()
@@ -53,12 +53,12 @@ class Daemon:
             tasks.append(asyncio.create_task(self._watcher.watch(self._changed.set)))
         if self._window is not None:
             tasks.append(asyncio.create_task(self._window.serve()))
-        # A tick may wait for an engine that hangs: the end does not wait with it. Neither of
-        # the tasks ends by itself, unless by an error that nobody expected.
+        # The end does not wait for a tick, which may wait for an engine that hangs. None of these
+        # tasks ends by itself, except by an error that nobody expected.
         done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in (stopping, *tasks):
             task.cancel()
-        await self._reconciler.close(PATIENCE)
+        await self._reconciler.close(END_WITHIN)
         for task in done - {stopping}:
             task.result()
 
@@ -78,8 +78,8 @@ class Daemon:
             self._changed.clear()
             report = await self._reconciler.tick()
             if polled is None:
-                # The first tick reads backlogs only when it has found the services. Counted from
-                # its beginning, its readings would be too young at the next poll, and stay.
+                # The first tick takes long to find the services, and reads backlogs after that. The
+                # next poll counts from its end: the server has no newer figures before.
                 polled = loop.time()
             elif began >= polled + self._poll_interval:
                 polled = began
@@ -88,8 +88,8 @@ class Daemon:
             blind = bool(report.errors) and not report.services
             backoff = backoff.failed(report.at) if blind else backoff.succeeded()
             pause = max(backoff.pause.total_seconds(), self._poll_interval)
-            # A change is acted on at once, but a storm of changes is no storm of ticks; nor does
-            # it put off the next poll.
+            # A change causes a tick at once, but many changes do not cause as many ticks, and they
+            # do not delay the next poll.
             due = polled + pause
             spaced = min(began + SPACING.total_seconds(), due)
             await asyncio.sleep(max(0.0, spaced - loop.time()))

@@ -26,7 +26,7 @@ from tests.unit.builders import task_queue
 
 ORDERS = {"temporal.queue": "orders"}
 MAILS = {"temporal.queue": "mails"}
-PATIENCE = timedelta(seconds=10)
+LIMIT = timedelta(seconds=10)
 
 
 class World:
@@ -57,7 +57,7 @@ class World:
 
     async def finish(self) -> None:
         """Wait until no action is under way."""
-        await self.reconciler.close(PATIENCE)
+        await self.reconciler.close(LIMIT)
 
     async def until(self, id_: ServiceId, replicas: int) -> None:
         """Wait until a service has been scaled, whatever else is under way."""
@@ -74,7 +74,7 @@ class World:
 async def world() -> AsyncIterator[World]:
     made = World()
     yield made
-    # Whatever has failed is taken note of: asyncio complains of failures nobody looked at.
+    # Looks at every failure, because asyncio complains of failures that nobody has looked at.
     await made.tick(act=False)
 
 
@@ -199,6 +199,23 @@ class TestFollowingTheBacklog:
         assert of(report, warned).warnings == ("take care",)
         assert changes(world.compose.actions) == [("b/warned", 1, 5)]
 
+    async def test_an_empty_world_is_a_quiet_one(self, world: World) -> None:
+        report = await world.tick()
+        assert report.services == ()
+        assert not report.failed
+
+    async def test_a_clock_that_is_set_back_holds_nothing_up_for_as_long_as_that(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 30)
+        await world.settle()
+        world.source.fill("orders", 0)
+        await world.settle(after=-3600)
+        assert world.compose.count(worker) == 3
+        await world.settle(after=61)
+        assert world.compose.count(worker) == 1
+
 
 class TestReading:
     async def test_two_services_that_share_a_queue_cost_one_read_per_type(
@@ -236,37 +253,6 @@ class TestReading:
         assert world.source.reads == [[]]
         assert (report.desired, report.backlog, report.errors) == (7, None, ())
 
-    async def test_a_clock_that_is_set_back_holds_nothing_up_for_as_long_as_that(
-        self, world: World
-    ) -> None:
-        worker = world.compose.add("a/worker", ORDERS)
-        world.source.fill("orders", 30)
-        await world.settle()
-        world.source.fill("orders", 0)
-        await world.settle(after=-3600)
-        assert world.compose.count(worker) == 3
-        await world.settle(after=61)
-        assert world.compose.count(worker) == 1
-
-    async def test_what_was_left_behind_is_removed_though_the_count_is_right(
-        self, world: World
-    ) -> None:
-        worker = world.compose.add("a/worker", ORDERS)
-        world.compose.leave_behind(worker, 2)
-        report = await world.report(worker)
-        await world.finish()
-        assert (report.desired, report.action) == (1, None)
-        assert world.compose.tidied == [worker]
-        await world.settle()
-        assert world.compose.tidied == [worker]
-        assert world.compose.actions == []
-
-    async def test_with_mode_off_it_is_left_there(self, world: World) -> None:
-        worker = world.compose.add("a/worker", ORDERS | {"temporal.mode": "off"})
-        world.compose.leave_behind(worker, 2)
-        await world.settle()
-        assert world.compose.tidied == []
-
     async def test_a_backlog_that_cannot_be_read_holds_the_service_and_says_why(
         self, world: World
     ) -> None:
@@ -299,6 +285,37 @@ class TestReading:
         world.source.fill("orders", 40)
         report = await world.report(worker)
         assert (report.desired, report.errors) == (4, ())
+
+    async def test_an_error_nobody_expected_makes_every_backlog_unknown(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS, replicas=3)
+
+        async def read(_queues: object) -> object:
+            raise ZeroDivisionError("division by zero")
+
+        monkeypatch.setattr(world.source, "read", read)
+        report = await world.report(worker)
+        assert report.desired == 3
+        assert report.errors == ("unexpected ZeroDivisionError: division by zero",)
+
+    async def test_what_has_not_had_its_first_turn_is_unknown_and_no_error(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("shop/worker", ORDERS, replicas=3)
+        world.source.waiting_for_a_turn.add("orders")
+        report = await world.report(worker)
+        assert (report.backlog, report.desired, report.errors) == (None, 3, ())
+
+    async def test_what_is_to_be_known_of_an_integration_is_said_of_its_services(
+        self, world: World
+    ) -> None:
+        orders = world.compose.add("shop/worker", ORDERS)
+        others = world.compose.add("shop/other", MAILS | {"temporal.integration": "Prod-EU"})
+        world.source.notes["prod_eu"] = ("its task queues are read less often",)
+        report = await world.tick()
+        assert of(report, orders).warnings == ()
+        assert of(report, others).warnings == ("its task queues are read less often",)
 
 
 class TestLabels:
@@ -337,7 +354,7 @@ class TestLabels:
         world.compose.relabel(worker, ORDERS)
         assert (await world.report(worker)).errors == ()
 
-    async def test_labels_in_the_wrong_place_are_told_as_such(self, world: World) -> None:
+    async def test_labels_in_the_wrong_place_are_said_to_be(self, world: World) -> None:
         worker = world.swarm.add("shop_worker", {}, refusal="move its labels under deploy.labels")
         report = await world.report(worker)
         assert report.errors == ("move its labels under deploy.labels",)
@@ -426,7 +443,7 @@ class TestActions:
             await world.finish()
             if report.action is not None:
                 tried.append(second)
-        # What failed is noticed by the next tick, a second later: pauses of 2, 4, 8 s begin there.
+        # The next tick, a second later, learns of a failure: pauses of 2, 4 and 8 s begin there.
         assert tried == [0, 3, 8, 17]
 
     async def test_a_success_ends_the_trouble_and_the_pauses(self, world: World) -> None:
@@ -506,6 +523,25 @@ class TestActions:
         gc.collect()
         assert complaints == []
 
+    async def test_what_was_left_behind_is_removed_though_the_count_is_right(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.compose.leave_behind(worker, 2)
+        report = await world.report(worker)
+        await world.finish()
+        assert (report.desired, report.action) == (1, None)
+        assert world.compose.tidied == [worker]
+        await world.settle()
+        assert world.compose.tidied == [worker]
+        assert world.compose.actions == []
+
+    async def test_with_mode_off_it_is_left_there(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.mode": "off"})
+        world.compose.leave_behind(worker, 2)
+        await world.settle()
+        assert world.compose.tidied == []
+
 
 class TestOrchestratorsInTrouble:
     async def test_one_that_fails_is_reported_and_the_other_goes_on(self, world: World) -> None:
@@ -517,7 +553,7 @@ class TestOrchestratorsInTrouble:
         assert report.errors == ("no Docker Engine at the default socket",)
         assert world.swarm.count(mailer) == 2
 
-    async def test_what_ails_the_engine_they_share_is_said_once(self, world: World) -> None:
+    async def test_an_error_of_the_engine_they_share_is_said_once(self, world: World) -> None:
         world.compose.unreachable = OrchestratorError("no Docker Engine")
         world.swarm.unreachable = OrchestratorError("no Docker Engine")
         assert (await world.tick()).errors == ("no Docker Engine",)
@@ -528,6 +564,20 @@ class TestOrchestratorsInTrouble:
         report = await world.tick()
         assert report.errors == ("unexpected KeyError: 'Labels'",)
         assert len(report.services) == 1
+
+    async def test_its_services_are_unseen_and_the_others_are_seen(self, world: World) -> None:
+        lost = world.compose.add("a/worker", ORDERS)
+        gone = world.swarm.add("a_worker", ORDERS)
+        world.swarm.add("b_worker", ORDERS)
+        assert (await world.tick()).unseen == ()
+        world.compose.unreachable = OrchestratorError("no Docker Engine")
+        del world.swarm.services[gone]
+        for _ in range(2):
+            report = await world.tick()
+            assert report.unseen == (lost,)
+            assert [service.service.name for service in report.services] == ["b_worker"]
+        world.compose.unreachable = None
+        assert (await world.tick()).unseen == ()
 
     async def test_its_services_keep_their_history(self, world: World) -> None:
         worker = world.compose.add("a/worker", ORDERS, replicas=8)
@@ -557,6 +607,26 @@ class TestOrchestratorsInTrouble:
         with pytest.raises(asyncio.CancelledError):
             await tick
         world.compose.discovery = None
+
+
+class TestUnexpectedErrors:
+    async def test_an_error_nobody_expected_stays_with_its_service(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def sometimes(situation: Situation) -> Decision:
+            if situation.spec.target == 7:
+                raise ZeroDivisionError("division by zero")
+            return decide(situation)
+
+        monkeypatch.setattr("autoscaler.core.decide.decide", sometimes)
+        odd = world.compose.add("a/odd", ORDERS | {"temporal.target": "7"}, replicas=3)
+        even = world.compose.add("b/even", ORDERS)
+        world.source.fill("orders", 20)
+        report = await world.tick()
+        await world.finish()
+        assert of(report, odd).errors == ("unexpected ZeroDivisionError: division by zero",)
+        assert of(report, odd).desired == 3
+        assert changes(world.compose.actions) == [(even.name, 1, 2)]
 
 
 class TestServicesThatComeAndGo:
@@ -631,52 +701,6 @@ class TestChangingNothing:
         await world.finish()
         assert (report.desired, report.action, report.dry_run) == (10, None, True)
         assert world.compose.actions == []
-
-
-async def test_an_error_nobody_expected_stays_with_its_service(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def sometimes(situation: Situation) -> Decision:
-        if situation.spec.target == 7:
-            raise ZeroDivisionError("division by zero")
-        return decide(situation)
-
-    monkeypatch.setattr("autoscaler.core.decide.decide", sometimes)
-    odd = world.compose.add("a/odd", ORDERS | {"temporal.target": "7"}, replicas=3)
-    even = world.compose.add("b/even", ORDERS)
-    world.source.fill("orders", 20)
-    report = await world.tick()
-    await world.finish()
-    assert of(report, odd).errors == ("unexpected ZeroDivisionError: division by zero",)
-    assert of(report, odd).desired == 3
-    assert changes(world.compose.actions) == [(even.name, 1, 2)]
-
-
-async def test_a_tick_says_when_it_ended(world: World) -> None:
-    before = world.clock.now
-    report = await world.tick(after=5)
-    assert before + timedelta(seconds=5) < report.at <= world.clock.now
-
-
-async def test_an_empty_world_is_a_quiet_one(world: World) -> None:
-    report = await world.tick()
-    assert report.services == ()
-    assert not report.failed
-
-
-class TestReadingAsAWhole:
-    async def test_an_error_nobody_expected_makes_every_backlog_unknown(
-        self, world: World, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        worker = world.compose.add("a/worker", ORDERS, replicas=3)
-
-        async def read(_queues: object) -> object:
-            raise ZeroDivisionError("division by zero")
-
-        monkeypatch.setattr(world.source, "read", read)
-        report = await world.report(worker)
-        assert report.desired == 3
-        assert report.errors == ("unexpected ZeroDivisionError: division by zero",)
 
 
 AT_ONCE = ORDERS | {"temporal.scale-in.window": "0s"}
@@ -981,19 +1005,3 @@ class TestWhatElseCounts:
         worker = world.compose.add("shop/worker", ORDERS, grace=None)
         (warning,) = (await world.report(worker)).warnings
         assert warning.startswith("stop_grace_period is not set")
-
-
-async def test_what_is_to_be_known_of_an_integration_is_said_of_its_services(world: World) -> None:
-    orders = world.compose.add("shop/worker", ORDERS)
-    others = world.compose.add("shop/other", MAILS | {"temporal.integration": "Prod-EU"})
-    world.source.notes["prod_eu"] = ("its task queues are read less often",)
-    report = await world.tick()
-    assert of(report, orders).warnings == ()
-    assert of(report, others).warnings == ("its task queues are read less often",)
-
-
-async def test_what_has_not_had_its_first_turn_is_unknown_and_no_error(world: World) -> None:
-    worker = world.compose.add("shop/worker", ORDERS, replicas=3)
-    world.source.waiting_for_a_turn.add("orders")
-    report = await world.report(worker)
-    assert (report.backlog, report.desired, report.errors) == (None, 3, ())
