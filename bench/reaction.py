@@ -1,10 +1,10 @@
-"""How soon a backlog is acted on: python bench/reaction.py
+"""How soon the daemon acts on a backlog: python bench/reaction.py
 
-Services on a real engine, a real Temporal server, the daemon as a process with its default
-settings. Tasks are put on the queues at moments of no pattern; what is measured is the time from
-the first waiting task beyond the target until the daemon calls the engine to create the next
-replica, and until the engine has done so. To reach: at most one poll interval and half a second
-until the call, for 95 of 100. KEDA documents 30 s between its polls and the HPA 15 s.
+Services run on a real engine with a real Temporal server; the daemon is a process with its default
+settings. Tasks are added to the task queues at random moments. Measured is the time from the first
+waiting task beyond the target until the daemon calls the engine to create the next replica, and
+until the engine has created it. The goal: the call comes within one poll interval and half a second
+in 95 of 100 cases. For comparison, KEDA's documentation has 30 s between polls, and the HPA 15 s.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PERCENTILE = 95
 
 
 class Creations:
-    """When the engine created containers of a project, by service."""
+    """The times at which the engine created containers of a project, by service."""
 
     def __init__(self, project: str) -> None:
         self.at: dict[str, list[float]] = {}
@@ -61,7 +61,7 @@ class Creations:
 
 
 class Calls(Gate):
-    """Stands before the engine, and notes when the daemon calls it to create containers."""
+    """Stands before the engine, and records when the daemon calls it to create containers."""
 
     def __init__(self, place: Path) -> None:
         super().__init__(place, SOCKET)
@@ -85,9 +85,9 @@ async def one(client: Client, name: str, calls: Calls, creations: Creations) -> 
         began = time.time()
         await client.start_workflow(Waiting.run, id=f"{name}-{uuid.uuid4()}", task_queue=name)
         if step == 0:
-            continue  # The one replica that there is, is meant for the first task.
+            continue  # The target is 1 task for each replica, and one replica already runs.
         async with asyncio.timeout(KEDA):
-            # The events come in on another thread.
+            # The events arrive on another thread.
             while len(creations.at.get(name, ())) < step:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         taken.append((calls.at[name][step - 1] - began, creations.at[name][step - 1] - began))
@@ -95,7 +95,7 @@ async def one(client: Client, name: str, calls: Calls, creations: Creations) -> 
 
 
 async def react(endpoint: str, calls: Calls, creations: Creations) -> list[Taken]:
-    """Measure all services side by side."""
+    """Measure all services at the same time."""
     client = await Client.connect(endpoint)
     names = [f"worker-{number}" for number in range(SERVICES)]
     each = await asyncio.gather(*(one(client, name, calls, creations) for name in names))
@@ -150,7 +150,7 @@ def main() -> None:
     """Measure, print, and write it down."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     publish("reaction", measure())
-    # Not the ordinary end: the Temporal client's own can crash right after a call.
+    # The interpreter does not end normally: the Temporal client can crash it right after a call.
     os._exit(0)
 
 

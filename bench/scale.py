@@ -1,9 +1,10 @@
-"""What a change of replicas takes: python bench/scale.py [compose] [swarm]
+"""How long a change of replicas takes: python bench/scale.py [compose] [swarm]
 
-Compose 1 to 20 and back: the autoscaler's own code from the decision until all have been started,
-or removed, against `docker compose up --detach --scale` and against bare calls of the Engine API,
-as many at a time as the engine likes best. Swarm 1 to 20: against `docker service scale --detach`,
-until all run. In each round every one of them scales the same service, one after the other.
+Compose, 1 to 20 replicas and back: the autoscaler's own code, from the decision until all replicas
+have been started or removed, is compared with `docker compose up --detach --scale` and with bare
+calls of the Engine API, as many at once as are fastest. Swarm, 1 to 20 replicas: it is compared
+with `docker service scale --detach`, until all replicas run. In each round, each of them scales
+the same service in turn.
 """
 
 from __future__ import annotations
@@ -34,29 +35,29 @@ from tests.real.stages import ComposeStage, SwarmStage
 
 FEW, MANY = 1, 20
 AT_ONCE = 8
-"""Bare calls at the same time: as many as the daemon's own."""
+"""Bare calls at the same time: as many as the daemon makes."""
 PATIENCE = timedelta(minutes=2)
 ENDS_AT_ONCE = ("sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")
-"""What is measured is the engine's work, not the grace of a process that does not listen."""
+"""A command that ends at once on SIGTERM: a grace period would be measured otherwise."""
 LABELS = {"worker": {"temporal.queue": "bench"}}
 FIRST_NUMBER = 100
-"""Of the bare replicas: their numbers never meet Compose's."""
+"""Number of the first bare replica: far from the numbers that Compose gives."""
 
 
 def now() -> datetime:
-    """Return the time, as the orchestrators want it."""
+    """Return the time in UTC."""
     return datetime.now(UTC)
 
 
 async def scale(orchestrator: Orchestrator, service: str, current: int, desired: int) -> None:
-    """Let the autoscaler make one change, to the end."""
+    """Let the autoscaler make one change, and wait until it is complete."""
     id_ = ServiceId(orchestrator.name, service)
     await change_replicas(orchestrator, id_, current, desired)
     await orchestrator.close(PATIENCE)
 
 
 class Bare:
-    """Makes and removes replicas with the fewest calls there can be."""
+    """Makes and removes replicas with as few calls as possible."""
 
     def __init__(self, template: str) -> None:
         self._pool = ThreadPoolExecutor(AT_ONCE)
@@ -66,11 +67,11 @@ class Bare:
         self._made: list[str] = []
 
     def out(self) -> None:
-        """Create and start as many as are missing."""
+        """Create and start the replicas that are missing."""
         self._made = list(self._pool.map(self._create, range(MANY - FEW)))
 
     def back(self) -> None:
-        """Stop and remove them."""
+        """Stop and remove the replicas that `out` made."""
         list(self._pool.map(self._remove, self._made))
 
     def _create(self, offset: int) -> str:
@@ -99,7 +100,7 @@ def _client() -> APIClient:
 
 
 def compose(rounds: int) -> list[Row]:
-    """Compose 1 to 20 and back, each way by each of the three."""
+    """Measure Compose from 1 to 20 replicas and back, by each of the three ways."""
     outs: dict[str, list[float]] = {"ours": [], "compose": [], "bare": []}
     backs: dict[str, list[float]] = {"ours": [], "compose": [], "bare": []}
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
@@ -139,14 +140,14 @@ def _rows(
         f"{what}: `docker compose up --scale`", taken["ours"], taken["compose"], of_compose
     )
     yield Row.ratio(f"{what}: bare calls", taken["ours"], taken["bare"], of_bare)
-    # Tells what the engine's own work takes from what ours adds to it.
+    # This shows how much of the time is the engine's own work.
     yield Row.ratio(
         f"{what}, bare calls: `docker compose up --scale`", taken["bare"], taken["compose"]
     )
 
 
 def timed(work: Callable[[], object], count: Callable[[], int], wanted: int) -> float:
-    """Return how long something took, and make sure that it was all done by then."""
+    """Return how many seconds `work` took. Raises SystemExit when it was not complete by then."""
     began = time.perf_counter()
     work()
     taken = time.perf_counter() - began
@@ -157,7 +158,7 @@ def timed(work: Callable[[], object], count: Callable[[], int], wanted: int) -> 
 
 
 def swarm(rounds: int) -> list[Row]:
-    """Swarm 1 to 20, until all tasks run."""
+    """Measure Swarm from 1 to 20 replicas, until all tasks run."""
     taken: dict[str, list[float]] = {"ours": [], "theirs": []}
     with in_a_swarm(), tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         stage = SwarmStage(Path(folder))
@@ -192,7 +193,7 @@ def _service_scale(service: str, number: int) -> None:
 
 
 def _until_running(service: str, number: int) -> None:
-    """Wait until the containers of a service are so many: the engine announces no such thing."""
+    """Wait until a service has this number of containers; no event of the engine says so."""
     client = _client()
     filters = {"label": f"com.docker.swarm.service.name={service}", "status": "running"}
     while len(client.containers(filters=filters)) != number:
@@ -201,7 +202,7 @@ def _until_running(service: str, number: int) -> None:
 
 @contextmanager
 def in_a_swarm() -> Iterator[None]:
-    """Make the engine a Swarm manager, if it is none yet."""
+    """Make the engine a Swarm manager meanwhile, unless it already is one."""
     client = _client()
     inactive = client.info()["Swarm"]["LocalNodeState"] == "inactive"
     if inactive:

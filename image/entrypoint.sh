@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts the autoscaler. As root it first becomes the user autoscaler, who joins the group of the
-# Docker socket; it stays root only where that user could not use the socket.
+# Start the autoscaler. When this container runs as root, the process becomes the user autoscaler,
+# in the group of the Docker socket. It stays root only where that user could not use the socket.
 set -eu
 
 if [ "$(id -u)" -ne 0 ]; then

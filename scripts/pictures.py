@@ -1,8 +1,8 @@
 """Make the pictures of README and docs: `python -m scripts.pictures` in the project's folder.
 
-demo.svg is drawn from docs/images/demo.json, which `RECORD=docs/images/demo.json make demo` has
-recorded. The screenshots show the real page, in Chromium, on made-up ticks: the same each time but
-for the hours of the day.
+demo.svg is drawn from docs/images/demo.json, which `RECORD=docs/images/demo.json make demo`
+records. The screenshots show the real page in Chromium, with made-up ticks: only the times of day
+differ from run to run.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Record = Sequence[dict[str, float]]
 
 
 def drawing(record: Record) -> str:
-    """Draw backlog and replicas of a recorded demo over its seconds, as SVG."""
+    """Draw backlog and replicas of a recorded demo over time, as SVG."""
     end = record[-1]["at"] * 1.04
     tasks = _rounded(max(one["backlog"] for one in record), 100)
     replicas = _rounded(max(one["replicas"] for one in record), 10)
@@ -101,7 +101,7 @@ def _scale(most: float, begin: float, end: float) -> Callable[[float], str]:
 
 
 def take_screenshots() -> None:
-    """Show the page what there may be to see, and take a picture of each."""
+    """Show the page in each of its states, and take a picture of each."""
     browser = Browser()
     try:
         with ServedSite() as site:
@@ -148,7 +148,7 @@ CLOUD = integration(
 
 
 def _fill(site: ServedSite) -> None:
-    """Let an hour pass in which everything is well."""
+    """Show the site an hour in which everything goes well."""
     now = datetime.now(UTC)
     cloud = (integration(), _expiring(CLOUD, now + timedelta(days=41)))
     for report in busy_hour(now, 2):
@@ -159,7 +159,7 @@ def _fill(site: ServedSite) -> None:
 
 
 def _break(site: ServedSite) -> None:
-    """Let some things go wrong."""
+    """Show the site an hour in which some things go wrong."""
     now = datetime.now(UTC)
     error = f"integration cloud: PERMISSION_DENIED at {CLOUD.endpoint}: check its API key"
     down = _expiring(CLOUD, now + timedelta(days=6), up=False, error=error)
@@ -175,7 +175,7 @@ def _break(site: ServedSite) -> None:
 
 
 def _named(report: ServiceReport, queue: str) -> ServiceReport:
-    """Give a made-up service a name and a queue of its own."""
+    """Return the report of a made-up service under another name and task queue."""
     waiting = report.backlog or 0
     named = service(
         f"shop/{queue}", waiting, queue=queue, replicas=report.replicas, busy=report.busy

@@ -1,4 +1,4 @@
-"""Fixtures of real parts. Without an engine, the tests that need one are skipped in one line."""
+"""Fixtures of real parts. Tests are skipped where the part that they need cannot run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.real.waiting import until
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs an engine where none can run."""
+    """Skip the tests whose engine, browser or Prometheus is missing. With CI=true, skip nothing."""
     for item in items:
         if "swarm" in item.keywords:
             item.add_marker(pytest.mark.engine)
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, tools in (("browser", BROWSER_TOOLS), ("prometheus", PROMETHEUS_TOOLS)):
             missing = not all(map(shutil.which, tools)) and os.environ.get("CI") != "true"
             if name in item.keywords and missing:
-                reason = f"scripts/setup.py {name} could not do its work here"
+                reason = f"scripts/setup.py {name} failed here"
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -45,7 +45,7 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServe
 
 @pytest.fixture
 def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
-    """A server that a test starts, and may stop."""
+    """A Temporal server for one test, which starts it and may stop it."""
     server = TemporalServer(tmp_path)
     yield server
     server.stop()
@@ -53,7 +53,7 @@ def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
 
 @pytest.fixture(scope="session")
 def front_process() -> Iterator[FrontProcess]:
-    """The process for fronts of the server: TLS, certificates, API keys."""
+    """The process that runs the fronts of the Temporal server."""
     with FrontProcess() as process:
         yield process
 
@@ -80,7 +80,7 @@ def browser(chromium: Browser) -> Browser:
 def swarm() -> None:
     """An engine that is a Swarm manager."""
     if _swarm_state() == "inactive":
-        # Another worker of the tests may be doing the same.
+        # It may fail: another worker of pytest may be doing the same.
         subprocess.run(
             ["docker", "swarm", "init", "--advertise-addr=127.0.0.1"],
             capture_output=True,
@@ -98,7 +98,7 @@ _IN_A_SWARM_BEFORE = pytest.StashKey[bool]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Remember whether the engine, if there is one, was in a Swarm before."""
+    """Remember whether the engine was in a Swarm before the tests."""
     if hasattr(session.config, "workerinput") or shutil.which("docker") is None:
         return
     found = subprocess.run(
@@ -112,10 +112,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave the Swarm that the tests made, once all workers are done.
+    """Leave the Swarm that the tests made, once all workers of pytest are done.
 
-    Not before: `docker swarm leave` takes the names of all running containers out of the
-    engine's DNS (seen on Engine 20.10.24).
+    Leaving earlier breaks other tests: `docker swarm leave` removes the names of all running
+    containers from the engine's DNS (seen on Engine 20.10.24).
     """
     if session.config.stash.get(_IN_A_SWARM_BEFORE, True):
         return
@@ -146,6 +146,6 @@ def swarm_stage(tmp_path: Path, swarm: None) -> Iterator[SwarmStage]:  # noqa: A
     ]
 )
 def stage(request: pytest.FixtureRequest) -> Stage:
-    """Each test that asks for a stage runs on Compose and on Swarm."""
+    """A Compose project or a stack: each test that asks for it runs on both."""
     chosen: Stage = request.getfixturevalue(request.param)
     return chosen

@@ -1,4 +1,4 @@
-"""Every command, file and snippet in README and docs is one that can be used as it stands."""
+"""Every command, file and snippet in README and docs works as it is written."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.docs.test_docs import COMPOSE_FILES, PAGES, ROOT, labels_of
 
 FENCE = re.compile(r"(?ms)^```(\w+)\n(.*?)^```")
 PLAIN = {"cat", "curl", "export", "install", "openssl", "seq", "tcld", "watch", "xargs"}
-"""Commands of others, taken as they are."""
-OF_EVERYBODY = {"make", "docker", "autoscaler", "python", *PLAIN}
+"""Commands of other projects, whose arguments are not checked."""
+KNOWN = {"make", "docker", "autoscaler", "python", *PLAIN}
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -29,9 +29,9 @@ def blocks(page: Path, *languages: str) -> list[str]:
 
 
 def typed(page: Path) -> Iterator[list[str]]:
-    """Yield the words of every command in a page, each part of a pipe for itself."""
+    """Yield the words of every command in a page. Each part of a pipe is a command."""
     for text in blocks(page, "sh", "console"):
-        # Lines go on after a backslash; what is written into a file between commands is none.
+        # Join lines that end with a backslash, and remove here-documents.
         block = re.sub(r"(?ms)<<'?(\w+)'?$.*?^\1$", "", text.replace("\\\n", " "))
         prompted = re.findall(r"(?m)^\$ (.+)", block)
         for line in prompted or block.splitlines():
@@ -73,7 +73,7 @@ def verbs_of(words: list[str]) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_is_known_and_parsed(page: Path) -> None:
     for words in typed(page):
-        assert words[0] in OF_EVERYBODY, words
+        assert words[0] in KNOWN, words
         if words[0] == "autoscaler":
             group = typer.main.get_command(commands)
             command = group.commands[words[1]]
@@ -94,7 +94,7 @@ def test_every_docker_command_and_option_exists(page: Path) -> None:
         text = docker_help(*verbs)
         assert text, f"docker {' '.join(verbs)} does not exist"
         if verbs[-1] == "exec":
-            rest = rest[:1]  # what follows is another command
+            rest = rest[:1]  # another command follows
         for option in (word.partition("=")[0] for word in rest if word.startswith("--")):
             assert option in text, f"docker {' '.join(verbs)} has no {option}"
 
@@ -133,7 +133,7 @@ def test_compose_reads_every_example(file: Path, monkeypatch: pytest.MonkeyPatch
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_figures_of_the_comparison_are_those_of_the_policy() -> None:
+def test_the_figures_of_the_comparison_come_from_the_policy_page() -> None:
     readme, policy = (ROOT / "README.md").read_text(), (ROOT / "docs/policy.md").read_text()
     section = readme.partition("## How it compares")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("|")]
@@ -146,7 +146,7 @@ def test_the_figures_of_the_comparison_are_those_of_the_policy() -> None:
 
 
 def test_the_picture_is_drawn_from_the_recorded_run() -> None:
-    from scripts import pictures  # noqa: PLC0415 - a script, not a library
+    from scripts import pictures  # noqa: PLC0415 - it is a script, which only this test needs
 
     record = json.loads(pictures.RECORD.read_text("utf-8"))
     assert pictures.DRAWING.read_text("utf-8") == pictures.drawing(record)

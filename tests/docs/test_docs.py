@@ -1,4 +1,4 @@
-"""What the documentation says is what the code does."""
+"""The documentation agrees with the code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGES += sorted((ROOT / "compose").glob("*/README.md"))
 
 
 def services_of(file: Path) -> list[dict[str, Any]]:
-    """Return the services of a Compose file, those that extend others with what they extend."""
+    """Return the services of a Compose file, each merged with the service that it extends."""
     services = []
     for service in yaml.safe_load(file.read_text())["services"].values():
         base: dict[str, Any] = {}
@@ -35,12 +35,12 @@ def services_of(file: Path) -> list[dict[str, Any]]:
 
 
 def labels_of(service: dict[str, Any]) -> dict[str, str]:
-    """Return the labels of a service as Docker would have them: all values are text."""
+    """Return the labels of a service as Docker has them, with text as values."""
     given = {**service.get("labels", {}), **service.get("deploy", {}).get("labels", {})}
     return {key: str(value) for key, value in given.items()}
 
 
-def test_the_reference_of_labels_is_the_one_that_the_code_makes() -> None:
+def test_the_reference_of_labels_is_generated_from_the_code() -> None:
     assert (ROOT / "docs" / "labels.md").read_text() == reference_markdown()
 
 
@@ -71,7 +71,7 @@ def test_every_link_in_a_page_leads_to_a_file(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_of_ours_in_a_page_exists(page: Path) -> None:
+def test_every_autoscaler_command_in_a_page_exists(page: Path) -> None:
     verbs = re.findall(r"(?m)(?:^|`)autoscaler ([a-z]+)", page.read_text())
 
     for verb in set(verbs):
@@ -101,7 +101,7 @@ def test_the_example_environment_names_every_setting_and_no_other() -> None:
     assert nested <= set(Integration.model_fields)
 
 
-def test_the_example_environment_can_be_used_as_it_stands(
+def test_the_example_environment_is_valid_and_has_the_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in variables((ROOT / ".env.example").read_text()):

@@ -1,4 +1,4 @@
-"""docs/policy.md says what the code does: tables, traces, and where KEDA is better."""
+"""docs/policy.md agrees with the code: tables, traces, and where KEDA is better."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PAGE = policy_table.PAGE.read_text("utf-8")
 MADE = policy_table.tables()
 
 
-def test_the_tables_are_those_that_the_code_makes() -> None:
+def test_the_tables_are_generated_from_the_code() -> None:
     for table in MADE.values():
         assert table in PAGE, "run: python bench/policy_table.py"
 
 
-def test_the_command_that_makes_them_is_named_and_replaces_nothing_else() -> None:
+def test_the_page_names_the_command_that_replaces_its_tables_and_nothing_else() -> None:
     assert "python bench/policy_table.py" in PAGE
     stale = re.sub(r"(?m)^\| (burst|day|ramp|fan-out) \|.*$", "| stale |", PAGE)
     assert stale != PAGE
@@ -32,7 +32,7 @@ def test_a_page_without_a_place_for_a_table_is_not_written() -> None:
         policy_table.renewed("nothing", MADE)
 
 
-def test_every_figure_in_which_ours_is_worse_is_explained_and_no_other() -> None:
+def test_exactly_the_figures_in_which_ours_is_worse_are_explained() -> None:
     rows = [row for table in MADE.values() for row in table.splitlines()]
     worse = {row.split(" | ")[1] for row in rows if policy_table.WORSE in row}
     section = PAGE.partition("### Where KEDA's figures are better")[2].partition("\n### ")[0]
@@ -49,7 +49,7 @@ def test_no_other_trace_is_shipped() -> None:
     assert set(shipped_traces()) == set(traces.TRACES)
 
 
-def test_the_benchmark_of_decisions_takes_one_for_each_service(
+def test_the_benchmark_of_decisions_makes_one_for_each_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "bench")
@@ -62,7 +62,7 @@ def test_the_benchmark_of_decisions_takes_one_for_each_service(
     assert all(len(row.figures) == 2 and min(row.figures) > 0 for row in rows)
 
 
-def test_the_bench_folder_names_no_other_file() -> None:
+def test_every_benchmark_that_the_page_names_exists() -> None:
     named = set(re.findall(r"python (bench/\w+\.py)", PAGE))
     root = Path(__file__).parents[2]
     assert named

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a task queue of one's own, and daemons that end."""
+"""What the end-to-end tests share: a task queue for each test, daemons, and workers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def queue() -> str:
 
 @pytest.fixture
 def run_daemon(tmp_path: Path, temporal: TemporalServer) -> Iterator[RunDaemon]:
-    """Start daemons that look after one stage only, and end them with the test.
+    """Return a function that starts a daemon for one stage. The daemons end with the test.
 
-    They use the shared server, unless `settings` say otherwise.
+    They use the shared Temporal server, unless `settings` say otherwise.
     """
     started: list[DaemonProcess] = []
 
@@ -48,7 +48,7 @@ def run_daemon(tmp_path: Path, temporal: TemporalServer) -> Iterator[RunDaemon]:
 
 @pytest.fixture(scope="session")
 def server_in_docker() -> Iterator[ServerInDocker]:
-    """A Temporal server that workers in containers can reach, for all tests of a worker."""
+    """A Temporal server that workers in containers can reach, shared by the tests of a process."""
     server = ServerInDocker()
     try:
         server.start()
@@ -66,7 +66,7 @@ def crew(server_in_docker: ServerInDocker, tmp_path: Path, queue: str) -> Crew:
 def labels(queue: str, **others: str) -> dict[str, str]:
     """Return labels for a task queue at target 10, with a short scale-in window.
 
-    The replicas are no workers, unless a test says so, and none reports: nobody is asked.
+    Most tests have replicas that are no workers and send no heartbeats, so `busy` is `ignore`.
     """
     extra = {
         f"temporal.{name.replace('__', '.').replace('_', '-')}": value

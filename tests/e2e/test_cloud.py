@@ -1,4 +1,4 @@
-"""compose/cloud: an API key as a Docker secret, over TLS, renewed while the autoscaler runs."""
+"""compose/cloud: an API key in a Docker secret, sent over TLS, renewed while the daemon runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def authority() -> Authority:
 def cloud(
     temporal: TemporalServer, front_process: FrontProcess, authority: Authority
 ) -> Iterator[Front]:
-    """What stands for Temporal Cloud."""
+    """A server that stands in for Temporal Cloud."""
     opened = front_process.Front(temporal.endpoint, certificate=authority.server())
     opened.keys = {"first-key"}
     yield opened
@@ -42,7 +42,7 @@ def cloud(
 
 @pytest.fixture
 def compose(tmp_path: Path, cloud: Front, authority: Authority) -> Iterator[Compose]:
-    """Run docker compose on the example, where Temporal Cloud is a server on this machine."""
+    """Run docker compose on the example, with the stand-in for Temporal Cloud."""
     (tmp_path / "temporal-api-key").write_text("first-key\n")
     changes = {
         "services": {
@@ -78,12 +78,12 @@ def compose(tmp_path: Path, cloud: Front, authority: Authority) -> Iterator[Comp
     run("down", "--volumes", "--timeout=2")
 
 
-def test_the_key_is_read_as_a_secret_and_renewed_in_place(
+def test_the_key_is_read_from_a_secret_and_renewed_while_the_daemon_runs(
     compose: Compose, cloud: Front, tmp_path: Path
 ) -> None:
     started = compose("up", "--detach", "--no-build")
     assert started.returncode == 0, started.stderr
-    until(lambda: "DescribeTaskQueue" in cloud.calls, "a look at the backlogs")
+    until(lambda: "DescribeTaskQueue" in cloud.calls, "a call that reads a backlog")
 
     doctor = compose("exec", "-T", "autoscaler", "autoscaler", "doctor", "--json")
     texts = [each["text"] for each in json.loads(doctor.stdout)]
@@ -95,7 +95,7 @@ def test_the_key_is_read_as_a_secret_and_renewed_in_place(
     until(lambda: "second-key" in cloud.passed, "a call with the new key")
     cloud.keys = {"second-key"}
     calls = len(cloud.calls)
-    until(lambda: len(cloud.calls) > calls, "a call after the first key is gone")
+    until(lambda: len(cloud.calls) > calls, "a call after the first key has become invalid")
 
     log = compose("logs", "--no-log-prefix", "autoscaler").stdout
     assert "cannot scale" not in log

@@ -1,4 +1,4 @@
-"""Connections of a running daemon: rotated, added, and never shown."""
+"""Credentials of a running daemon can be rotated and added, and are never printed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OTHER = Authority("Another authority")
 
 @pytest.fixture
 def front(temporal: TemporalServer, front_process: FrontProcess) -> Iterator[Front]:
-    """A way to Temporal that wants a client certificate and an API key."""
+    """A front of Temporal that asks for a client certificate and an API key."""
     opened = front_process.Front(
         temporal.endpoint, certificate=AUTHORITY.server(), clients=AUTHORITY.certificate
     )
@@ -44,7 +44,7 @@ def variables(name: str, **parts: object) -> dict[str, str]:
     return {f"{prefix}{part.upper()}": str(value) for part, value in parts.items()}
 
 
-def test_key_and_certificate_are_rotated_without_a_missed_tick(
+def test_key_and_certificate_are_rotated_without_a_failed_tick(
     compose_stage: ComposeStage, run_daemon: RunDaemon, front: Front, queue: str, tmp_path: Path
 ) -> None:
     key = tmp_path / "api-key"
@@ -78,7 +78,7 @@ def test_key_and_certificate_are_rotated_without_a_missed_tick(
     assert set(ticks) == {False}, daemon.text
 
 
-def test_an_integration_that_is_added_meanwhile_is_used_at_once(
+def test_an_integration_that_is_added_while_the_daemon_runs_is_used_at_once(
     compose_stage: ComposeStage,
     run_daemon: RunDaemon,
     temporal: TemporalServer,
@@ -111,7 +111,7 @@ def test_an_integration_that_is_added_meanwhile_is_used_at_once(
 
 
 class Planted:
-    """Secrets that can be told from anything else, in every place that may hold one."""
+    """A distinct secret for every place that may hold one."""
 
     def __init__(self, folder: Path) -> None:
         claims = json.dumps({"exp": 4102444800, "planted": "token"}).encode()
@@ -146,7 +146,7 @@ PAGES = ("/", "/api/services", "/metrics")
 
 
 def fetch(address: str, path: str, token: str) -> str:
-    """Return what the running daemon shows."""
+    """Return a page of the running daemon."""
     headers = {"Authorization": f"Bearer {token}"}
     with urlopen(Request(f"http://{address}{path}", headers=headers), timeout=10) as page:
         text: str = page.read().decode()
@@ -197,7 +197,7 @@ def test_no_secret_is_in_anything_that_a_run_prints(
         run("status")
         daemon.terminate()
     printed += [daemon.text, *pages]
-    assert "UNAUTHENTICATED" in pages[PAGES.index("/api/services")], "no trouble is shown"
+    assert "UNAUTHENTICATED" in pages[PAGES.index("/api/services")], "the page shows no error"
 
     for arguments in (
         ("plan",),
@@ -218,6 +218,6 @@ def test_no_secret_is_in_anything_that_a_run_prints(
     run("integrations", "remove", "store", AUTOSCALER_ENCRYPTION_KEY=other)
 
     text = "\n".join(printed)
-    assert text.count("[hidden]") >= len(names), "the server repeated no key: this shows nothing"
+    assert text.count("[hidden]") >= len(names), "the server did not repeat a key"
     assert [secret for secret in [*planted.all(), other] if secret in text] == []
     assert "Traceback" not in text

@@ -1,4 +1,4 @@
-"""scripts/demo.py, run as `make demo` runs it. Its summary is the main job, end to end."""
+"""scripts/demo.py, run as `make demo` runs it. Its summary shows the main job, end to end."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("demo")]
 DEMO = Path(__file__).parents[2] / "scripts/demo.py"
 PROJECT = "autoscaler-demo"
 LIMIT = 600
-"""Seconds; the demo's own limits end it before."""
+"""Seconds. The demo's own limits are shorter."""
 
 
 @pytest.fixture
 def demo() -> Iterator[subprocess.Popen[str]]:
-    """A demo that has just been started. It cleans up after itself when the test fails."""
+    """A demo that has just started. It cleans up after itself even when the test fails."""
     environment = {key: value for key, value in os.environ.items() if key != "KEEP"}
     with subprocess.Popen(
         [sys.executable, str(DEMO)],
@@ -35,11 +35,11 @@ def demo() -> Iterator[subprocess.Popen[str]]:
         text=True,
     ) as process:
         yield process
-        process.send_signal(signal.SIGTERM)  # has no effect on one that has ended
+        process.send_signal(signal.SIGTERM)  # does nothing where the demo has ended
 
 
 def read_until(demo: subprocess.Popen[str], text: str) -> str:
-    """Read the demo's output up to the line with this text in it, and return that."""
+    """Read the demo's output up to a line with this text, and return that line."""
     assert demo.stdout is not None
     read = []
     for line in demo.stdout:
@@ -59,7 +59,7 @@ def nothing_is_left() -> bool:
 
 @pytest.fixture
 def worker_exits() -> Iterator[Callable[[], list[str]]]:
-    """The exit codes of all workers that have ended since the test began."""
+    """Return a function that returns the exit codes of all workers that ended during the test."""
     filters = (
         "type=container",
         "event=die",
@@ -87,7 +87,7 @@ def test_400_documents_take_the_replicas_from_1_to_20_and_back(
     browser.shows("20 replicas", ".service")
     output, _ = demo.communicate(timeout=LIMIT)
     latest = browser.text("#recent-list")
-    assert browser.run("return window.mark") == 1, "the page was loaded anew"
+    assert browser.run("return window.mark") == 1, "the page was reloaded"
     assert f"{PROJECT}/worker" in latest
     assert "waiting tasks at target 10" in latest
 
@@ -99,8 +99,8 @@ def test_400_documents_take_the_replicas_from_1_to_20_and_back(
     )
     assert rows["documents completed"] == "400 of 400"
     assert rows["replicas"] == "1 -> 20 -> 1"
-    # Attempts that time out on a busy machine are not counted among them; but a worker that was
-    # killed in the middle of one would have ended with 137, and its attempt would time out as well.
+    # Attempts may time out on a busy machine; the demo does not count these as failed. An attempt
+    # also times out when its worker is killed, but then the worker's exit code is 137.
     assert rows["failed attempts"] == "0"
     exits = worker_exits()
     assert len(exits) >= 20
@@ -108,7 +108,7 @@ def test_400_documents_take_the_replicas_from_1_to_20_and_back(
     assert nothing_is_left()
 
 
-def test_replicas_that_do_not_follow_fail_the_demo_with_the_reason_in_its_last_line(
+def test_the_demo_fails_with_the_reason_in_its_last_line_when_replicas_do_not_follow(
     demo: subprocess.Popen[str],
 ) -> None:
     read_until(demo, "Uploading")

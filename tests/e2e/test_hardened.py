@@ -1,4 +1,4 @@
-"""compose/hardened: the quickstart through a proxy that passes on what it lists, and no more."""
+"""compose/hardened: the quickstart behind a proxy that passes only the calls in its list."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ for call in sys.argv[1:]:
 class Stack:
     """The example as a project of its own, with a shorter scale-in window.
 
-    Its workers also have what takes the most calls to give to another replica: a config that
-    Compose copies into them, and a second network.
+    Its workers also have a config that Compose copies into them, and a second network: these need
+    the most calls of the engine to make another replica.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,11 +99,11 @@ class Stack:
             urlopen(request, timeout=30).close()
 
     def replicas(self, service: str) -> list[str]:
-        """Return the containers of a service that run."""
+        """Return the ids of the running containers of a service."""
         return self.compose("ps", "--quiet", service).split()
 
     def refused(self) -> list[str]:
-        """Return the calls that the proxy refused, sorted: its threads log beside each other."""
+        """Return the calls that the proxy refused, sorted, as its threads log in any order."""
         lines = self.compose("logs", "--no-log-prefix", "proxy").splitlines()
         return sorted(line.removeprefix("403 ") for line in lines if line.startswith("403 "))
 
@@ -152,7 +152,7 @@ def test_the_quickstart_follows_its_backlog_and_every_other_call_is_refused(stac
     assert status[status.index("CapEff:") + 1] == "0" * 16
 
 
-def test_the_lines_for_swarm_can_be_switched_on(tmp_path: Path) -> None:
+def test_the_commented_lines_for_swarm_are_valid(tmp_path: Path) -> None:
     text = (FOLDER / "haproxy.cfg").read_text()
     assert text.count("#acl") == 3
     (tmp_path / "haproxy.cfg").write_text(text.replace("#acl", "acl"))

@@ -23,12 +23,12 @@ Start = Callable[..., str]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start containers of the image that are removed after the test."""
+    """Return a function that starts a container of the image. It is removed after the test."""
     names: list[str] = []
 
     def run(*options: str) -> str:
         names.append(f"tda-{uuid.uuid4().hex[:8]}")
-        # A project that does not exist: this daemon is to look, and to leave all alone.
+        # The project does not exist, so that this daemon changes nothing.
         settings = ["AUTOSCALER_PROJECTS=none", "AUTOSCALER_LOG_LEVEL=debug"]
         environment = [f"--env={setting}" for setting in settings]
         docker("run", "--detach", f"--name={names[-1]}", *environment, *options, IMAGE)
@@ -48,7 +48,7 @@ def identity(container: str, field: str) -> list[str]:
     return status.split()[1:]
 
 
-def test_looks_through_the_mounted_socket_as_a_user_who_is_not_root(start: Start) -> None:
+def test_uses_the_mounted_socket_as_a_user_who_is_not_root(start: Start) -> None:
     container = start(f"--volume={SOCKET}:{SOCKET}")
 
     until(lambda: "tick" in events(container), "a tick")
@@ -59,7 +59,7 @@ def test_looks_through_the_mounted_socket_as_a_user_who_is_not_root(start: Start
     assert identity(container, "NoNewPrivs") == ["1"]
 
 
-def test_stays_root_where_the_group_of_the_socket_may_not_use_it(
+def test_stays_root_where_the_group_of_the_socket_may_not_use_the_socket(
     start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "docker.sock"
@@ -68,7 +68,7 @@ def test_stays_root_where_the_group_of_the_socket_may_not_use_it(
         path.chmod(0o600)
         container = start(f"--volume={path}:{SOCKET}")
 
-        until(lambda: "cannot scale" in events(container), "a first look")
+        until(lambda: "cannot scale" in events(container), "a first attempt to use the engine")
 
         assert identity(container, "Uid") == ["0"] * 4
 
@@ -82,7 +82,7 @@ def test_is_healthy_while_its_loop_ticks(start: Start, listen: str) -> None:
     container = start(f"--volume={SOCKET}:{SOCKET}", f"--env=AUTOSCALER_LISTEN={listen}")
 
     until(lambda: health(container) == "healthy", "a healthy container")
-    # Style and script have come along into the image, and so has the terminal's view.
+    # The image has the style and the script of the page, and `autoscaler status`.
     page = docker(
         "exec", container, "python", "-c",
         "import os; from urllib.request import urlopen;"
@@ -95,7 +95,7 @@ def test_is_healthy_while_its_loop_ticks(start: Start, listen: str) -> None:
 
 
 def test_is_unhealthy_when_nothing_answers(start: Start) -> None:
-    # The loop that is stopped here is the whole process: nothing answers any more.
+    # SIGSTOP suspends the whole process, so nothing answers.
     container = start(f"--volume={SOCKET}:{SOCKET}", "--health-interval=1s", "--health-retries=1")
     until(lambda: health(container) == "healthy", "a healthy container")
 
@@ -113,7 +113,7 @@ def test_ends_cleanly_when_docker_stops_it(start: Start) -> None:
     assert docker("inspect", "--format={{.State.ExitCode}}", container).strip() == "0"
 
 
-def test_what_root_stores_by_docker_exec_is_the_daemons_to_read(start: Start) -> None:
+def test_the_daemon_can_read_what_root_stores_through_docker_exec(start: Start) -> None:
     container = start(f"--volume={SOCKET}:{SOCKET}")
     until(lambda: "tick" in events(container), "a tick")
     as_daemon = ("exec", "--user=autoscaler", container, "autoscaler", "integrations", "list")

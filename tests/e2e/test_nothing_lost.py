@@ -1,4 +1,4 @@
-"""Nothing is lost on the way in: real workers, real tasks, a real server."""
+"""Scale-in interrupts no task: real workers, real tasks, a real server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Daemon = Callable[..., DaemonProcess]
 def daemon(
     compose_stage: ComposeStage, server_in_docker: ServerInDocker, run_daemon: RunDaemon
 ) -> Daemon:
-    """Start a daemon that looks after the stage and uses the server in the container."""
+    """Return a function that starts a daemon with the Temporal server in the container."""
 
     def run() -> DaemonProcess:
         endpoint = {"AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT": server_in_docker.endpoint}
@@ -33,7 +33,7 @@ def daemon(
 
 
 def hosts(stage: ComposeStage, service: str = "worker") -> set[str]:
-    """Return the host names of the replicas that run."""
+    """Return the host names of the running replicas."""
     return {container[:12] for container in stage.running(service)}
 
 
@@ -42,11 +42,11 @@ def hosts(stage: ComposeStage, service: str = "worker") -> set[str]:
     [
         pytest.param(False, "2", id="activities"),
         pytest.param(True, "2", id="local-activities"),
-        # The SDK's default: what began since the last heartbeat is not seen yet.
+        # The SDK's default. A heartbeat does not show what began after it.
         pytest.param(False, "60", id="at-the-default-heartbeat-interval"),
     ],
 )
-async def test_idle_replicas_go_and_busy_ones_stay_until_they_have_finished(  # noqa: PLR0913
+async def test_idle_replicas_are_stopped_and_busy_ones_stay_until_they_have_finished(  # noqa: PLR0913
     compose_stage: ComposeStage,
     crew: Crew,
     daemon: Daemon,
@@ -66,7 +66,7 @@ async def test_idle_replicas_go_and_busy_ones_stay_until_they_have_finished(  # 
     first.wait_for("scaling in", desired=5)
     first.kill()
     second = daemon()
-    await until_async(lambda: hosts(compose_stage) == at_work, "the busy ones only")
+    await until_async(lambda: hosts(compose_stage) == at_work, "only the busy replicas")
     held = second.wait_for("held", desired=5)
     assert held["reasons"][-1] == "5 replicas may not be stopped (5 at work): 5"
 
@@ -94,7 +94,7 @@ async def test_a_burst_during_a_drain_makes_new_replicas_at_once(
 
     watching = daemon()
     watching.wait_for("scaling in", desired=1)
-    # Both work on, the one that drains as well; two more tasks find no free slot.
+    # Both replicas go on working, also the draining one, so two more tasks find no free slot.
     tasks += [await crew.start() for _ in range(2)]
     watching.wait_for("scaling out")
     await until_async(lambda: len(hosts(compose_stage)) >= 3, "a new replica beside both")
@@ -109,10 +109,10 @@ async def test_with_steady_short_tasks_the_service_comes_down_to_what_it_needs(
     compose_stage: ComposeStage, crew: Crew, daemon: Daemon, queue: str
 ) -> None:
     asked = labels(queue, min="2", busy="protect")
-    # The page's worker and settings as they stand, but for the slots.
+    # Worker and settings are those of docs/graceful-shutdown.md, except for the slots.
     compose_stage.up({"worker": 10}, {"worker": asked}, **crew.documented(SLOTS="2"))
     await crew.reporting(10)
-    # A tenth of what ten replicas can do: 20 slots, half a second for each task.
+    # A tenth of what ten replicas can do: they have 20 slots, and a task takes half a second.
     async with crew.traffic(per_second=4) as tasks:
         watching = daemon()
         await until_async(lambda: len(hosts(compose_stage)) == 2, "2 replicas", limit=180)
@@ -145,7 +145,7 @@ async def test_a_fan_out_grows_with_slots_target_and_does_not_without(
         assert line["reasons"] == ["4 of 4 activity slots in use, 50% aimed at: 2"]
         await until_async(lambda: len(hosts(compose_stage)) == 2, "2 replicas")
         too_short = "a task was seen to run for longer than the stop grace of 3s"
-        await until_async(lambda: len(notes(watching, too_short)) == 1, "a note of the grace")
+        await until_async(lambda: len(notes(watching, too_short)) == 1, "a warning about the grace")
     crew.release()
 
 
@@ -155,7 +155,7 @@ def notes(daemon: DaemonProcess, beginning: str) -> list[str]:
     return [text for text in texts if text.startswith(beginning)]
 
 
-async def test_workers_without_heartbeats_go_behind_their_grace_and_one_warning_says_so(
+async def test_without_heartbeats_the_grace_period_protects_and_one_warning_says_so(
     compose_stage: ComposeStage, crew: Crew, daemon: Daemon, queue: str
 ) -> None:
     asked = labels(queue, busy="protect")
@@ -199,7 +199,7 @@ async def test_an_old_build_keeps_a_replica_until_it_is_drained_and_then_goes_to
     await server_in_docker.make_current(queue, "2")
 
     watching = daemon()
-    # Nothing waits: the new build goes to zero, the old one has an open workflow.
+    # No task waits: the new build goes to zero, but the old build has an open workflow.
     watching.wait_for("scaling in", service=compose_stage.name("new"), desired=0)
     for _ in range(5):
         watching.wait_for("tick", after=len(watching.lines))
@@ -212,7 +212,7 @@ async def test_an_old_build_keeps_a_replica_until_it_is_drained_and_then_goes_to
     await until_async(lambda: not hosts(compose_stage, "old"), "no replica of the old build")
     assert interrupted(watching, compose_stage, "old") == 0
 
-    # Nothing is stuck: the next workflow wakes the new build.
+    # The next workflow wakes the new build.
     late = await crew.start("Pinned")
     await late.signal("end")
     await late.result()

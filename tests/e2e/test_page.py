@@ -1,4 +1,4 @@
-"""The running daemon, looked at: page, status, metrics and health while it scales."""
+"""The page, `status`, metrics and health of a daemon while it scales."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOKEN = "correct-horse-battery-staple"
 
 
 def get(url: str, **headers: str) -> tuple[int, str]:
-    """Ask for an address; return the status and the text."""
+    """Request a URL; return the status code and the text."""
     try:
         with urlopen(Request(url, headers=headers), timeout=30) as answer:
             return answer.status, answer.read().decode()
@@ -40,7 +40,7 @@ def status(folder: Path, url: str) -> str:
 
 
 @pytest.mark.browser
-async def test_the_page_follows_a_stack_that_scales_without_a_reload(  # noqa: PLR0913, PLR0917
+async def test_the_page_follows_a_service_that_scales_without_a_reload(  # noqa: PLR0913, PLR0917
     compose_stage: ComposeStage,
     temporal: TemporalServer,
     run_daemon: RunDaemon,
@@ -59,7 +59,7 @@ async def test_the_page_follows_a_stack_that_scales_without_a_reload(  # noqa: P
     tasks = await temporal.enqueue(queue, 45)
     browser.shows("45 waiting", card)
     browser.shows("4 replicas", card)
-    # In one step, or in two if a tick has looked while the tasks came in.
+    # It takes two steps where a tick reads the backlog while the tasks are being added.
     browser.shows("→ 4", "#recent-list")
     assert "max: 4" in browser.text(card)
     assert browser.violations() == []
@@ -106,7 +106,7 @@ def test_a_broken_connection_is_shown_beside_one_that_works(
     assert 'autoscaler_integration_up{integration="down"} 0.0' in metrics
 
 
-async def test_a_port_in_use_is_one_line_and_scaling_goes_on(
+async def test_a_port_in_use_is_one_log_line_and_scaling_continues(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 25)
@@ -122,7 +122,7 @@ async def test_a_port_in_use_is_one_line_and_scaling_goes_on(
     assert "Traceback" not in daemon.text
 
 
-def test_the_token_is_asked_for_and_health_is_not_hidden(
+def test_a_token_is_required_except_for_health(
     compose_stage: ComposeStage, run_daemon: RunDaemon, queue: str
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})

@@ -16,7 +16,7 @@ from tests.real.temporal import TemporalServer
 from tests.real.waiting import until_async
 
 
-async def test_hundred_waiting_tasks_at_target_ten_become_ten_replicas_and_an_empty_queue_min(
+async def test_100_waiting_tasks_at_target_10_become_10_replicas_and_an_empty_queue_becomes_min(
     stage: Stage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     stage.up({"worker": 1}, {"worker": labels(queue, max="20")})
@@ -28,7 +28,7 @@ async def test_hundred_waiting_tasks_at_target_ten_become_ten_replicas_and_an_em
     counted = len(daemon.lines)
     line = daemon.wait_for("scaling out", after=seen, desired=10)
     assert daemon.reads(counted, line) <= 2
-    # Temporal hands new tasks on with a little delay: the last few may not be counted yet.
+    # Temporal adds new tasks with a delay, so the last few may not be counted yet.
     assert 90 < line["backlog"] <= 100
     assert line["reasons"] == [f"{line['backlog']} waiting tasks at target 10: 10"]
     await until_async(lambda: len(stage.running("worker")) == 10, "10 replicas")
@@ -82,7 +82,7 @@ async def test_scales_to_zero_and_wakes_from_it(
 async def test_a_daemon_that_has_just_started_wakes_a_service_from_zero(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
-    """With min 0 nobody has stopped it by hand, though `docker compose stop` looks the same."""
+    """With `min` 0, a service at zero does not count as stopped by hand."""
     compose_stage.up({"worker": 1}, {"worker": labels(queue, min="0")})
     compose_stage.compose("stop", "--timeout", "1")
     await temporal.enqueue(queue, 15)
@@ -125,7 +125,7 @@ async def test_two_services_follow_one_queue_each_by_its_own_target(
     await until_async(lambda: len(stage.running("fine")) == 4, "4 replicas")
 
 
-async def test_wrong_labels_are_named_at_once_and_the_other_services_go_on(
+async def test_all_wrong_labels_are_named_and_the_other_services_are_scaled(
     stage: Stage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 20)
@@ -144,7 +144,7 @@ async def test_wrong_labels_are_named_at_once_and_the_other_services_go_on(
 
 
 @pytest.mark.engine
-async def test_a_slow_graceful_stop_holds_up_no_other_service(
+async def test_a_slow_graceful_stop_delays_no_other_service(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     slow, quick = labels(queue), labels(f"{queue}-quick")
@@ -160,12 +160,12 @@ async def test_a_slow_graceful_stop_holds_up_no_other_service(
     await temporal.enqueue(f"{queue}-quick", 30)
     await until_async(lambda: len(compose_stage.running("quick")) == 3, "3 replicas")
 
-    assert len(compose_stage.running("slow")) == 2, "the grace was cut short"
+    assert len(compose_stage.running("slow")) == 2, "the grace period was cut short"
     assert daemon.terminate() == 0
 
 
 @pytest.mark.engine
-async def test_compose_takes_the_new_replicas_for_its_own(
+async def test_compose_treats_the_new_replicas_as_its_own(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 50)
@@ -178,7 +178,7 @@ async def test_compose_takes_the_new_replicas_for_its_own(
 
     before = compose_stage.running("worker")
     compose_stage.compose("up", "--detach", "--scale=worker=5")
-    assert compose_stage.running("worker") == before, "Compose made containers anew"
+    assert compose_stage.running("worker") == before, "Compose has recreated containers"
 
     assert daemon.terminate() == 0
     compose_stage.compose("down", "--timeout", "1")
@@ -204,7 +204,7 @@ async def test_a_service_stopped_by_hand_is_left_alone_until_a_replica_runs_agai
 
 
 @pytest.mark.swarm
-async def test_scaling_a_swarm_service_leaves_its_running_tasks_as_they_were(
+async def test_growing_a_swarm_service_keeps_its_running_tasks(
     swarm_stage: SwarmStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 40)

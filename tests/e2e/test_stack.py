@@ -27,7 +27,7 @@ def api_port(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture
-def pipeline(swarm: None, api_port: int) -> Iterator[str]:  # noqa: ARG001 - they must be there
+def pipeline(swarm: None, api_port: int) -> Iterator[str]:  # noqa: ARG001 - the stack needs both
     """The name of the stack, which is removed after the test."""
     name = f"tda-{uuid.uuid4().hex[:8]}"
     docker("stack", "deploy", f"--compose-file={STACK_FILE}", "--resolve-image=never", name)

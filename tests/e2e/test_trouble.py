@@ -1,4 +1,4 @@
-"""What is missing, or cannot be scaled, is one clear line; replicas are held, nothing ends."""
+"""Each problem is reported in one clear line; replicas are held, and the daemon continues."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ AT_ONCE = {"temporal.scale-in.window": "0s"}
 
 
 @pytest.mark.engine
-async def test_while_temporal_is_away_replicas_are_held_and_the_daemon_goes_on(
+async def test_while_temporal_is_down_replicas_are_held_and_the_daemon_continues(
     compose_stage: ComposeStage, own_temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     own_temporal.start()
     await own_temporal.enqueue(queue, 30)
-    # Temporal may count waiting tasks twice after its own restart: max is what there is.
+    # Temporal may count waiting tasks twice after its restart; with this `max` nothing grows.
     compose_stage.up({"worker": 3}, {"worker": labels(queue, max="3") | AT_ONCE})
     daemon = run_daemon(
         compose_stage,
@@ -49,7 +49,7 @@ async def test_while_temporal_is_away_replicas_are_held_and_the_daemon_goes_on(
 
 
 @pytest.mark.engine
-async def test_plan_names_each_connection_that_does_not_work_and_plans_the_others(
+async def test_plan_names_each_connection_that_fails_and_plans_the_other_services(
     compose_stage: ComposeStage, temporal: TemporalServer, tmp_path: Path, queue: str
 ) -> None:
     await temporal.enqueue(queue, 30)
@@ -86,7 +86,7 @@ async def test_plan_names_each_connection_that_does_not_work_and_plans_the_other
 
 
 def reasons(stage: Stage, temporal: TemporalServer, folder: Path) -> dict[str, tuple[int, str]]:
-    """Plan a stage; return what each service is to become, and the last reason or the error."""
+    """Plan a stage; return each service's desired replicas, and its error or its last reason."""
     done = autoscaler(
         folder,
         "plan",
@@ -102,7 +102,7 @@ def reasons(stage: Stage, temporal: TemporalServer, folder: Path) -> dict[str, t
 
 
 @pytest.mark.engine
-async def test_what_can_only_be_there_once_keeps_its_one_replica_and_plan_says_why(
+async def test_a_service_that_cannot_have_copies_keeps_its_one_replica_and_plan_says_why(
     compose_stage: ComposeStage, temporal: TemporalServer, tmp_path: Path, queue: str
 ) -> None:
     await temporal.enqueue(queue, 30)
@@ -149,7 +149,7 @@ MODES = {"everywhere": "global", "once": "replicated-job", "once-everywhere": "g
 
 @pytest.fixture
 def without_a_number(swarm_stage: SwarmStage, queue: str) -> Iterator[SwarmStage]:
-    """Services that have no number of replicas."""
+    """Services of the modes that have no number of replicas."""
     marks = {"com.docker.stack.namespace": swarm_stage.project, **labels(queue)}
     for service, mode in MODES.items():
         docker(
@@ -160,7 +160,7 @@ def without_a_number(swarm_stage: SwarmStage, queue: str) -> Iterator[SwarmStage
             TINY_IMAGE, *(IDLE if mode == "global" else ("true",)),
         )  # fmt: skip
     yield swarm_stage
-    # The Swarm leaves the containers of jobs behind (seen on Engine 20.10.24).
+    # Swarm leaves the containers of jobs behind (seen on Engine 20.10.24).
     jobs = [swarm_stage.name(service) for service, mode in MODES.items() if mode != "global"]
     docker("service", "rm", *jobs)
     for job in jobs:
@@ -170,7 +170,7 @@ def without_a_number(swarm_stage: SwarmStage, queue: str) -> Iterator[SwarmStage
 
 
 @pytest.mark.swarm
-async def test_services_without_a_number_of_replicas_are_left_and_plan_says_why(
+async def test_services_without_a_number_of_replicas_are_left_alone_and_plan_says_why(
     without_a_number: SwarmStage, temporal: TemporalServer, tmp_path: Path, queue: str
 ) -> None:
     await temporal.enqueue(queue, 30)
@@ -188,11 +188,11 @@ async def test_services_without_a_number_of_replicas_are_left_and_plan_says_why(
 
 
 @pytest.mark.engine
-async def test_an_image_that_is_gone_is_said_and_what_can_still_run_runs(
+async def test_a_missing_image_is_reported_and_the_kept_replica_still_starts(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     image = f"{compose_stage.project}:1"
-    # An image of its own: under another name alone it would still be there.
+    # This image is a new one: removing a second name of TINY_IMAGE would not remove an image.
     made = docker("create", TINY_IMAGE).strip()
     docker("commit", "--message=of its own", made, image)
     docker("rm", made)

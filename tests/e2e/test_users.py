@@ -1,6 +1,6 @@
-"""What users do with Compose and Swarm meanwhile: seen at once, never worked against.
+"""What users do with Compose and Swarm while the daemon runs is noticed at once and respected.
 
-The daemons here poll once in ten minutes: what happens sooner happens because of an event.
+Most daemons here poll every ten minutes, so what happens sooner is the effect of an event.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ async def test_a_change_of_labels_takes_effect_at_once(
     await until_async(lambda: len(stage.running("worker")) == 2, "2 replicas")
 
 
-async def test_replicas_that_a_redeploy_took_away_are_restored_at_once(
+async def test_replicas_that_a_redeploy_removed_are_restored_at_once(
     stage: Stage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 40)
@@ -60,11 +60,11 @@ async def test_replicas_that_a_redeploy_took_away_are_restored_at_once(
 
 
 @pytest.mark.engine
-async def test_compose_down_is_not_worked_against(
+async def test_compose_down_is_respected(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 40)
-    # The replicas end one after the other, as busy workers do.
+    # The replicas end one after the other, like busy workers.
     slow_end = ("sh", "-c", "trap 'sleep $(($$ % 5)); exit' TERM; sleep 600 & wait")
     compose_stage.up(
         {"worker": 4}, {"worker": labels(queue)}, command=slow_end, stop_grace_period="30s"
@@ -118,12 +118,12 @@ async def test_a_replica_that_somebody_removes_is_replaced(
 
 
 @pytest.mark.engine
-async def test_outdated_replicas_go_first_and_the_newest_configuration_is_the_template(
+async def test_outdated_replicas_are_stopped_first_and_the_newest_configuration_is_the_template(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     compose_stage.up({"worker": 3}, {"worker": {**labels(queue), "version": "old"}})
     compose_stage.write(["worker"], {"worker": {**labels(queue), "version": "new"}})
-    # One more replica, of the new configuration; the old ones stay as they are.
+    # This adds one replica with the new configuration and keeps the old ones.
     compose_stage.compose("up", "--detach", "--no-recreate", "--scale=worker=4")
     assert versions(compose_stage) == ["new", "old", "old", "old"]
     daemon = run_daemon(compose_stage)
@@ -136,13 +136,13 @@ async def test_outdated_replicas_go_first_and_the_newest_configuration_is_the_te
 
 
 def versions(stage: ComposeStage) -> list[str]:
-    # One call: between a list and a look at each, a replica that drains may be gone.
+    # One call, because a draining replica may be gone between `docker ps` and `docker inspect`.
     mine = f"--filter=label=com.docker.compose.project={stage.project}"
     return sorted(docker("ps", '--format={{.Label "version"}}', mine).split())
 
 
 @pytest.mark.engine
-async def test_secrets_and_configs_that_compose_copies_come_along(
+async def test_new_replicas_have_the_secrets_and_configs_that_compose_copies(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 20)
@@ -168,10 +168,10 @@ async def test_secrets_and_configs_that_compose_copies_come_along(
 
 
 @pytest.mark.engine
-async def test_a_container_that_was_made_and_never_run_is_no_replica_and_no_template(
+async def test_a_container_that_was_never_started_is_neither_a_replica_nor_a_template(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
-    """As a daemon leaves one that is killed between making and starting: without its secrets."""
+    """A daemon that is killed while it makes a replica leaves such a container, without secrets."""
     await temporal.enqueue(queue, 30)
     compose_stage.up(
         {"worker": 1},
@@ -209,15 +209,15 @@ async def test_replicas_that_end_by_themselves_stop_growth_with_the_reason(
     line = daemon.wait_for("held", service=compose_stage.name("worker"))
     assert "ended by itself (Exited (3)" in line["reasons"][-1]
     assert "growth is tried again in" in line["reasons"][-1]
-    await until_async(lambda: len(compose_stage.running("worker")) == 1, "the first one only")
+    await until_async(lambda: len(compose_stage.running("worker")) == 1, "only the first replica")
 
 
 @pytest.mark.engine
-async def test_a_start_that_fails_leaves_nothing_half_made_behind_and_is_said(
+async def test_a_failed_start_is_reported_and_leaves_no_container_behind(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 30)
-    # Three ports for six replicas: some find none that is free.
+    # Three ports for six replicas: some replicas find no free port.
     ports = free_ports(3)
     compose_stage.up(
         {"worker": 1, "other": 1},
@@ -229,13 +229,13 @@ async def test_a_start_that_fails_leaves_nothing_half_made_behind_and_is_said(
 
     line = daemon.wait_for("cannot scale")
     assert "replicas could not be started" in line["error"]
-    # The daemon goes on trying: only at its end is nothing being made.
+    # The daemon keeps trying: only after its end is certainly no container being made.
     assert daemon.terminate() == 0
     assert "created" not in compose_stage.states()
 
 
 @pytest.mark.engine
-async def test_a_name_that_somebody_else_has_is_said_and_taken_as_soon_as_it_is_free(
+async def test_a_container_name_in_use_is_reported_and_used_once_it_is_free(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 20)
@@ -252,7 +252,7 @@ async def test_a_name_that_somebody_else_has_is_said_and_taken_as_soon_as_it_is_
 
 
 @pytest.mark.engine
-async def test_an_image_whose_name_is_gone_or_has_moved_on_is_still_the_one_that_runs(
+async def test_new_replicas_have_the_image_that_runs_even_where_its_name_is_gone(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 20)
@@ -299,7 +299,7 @@ async def test_labels_in_the_wrong_place_of_a_stack_are_named(
 
 
 @pytest.mark.swarm
-async def test_tasks_that_cannot_be_placed_stop_growth_with_the_swarms_own_reason(
+async def test_tasks_that_cannot_be_placed_stop_growth_with_the_reason_of_the_swarm(
     swarm_stage: SwarmStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     await temporal.enqueue(queue, 30)

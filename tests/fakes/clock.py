@@ -14,7 +14,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Clock:
-    """A clock that one moves by hand. As on a real one, no two looks show the same instant."""
+    """A clock that a test moves. As with a real clock, no two calls return the same time."""
 
     def __init__(self) -> None:
         self.now = START
@@ -29,16 +29,16 @@ class Clock:
 
 
 def run_in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on a loop whose time jumps to the next timer instead of waiting for it.
+    """Run `work` on an event loop whose time jumps to the next timer instead of waiting for it.
 
-    Work that waits for something that cannot come any more is an error at once.
+    Raises AssertionError where `work` waits for something that no timer can bring about.
     """
     with asyncio.Runner(loop_factory=_VirtualTimeLoop) as runner:
         return runner.run(work)
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits; adds up how long it should have waited."""
+    """Never waits, but adds up how long it should have waited."""
 
     now = 0.0
 

@@ -1,1 +1,1 @@
-"""Faults on real parts: after each, the replicas are where the labels say."""
+"""Faults of real parts. After each fault, services have the replicas that their labels call for."""

@@ -1,4 +1,4 @@
-"""Daemons, services and servers for faults, and what must hold after each of them."""
+"""Daemons, services and servers for faults, and what must be true after each fault."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.real.waiting import until_async
 ENGINE = "26.1"
 MARKER = "faults: takes minutes; run by `make test-faults`"
 POOLS = Usage(memory=24.0, threads=24, sockets=24)
-"""What a daemon may come to hold as it scales for the first time: its pools of threads, with a
-connection each, and the code that is loaded when it is needed."""
+"""How much a daemon's usage may grow when it first scales: it starts pools of threads, opens a
+connection for each, and loads code."""
 
 Run = Callable[..., DaemonProcess]
 
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of faults; without an engine they are skipped like all that need one."""
+    """Mark the tests of this folder: they are faults, and need an engine."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.engine)
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class OneByOne(LoadScopeScheduling):
-    """Gives out the tests one by one; those that share an engine, or a Swarm, go to one worker."""
+    """Schedules tests one by one; tests that share an engine or a Swarm stay on one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
@@ -54,7 +54,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:  # noqa: ARG001
-    """Skip the test that is being set up, unless `make test-faults` runs it."""
+    """Skip the test, unless `make test-faults` runs it."""
     if os.environ.get("TEST_FAULTS") != "1":
         pytest.skip("the faults are run by `make test-faults`")
 
@@ -66,7 +66,7 @@ def queue() -> str:
 
 @pytest.fixture
 def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
-    """A server that a test may stop."""
+    """A running Temporal server that the test may stop."""
     server = TemporalServer(tmp_path)
     server.start()
     yield server
@@ -75,7 +75,7 @@ def own_temporal(tmp_path: Path) -> Iterator[TemporalServer]:
 
 @pytest.fixture
 def temporal_gate(temporal: TemporalServer) -> Iterator[Gate]:
-    """A gate before the shared server."""
+    """A gate before the shared Temporal server."""
     with Gate.before(temporal.endpoint) as gate:
         yield gate
 
@@ -89,7 +89,7 @@ def engine_gate(tmp_path: Path) -> Iterator[EngineGate]:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[NestedEngine]:
-    """An engine that faults may befall, for all tests of a worker."""
+    """A nested engine for faults, shared by the tests of a process."""
     nested = NestedEngine(ENGINE)
     yield nested
     nested.close()
@@ -97,7 +97,7 @@ def engine() -> Iterator[NestedEngine]:
 
 @pytest.fixture
 def nested_gate(engine: NestedEngine, tmp_path: Path) -> Iterator[EngineGate]:
-    """A gate before the engine that faults may befall."""
+    """A gate before the nested engine."""
     socket = Path(engine.environment["DOCKER_HOST"].removeprefix("unix://"))
     with EngineGate(tmp_path / "nested-gate.sock", socket) as gate:
         yield gate
@@ -105,7 +105,7 @@ def nested_gate(engine: NestedEngine, tmp_path: Path) -> Iterator[EngineGate]:
 
 @pytest.fixture
 def nested_stage(engine: NestedEngine, tmp_path: Path) -> Iterator[ComposeStage]:
-    """A Compose project on the engine that faults may befall."""
+    """A Compose project on the nested engine."""
     stage = ComposeStage(tmp_path, engine.environment["DOCKER_HOST"])
     yield stage
     stage.close()
@@ -113,10 +113,10 @@ def nested_stage(engine: NestedEngine, tmp_path: Path) -> Iterator[ComposeStage]
 
 @pytest.fixture
 def run(tmp_path: Path, temporal: TemporalServer) -> Iterator[Run]:
-    """Start daemons that look after one project only, and end them with the test.
+    """Return a function that starts a daemon for one project. The daemons end with the test.
 
-    They use the shared server and tick every second, unless `settings` say otherwise; `module` is
-    run in place of the command line.
+    They use the shared Temporal server and tick every second, unless `settings` say otherwise. A
+    `module` may run instead of the command line.
     """
     started: list[DaemonProcess] = []
 
@@ -135,14 +135,14 @@ def run(tmp_path: Path, temporal: TemporalServer) -> Iterator[Run]:
 
 
 class Watch:
-    """What a daemon held before a fault, and holds again after it."""
+    """Compares the usage of a daemon before a fault and after it."""
 
     def __init__(self, daemon: DaemonProcess) -> None:
         self._daemon = daemon
         self._before = Usage.of(daemon.pid)
 
     async def recovered(self) -> None:
-        """Check that the daemon is alive, writes log lines only, and holds no more than before."""
+        """Check that the daemon is alive, wrote only log lines, and uses no more than before."""
         await until_async(self._as_before, f"no more than {self._before}")
         assert self._daemon.alive()
         assert not [line for line in self._daemon.lines if line["event"] == "not JSON"]
@@ -156,19 +156,19 @@ class Watch:
 
 
 def watched(run: Run, stage: ComposeStage, **settings: str) -> tuple[DaemonProcess, Watch]:
-    """Start a daemon for a stage, and watch it from when it has looked at it once."""
+    """Start a daemon for a stage, and a watch after its first tick."""
     daemon = run(stage.project, **settings)
     daemon.wait_for("tick", failed=False)
     return daemon, Watch(daemon)
 
 
 async def running(stage: ComposeStage, replicas: int) -> None:
-    """Wait until so many replicas run, whatever else is there."""
+    """Wait until this number of replicas run; other containers may exist."""
     await until_async(lambda: len(stage.running("worker")) == replicas, f"{replicas} replicas")
 
 
 async def settle(stage: ComposeStage, replicas: int, service: str = "worker") -> None:
-    """Wait until so many replicas run, and nothing else of the project is there."""
+    """Wait until this number of replicas run and the project has no other container."""
     await until_async(
         lambda: len(stage.running(service)) == replicas == len(stage.states()),
         f"{replicas} replicas and nothing else",

@@ -1,11 +1,12 @@
-"""A soak: one daemon, 50 services, random faults; what it holds must not grow.
+"""A soak test: one daemon, 50 services, random faults. The daemon's usage must not grow.
 
 Usage: python -m tests.faults.soak MINUTES [SEED]
 
-A nested engine and a Temporal server of its own take the faults. Every round has each fault
-once, in random order; the first round, the first five minutes, fills every pool there is. The
-figures of each five minutes are printed as rows of a table; it ends with 1 where something grew,
-a service is not where its labels say in the end, or the daemon wrote what is no log line.
+The faults happen to a nested engine and to a Temporal server of this test. Each round has every
+fault once, in random order. The first five minutes, about one round, fill the daemon's pools. The
+usage in every five minutes is printed as a row of a table. The exit code is 1 when the usage grew,
+when a service does not have the replicas that its labels call for in the end, or when the daemon
+wrote something that is no log line.
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ from tests.real.waiting import until_async
 ENGINE = "26.1"
 SERVICES = [f"s{number:02}" for number in range(50)]
 PERIOD = 300.0
-"""Seconds that one row of the table covers; the first is for filling the pools."""
+"""Seconds in one row of the table. The first row is not compared: the pools fill then."""
 SAMPLE = 5.0
-"""Seconds between two looks at the process."""
+"""Seconds between two samples of the process."""
 PAUSE = 12.0
-"""Seconds of peace after each fault."""
+"""Seconds without a fault after each fault."""
 GROWTH = Usage(memory=8.0, threads=8, sockets=8)
-"""What the last median may be above the second: less than one leak a round would make it."""
+"""How much the last median may be above the second. One leak in each round would be more."""
 
 Samples = list[Usage]
 
 
 def labels(service: str) -> Mapping[str, str]:
-    """Return the labels of one service: one to three replicas of what is no worker."""
+    """Return the labels of one service: one to three replicas, which are no workers."""
     return {
         "temporal.queue": service,
         "temporal.queue-types": "workflow",
@@ -58,7 +59,7 @@ def labels(service: str) -> Mapping[str, str]:
 
 
 class Soak:
-    """Everything that takes part, and what is done to it."""
+    """The daemon, its services, engine and Temporal server, and the faults."""
 
     def __init__(self, folder: Path, parts: ExitStack, dice: random.Random) -> None:
         self._dice = dice
@@ -90,7 +91,7 @@ class Soak:
         self.daemon.wait_for("tick", failed=False)
 
     def faults(self) -> Sequence[Callable[[], object]]:
-        """Return each fault; each is over when it returns."""
+        """Return all faults. A fault is over when its function returns."""
         return (
             self._temporal_hangs,
             self._temporal_is_cut_off,
@@ -155,9 +156,9 @@ class Soak:
         self.stage.compose("up", "--detach", *self._dice.sample(SERVICES, 5))
 
     def _some(self) -> list[str]:
-        """Choose up to four replicas, never the last of its service: that would be gone for good.
+        """Choose up to four replicas, never the last of a service: it would be gone for good.
 
-        The others of a service whose task queue is full do not go meanwhile.
+        Only services with a backlog are chosen, so that no scale-in stops the others meanwhile.
         """
         form = '--format={{.ID}} {{.Label "com.docker.compose.service"}}'
         replicas: dict[str, list[str]] = {}
@@ -172,7 +173,7 @@ class Soak:
         return self._dice.sample(able, min(4, len(able)))
 
     async def load(self) -> None:
-        """Fill and empty task queues, one after the other, for ever."""
+        """Fill and empty task queues, one after the other, until cancelled."""
         while True:
             queue = self._dice.choice(SERVICES)
             with suppress(RPCError, RuntimeError, TimeoutError, OSError):
@@ -188,7 +189,7 @@ class Soak:
             await client.start_workflow("Waiting", id=name, task_queue=queue)
 
     async def empty(self, queue: str) -> None:
-        """Let a worker take all that waits in a task queue."""
+        """Run a worker until a task queue is empty."""
         client = await self.server.client()
         handles = [
             client.get_workflow_handle(each.id)
@@ -200,7 +201,7 @@ class Soak:
         self._queued.pop(queue, None)
 
     async def unrest(self, until: float) -> None:
-        """Let one fault follow the other, every one once a round."""
+        """Run one fault after the other until the time `until`; each round has every fault once."""
         while True:
             for fault in self._dice.sample(self.faults(), len(self.faults())):
                 if time.monotonic() > until:
@@ -210,7 +211,7 @@ class Soak:
                 await asyncio.sleep(PAUSE)
 
     def settled(self) -> bool:
-        """Whether every service has the one replica that it should have, and nothing else."""
+        """Return whether every service has one running replica and no more."""
         mine = f"--filter=label=com.docker.compose.project={self.stage.project}"
         form = '--format={{.Label "com.docker.compose.service"}} {{.State}}'
         running = [
@@ -243,7 +244,7 @@ def _slow(gate: Gate, delay: float) -> Iterator[None]:
 
 
 async def watch(pid: int, rows: list[Samples], began: float) -> None:
-    """Look at the process again and again; a full row is printed at once."""
+    """Take samples of the process until cancelled; print a row as soon as it is complete."""
     while True:
         row = int((time.monotonic() - began) // PERIOD)
         while len(rows) <= row:
@@ -275,7 +276,7 @@ def median(samples: Samples) -> Usage:
 
 
 def grown(rows: Sequence[Samples]) -> list[str]:
-    """Name what is higher in the last five minutes than in those after the first."""
+    """Name what is higher in the last five minutes than in the second five minutes."""
     if len(rows) < 3:
         return []
     before, after = median(rows[1]), median([each for row in rows[-2:] for each in row][-60:])
@@ -287,7 +288,7 @@ def grown(rows: Sequence[Samples]) -> list[str]:
 
 
 async def run(minutes: float, seed: int) -> list[str]:
-    """Let everything go on for so many minutes; return what is wrong in the end."""
+    """Run the soak test for this number of minutes; return what is wrong in the end."""
     with ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="tda-soak-")))
         soak = await asyncio.to_thread(Soak, folder, parts, random.Random(seed))
@@ -323,7 +324,7 @@ def main() -> int:
     minutes = float(sys.argv[1])
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(10**6)
     wrong = asyncio.run(run(minutes, seed))
-    print("\n".join(wrong) or "nothing grew, and every service is where its labels say")
+    print("\n".join(wrong) or "nothing grew, and every service has its one replica")
     return 1 if wrong else 0
 
 

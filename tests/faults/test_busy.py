@@ -1,4 +1,4 @@
-"""Real workers at work: no fault makes the daemon stop one of them."""
+"""No fault makes the daemon stop a worker with a running task."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def server() -> Iterator[ServerInDocker]:
         server.stop()
 
 
-async def look_again(daemon: DaemonProcess) -> None:
-    """Wait until the daemon has looked twice, and all was well."""
+async def two_ticks(daemon: DaemonProcess) -> None:
+    """Wait until two more ticks have gone well."""
     for _ in range(2):
         daemon.wait_for("tick", after=len(daemon.lines), failed=False)
 
@@ -60,9 +60,9 @@ async def test_no_busy_worker_is_stopped_whatever_happens(  # noqa: PLR0913, PLR
         return {container[:12] for container in compose_stage.running("worker")}
 
     first = daemon()
-    await until_async(lambda: hosts() == at_work, "the busy ones only")
+    await until_async(lambda: hosts() == at_work, "only the busy replicas")
     server.restart()
-    await look_again(first)
+    await two_ticks(first)
     assert hosts() == at_work
 
     first.kill()
@@ -70,7 +70,7 @@ async def test_no_busy_worker_is_stopped_whatever_happens(  # noqa: PLR0913, PLR
     second = daemon()
     second.wait_for("cannot scale")
     engine_gate.mend()
-    await look_again(second)
+    await two_ticks(second)
     assert hosts() == at_work
     watch = Watch(second)
 

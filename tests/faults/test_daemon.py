@@ -1,4 +1,4 @@
-"""What befalls the daemon itself."""
+"""Faults of the daemon itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.real.temporal import TemporalServer
 SLOW_END = ("sh", "-c", "trap 'sleep 3; exit' TERM; sleep 600 & wait")
 
 
-async def test_sigterm_in_a_drain(compose_stage: ComposeStage, run: Run, queue: str) -> None:
+async def test_sigterm_during_a_drain(compose_stage: ComposeStage, run: Run, queue: str) -> None:
     compose_stage.up(
         {"worker": 3}, {"worker": labels(queue)}, command=SLOW_END, stop_grace_period="30s"
     )
@@ -32,7 +32,7 @@ async def test_sigterm_in_a_drain(compose_stage: ComposeStage, run: Run, queue: 
     assert not [line for line in first.lines + second.lines if line["event"] == "not JSON"]
 
 
-async def test_two_at_once(
+async def test_two_daemons_at_once(
     compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
 ) -> None:
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
@@ -89,7 +89,7 @@ async def test_no_file_descriptors_are_left(
     before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     seen = len(daemon.lines)
 
-    # It may keep what it has open, and open nothing more: too little for seven replicas at once.
+    # Open files stay open, but no more can be opened: too few for seven replicas at once.
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (4, before[1]))
     tasks = await temporal.enqueue(queue, 80)
     line = daemon.wait_for("cannot scale", after=seen)

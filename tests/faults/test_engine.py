@@ -1,4 +1,4 @@
-"""What ails the engine. One of its own takes the faults: this machine's is everybody's."""
+"""Faults of the engine. Most happen to a nested engine: other tests use this machine's engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AN_HOUR = "3600"
 
 
 def scaled_in(daemon: DaemonProcess) -> bool:
-    """Whether the daemon has scaled in."""
+    """Return whether the daemon has scaled in."""
     return any(line["event"] == "scaling in" for line in daemon.lines)
 
 
@@ -75,7 +75,7 @@ async def test_hung(
 
 
 async def test_slow(  # noqa: PLR0913, PLR0917
-    engine: NestedEngine,  # noqa: ARG001 - it stands behind the gate
+    engine: NestedEngine,  # noqa: ARG001 - it is behind the gate
     nested_stage: ComposeStage,
     nested_gate: EngineGate,
     temporal: TemporalServer,
@@ -127,7 +127,7 @@ async def test_socket_gone_in_the_middle_of_a_scale(  # noqa: PLR0913, PLR0917
     queue: str,
     step: int,
 ) -> None:
-    """Two replicas, each with a create and a start: the answer to one of them is lost."""
+    """Two replicas take two calls each, create and start. The answer to one call is lost."""
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
     daemon, watch = watched(
         run, compose_stage, module="tests.real.skewed", DOCKER_HOST=engine_gate.endpoint
@@ -219,7 +219,7 @@ async def test_image_removed(
     run: Run,
     queue: str,
 ) -> None:
-    """The layers stay while a container runs: new replicas get them by the image's id."""
+    """While a container runs, the layers of its image stay, and the image id still works."""
     image = f"{nested_stage.project}:1"
     engine.docker("tag", "autoscaler-test/busybox:1", image)
     nested_stage.up({"worker": 1}, {"worker": labels(queue)}, image=image)

@@ -1,4 +1,4 @@
-"""The daemon is killed between any two calls that change something: the next one makes it good."""
+"""A daemon is killed after each call that changes something; the next daemon repairs the rest."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OPTIONS = {
         "networks": {"front": {}, "back": {}},
     },
 }
-"""On API 1.41 a replica of it takes four calls: create, connect, copy the secret, start."""
+"""With API 1.41 such a replica takes four calls: create, connect, copy the secret, start."""
 OUT = 8
-"""Calls that two such replicas take."""
+"""Calls for two such replicas."""
 AN_HOUR = "3600"
 
 
 def complete(stage: ComposeStage) -> bool:
-    """Whether every replica that runs has its secret and both its networks."""
+    """Return whether every running replica has its secret and both networks."""
     form = "--format={{len .NetworkSettings.Networks}}"
     return all(
         docker("exec", each, "cat", "/run/secrets/token")
@@ -40,13 +40,13 @@ def complete(stage: ComposeStage) -> bool:
 
 
 async def kill_after(daemon: DaemonProcess, gate: EngineGate, number: int) -> None:
-    """Kill the daemon when the engine has made so many changes, before it knows of the last."""
+    """Kill the daemon when the engine has made `number` changes, before it learns of the last."""
     gate.after_change(number, daemon.kill)
     await until_async(lambda: not daemon.alive(), f"change {number}")
 
 
 @pytest.mark.parametrize("step", range(1, OUT + 1))
-async def test_a_kill_on_the_way_out_leaves_nothing_half_made(  # noqa: PLR0913, PLR0917
+async def test_after_a_kill_during_growth_nothing_half_made_is_left(  # noqa: PLR0913, PLR0917
     compose_stage: ComposeStage,
     engine_gate: EngineGate,
     temporal: TemporalServer,
@@ -65,7 +65,7 @@ async def test_a_kill_on_the_way_out_leaves_nothing_half_made(  # noqa: PLR0913,
     await running(compose_stage, 3)
     assert complete(compose_stage)
 
-    # What was made and never started is taken for left behind when five minutes are over.
+    # A container that has not been started for five minutes counts as left behind.
     (tmp_path / SKEW).write_text(AN_HOUR)
     await settle(compose_stage, 3)
     assert complete(compose_stage)
@@ -73,10 +73,10 @@ async def test_a_kill_on_the_way_out_leaves_nothing_half_made(  # noqa: PLR0913,
 
 
 @pytest.mark.parametrize("step", range(1, 5))
-async def test_a_kill_on_the_way_in_ends_with_the_replicas_that_should_be_there(
+async def test_after_a_kill_during_scale_in_the_wanted_replicas_are_there(
     compose_stage: ComposeStage, engine_gate: EngineGate, run: Run, queue: str, step: int
 ) -> None:
-    """Two replicas go, each with a stop and a removal."""
+    """Two replicas are stopped; each takes two calls, stop and remove."""
     compose_stage.up({"worker": 3}, {"worker": labels(queue)})
     first = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
     await kill_after(first, engine_gate, step)

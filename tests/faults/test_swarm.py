@@ -18,12 +18,12 @@ from tests.real.temporal import TemporalServer
 from tests.real.waiting import until, until_async
 
 PATIENCE = 180
-"""Seconds for a Swarm to elect a leader, and to make up for a node."""
+"""Seconds for a Swarm to elect a leader, and to replace the tasks of a node."""
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Three nodes, each of them a manager: one may be lost."""
+    """Three nodes, all managers, so that one may be lost."""
     network = f"tda-nodes-{uuid.uuid4().hex[:8]}"
     with ExitStack() as stack:
         outer().docker("network", "create", network)
@@ -34,14 +34,14 @@ def cluster() -> Iterator[Cluster]:
             stack.callback(nodes[-1].close)
         cluster = Cluster(network, *nodes)
         cluster.manager.docker("node", "promote", *(node.name for node in nodes[1:]))
-        # What is asked, is asked of one that does not lead.
+        # Tests and daemon use a manager that is not the leader.
         cluster.manager = nodes[1]
         until(lambda: leader(cluster) == nodes[0].name, "three managers", PATIENCE)
         yield cluster
 
 
 def leader(cluster: Cluster) -> str | None:
-    """Return the node that leads, if there is one at present."""
+    """Return the leader, or None while there is none."""
     form = "--format={{.Hostname}} {{.ManagerStatus}}"
     rows = cluster.manager.attempt("node", "ls", form).stdout.splitlines()
     return next((row.split()[0] for row in rows if row.endswith(" Leader")), None)
@@ -49,7 +49,7 @@ def leader(cluster: Cluster) -> str | None:
 
 @pytest.fixture
 def stack(cluster: Cluster, tmp_path: Path, queue: str) -> Iterator[Stack]:
-    """One replica of a service of no workers."""
+    """A stack of one service with one replica, which is no worker."""
     stack = Stack(cluster, tmp_path)
     stack.deploy(1, labels_of_deploy=labels(queue))
     yield stack
@@ -60,14 +60,14 @@ def stack(cluster: Cluster, tmp_path: Path, queue: str) -> Iterator[Stack]:
 
 @pytest.fixture
 def daemon(cluster: Cluster, stack: Stack, run: Run) -> DaemonProcess:
-    """A daemon beside a manager that does not lead at first."""
+    """A daemon that uses a manager which is not the leader at first."""
     started = run(stack.name, DOCKER_HOST=cluster.manager.environment["DOCKER_HOST"])
     started.wait_for("tick", failed=False)
     return started
 
 
 async def replicas(stack: Stack, number: int) -> None:
-    """Wait until so many tasks are asked for, and run."""
+    """Wait until the service asks for this number of tasks and all of them run."""
     await until_async(
         lambda: stack.replicas() == len(stack.running()) == number, f"{number} tasks", PATIENCE
     )
@@ -116,7 +116,7 @@ async def test_node_lost(
 async def test_network_cut_between_the_nodes(
     cluster: Cluster, stack: Stack, daemon: DaemonProcess, temporal: TemporalServer, queue: str
 ) -> None:
-    """The daemon's own manager is alone, without a majority: it cannot be asked, nor changed."""
+    """The daemon's manager has no majority, so the Swarm can be neither read nor changed there."""
     first = await temporal.enqueue(queue, 20)
     await replicas(stack, 2)
     watch = Watch(daemon)
@@ -135,10 +135,10 @@ async def test_network_cut_between_the_nodes(
 
 
 def manager(cluster: Cluster) -> str:
-    """Return the node beside which the daemon is."""
+    """Return the manager that the daemon uses."""
     return cluster.manager.name
 
 
 def on(stack: Stack, node: str) -> set[str]:
-    """Return the tasks that run on a node, or did when it was last heard of."""
+    """Return the tasks that run on a node, or ran there when the Swarm last heard of it."""
     return {task for task, where in stack.running().items() if where == node}

@@ -1,4 +1,4 @@
-"""What ails Temporal: replicas are held meanwhile, and follow the backlog again afterwards."""
+"""Faults of Temporal: replicas are held meanwhile, and follow the backlog again afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENDPOINT = "AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT"
 
 
 def scaled(daemon: DaemonProcess, event: str = "scaling in") -> bool:
-    """Whether the daemon has scaled."""
+    """Return whether the daemon has scaled in, or has logged another `event`."""
     return any(line["event"] == event for line in daemon.lines)
 
 
@@ -59,7 +59,7 @@ async def test_restarted_with_a_count_that_may_be_doubled(
     assert not scaled(daemon)
     async with own_temporal.working(queue):
         await asyncio.gather(*(task.result() for task in tasks))
-        # Of a doubled count the server keeps a part, until a worker polls the empty queue.
+        # The server keeps part of a doubled count until a worker polls the empty task queue.
         await settle(compose_stage, 1)
     counts = [line["desired"] for line in daemon.lines if line["event"] == "scaling out"]
     assert max(counts) <= 4
@@ -104,7 +104,7 @@ async def test_slow(
 
     tasks = await temporal.enqueue(queue, 30)
     await running(compose_stage, 3)
-    # Slower than any answer is waited for.
+    # This is longer than the daemon waits for an answer.
     temporal_gate.delay = 8
     daemon.wait_for("cannot scale")
     assert len(compose_stage.running("worker")) == 3
@@ -117,14 +117,14 @@ async def test_slow(
     await watch.recovered()
 
 
-async def test_more_calls_than_it_allows(
+async def test_more_calls_than_the_server_allows(
     compose_stage: ComposeStage, own_temporal: TemporalServer, run: Run, queue: str
 ) -> None:
-    """A server that answers RESOURCE_EXHAUSTED, with a limit of its own."""
+    """The server has a limit of its own and answers RESOURCE_EXHAUSTED."""
     await own_temporal.enqueue(queue, 30)
     many = ",".join([queue, *(f"{queue}-{number}" for number in range(20))])
     compose_stage.up({"worker": 1}, {"worker": labels(many)})
-    # More than the daemon's own budget would let it ask.
+    # The daemon's default budget would not let it make so many calls.
     unbounded = {ENDPOINT: own_temporal.endpoint, "AUTOSCALER_RPC_BUDGET": "1000"}
     daemon = run(compose_stage.project, **unbounded)
     await running(compose_stage, 3)

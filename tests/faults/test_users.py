@@ -1,4 +1,4 @@
-"""What users do at the worst moment."""
+"""What users do at the worst moments."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.real.temporal import TemporalServer
 from tests.real.waiting import until, until_async
 
 A_MINUTE = 100
-"""Changes of labels in a minute."""
+"""Changes of labels per minute."""
 WITHOUT_PAUSE = 20
-"""Seconds of changes that follow each other at once."""
+"""Seconds of changes without a pause between them."""
 
 
 def inspected(stage: ComposeStage, form: str) -> Counter[str]:
-    """Count the words that this template makes of the replicas that run."""
+    """Format every running replica with this template; count each word."""
     return Counter(docker("inspect", f"--format={form}", *stage.running("worker")).split())
 
 
@@ -64,7 +64,7 @@ async def test_down_while_it_scales_out(
     engine_gate.delay = 0.2
     await temporal.enqueue(queue, 60)
     daemon.wait_for("scaling out", desired=6)
-    # What was made while it looked, Compose cannot know of: it is asked twice, as people do.
+    # Compose misses containers that are made after it has listed them, so users repeat `down`.
     compose_stage.compose("down", "--timeout", "1")
     engine_gate.delay = 0
     compose_stage.compose("down", "--timeout", "1")
@@ -118,7 +118,7 @@ async def test_a_replica_renamed(
 async def test_a_replica_paused(
     compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
 ) -> None:
-    """It counts, and it goes as any other, behind its grace."""
+    """A paused replica counts, and is stopped like any other, with its grace period."""
     tasks = await temporal.enqueue(queue, 30)
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
     daemon = run(compose_stage.project)
@@ -154,7 +154,7 @@ async def test_replicas_removed_while_it_scales_out(
 
 
 def updated(service: str, change: str) -> bool:
-    """Change a service; not where somebody else was faster, then the user has to ask again."""
+    """Change a service; return False where another change came first and the user must retry."""
     done = outer().attempt("service", "update", "--detach", "--quiet", change, service)
     assert done.returncode == 0 or "update out of sequence" in done.stderr, done.stderr
     return done.returncode == 0
@@ -187,7 +187,7 @@ async def test_labels_that_change_a_hundred_times_a_minute(
 async def test_labels_of_a_compose_service_that_change_without_pause(
     compose_stage: ComposeStage, temporal: TemporalServer, run: Run, queue: str
 ) -> None:
-    """Each change is a container made anew, and all others removed: as fast as Compose can."""
+    """With each change, Compose recreates one container and removes the others, without a pause."""
     tasks = await temporal.enqueue(queue, 30)
     compose_stage.up({"worker": 1}, {"worker": labels(queue, max="2")})
     daemon = run(compose_stage.project)

@@ -1,6 +1,7 @@
-"""Every way people reach Temporal: a real server behind real TLS, certificates and API keys.
+"""Every way to reach Temporal: a real server behind real TLS, certificates and API keys.
 
-Each failure is the line that says what to do, and holds the replicas; each rotation loses no tick.
+Each failure is reported in one line that says what to do, and holds the replicas. No tick fails
+while a credential is rotated.
 """
 
 from __future__ import annotations
@@ -36,25 +37,25 @@ REPLICAS = 3
 
 
 class Way(StrEnum):
-    """How the server is reached."""
+    """How clients reach the server."""
 
     PLAIN = "plain"
     TLS = "TLS"
-    """With an authority that the system trusts."""
+    """With a certificate authority that the system trusts."""
     OWN_CA = "own CA"
     MTLS = "mTLS"
 
 
 @dataclass
 class Place:
-    """A way to reach Temporal: what stands there, and what an integration needs to pass."""
+    """A front of Temporal, and the settings of an integration that may pass it."""
 
     front: Front
     settings: dict[str, Any]
 
 
 class World:
-    """One service with three replicas that follows a task queue over one integration."""
+    """For each integration, a service with three replicas that follows a task queue."""
 
     def __init__(self, **integrations: Integration) -> None:
         self.clock = Clock()
@@ -70,13 +71,13 @@ class World:
         self.reconciler = Reconciler([self.orchestrator], source, by_labels(), clock=self.clock)
 
     async def tick(self) -> list[tuple[ServiceReport, IntegrationReport]]:
-        """Look once, a poll interval later: at each service and at its integration."""
+        """Tick a poll interval later; return the report of each service and its integration."""
         self.clock.advance(6)
         report = await self.reconciler.tick()
         return list(zip(report.services, report.integrations, strict=True))
 
     async def reads(self) -> IntegrationReport:
-        """Look once, and see that the backlog could be read."""
+        """Tick once, check that the backlog was read, and return the report of the integration."""
         ((service, integration),) = await self.tick()
         assert service.errors == ()
         assert service.backlog == 0
@@ -84,7 +85,7 @@ class World:
         return integration
 
     async def holds(self) -> str:
-        """Look once, see that the replicas are held, and return the one line that says why."""
+        """Tick once, check that the replicas are held, and return the one line that says why."""
         ((service, integration),) = await self.tick()
         assert (service.backlog, service.desired) == (None, REPLICAS)
         assert integration.up is False
@@ -94,10 +95,10 @@ class World:
         return line
 
     async def says(self, words: str) -> None:
-        """Look until the line that says why has these words in it.
+        """Tick until the line that says why has these words.
 
-        Where TLS 1.3 ends a connection while the call is on its way already, the client may only
-        learn that it was cancelled.
+        It may take several ticks: where the server closes a TLS 1.3 connection while a call is on
+        its way, the client may only report that the call was cancelled.
         """
         lines = [await self.holds()]
         while words not in lines[-1]:
@@ -106,7 +107,7 @@ class World:
             lines.append(await self.holds())
 
     async def examine(self) -> list[tuple[Outcome, str]]:
-        """Return what the doctor says of the integration."""
+        """Return what `doctor` finds out about the integrations."""
         examiner = IntegrationExaminer(self.known, self.connections, self.clock)
         return [(each.outcome, each.text) for each in await examiner.examine(self.integrations)]
 
@@ -115,7 +116,7 @@ class World:
 def open_front(
     temporal: TemporalServer, front_process: FrontProcess
 ) -> Iterator[Callable[..., Front]]:
-    """Open fronts of the shared server that are closed with the test."""
+    """Return a function that opens a front of the shared server. It is closed after the test."""
     fronts: list[Front] = []
 
     def open_(**options: Any) -> Front:
@@ -131,7 +132,7 @@ def open_front(
 def reach(
     open_front: Callable[..., Front], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Way], Place]:
-    """Make a place that is reached in some way."""
+    """Return a function that makes a front which is reached in one of the ways."""
 
     def make(way: Way) -> Place:
         if way is Way.PLAIN:
@@ -154,16 +155,16 @@ def reach(
 
 @pytest.mark.parametrize("way", Way)
 class TestKeys:
-    """The matrix: each way, with each state of the API key."""
+    """Every way, with every state of the API key."""
 
-    async def test_where_none_is_wanted_none_is_needed(
+    async def test_no_key_is_needed_where_the_server_asks_for_none(
         self, reach: Callable[[Way], Place], way: Way
     ) -> None:
         world = World(prod=Integration(**reach(way).settings))
         await world.reads()
         assert {outcome for outcome, _ in await world.examine()} == {Outcome.OK}
 
-    async def test_a_missing_one_is_said(self, reach: Callable[[Way], Place], way: Way) -> None:
+    async def test_a_missing_key_is_reported(self, reach: Callable[[Way], Place], way: Way) -> None:
         place = reach(way)
         place.front.keys = {"right-key"}
         line = await World(prod=Integration(**place.settings)).holds()
@@ -174,14 +175,16 @@ class TestKeys:
             else "integration prod has no API key: set API_KEY_FILE"
         ) in line
 
-    async def test_the_right_one_passes(self, reach: Callable[[Way], Place], way: Way) -> None:
+    async def test_the_right_key_passes(self, reach: Callable[[Way], Place], way: Way) -> None:
         place = reach(way)
         place.front.keys = {"right-key"}
         world = World(prod=Integration(**place.settings, api_key="right-key"))
         await world.reads()
         assert {outcome for outcome, _ in await world.examine()} == {Outcome.OK}
 
-    async def test_a_wrong_one_is_said(self, reach: Callable[[Way], Place], way: Way) -> None:
+    async def test_a_wrong_key_is_reported_and_not_repeated(
+        self, reach: Callable[[Way], Place], way: Way
+    ) -> None:
         place = reach(way)
         place.front.keys = {"right-key"}
         place.front.echo = True
@@ -191,9 +194,9 @@ class TestKeys:
         assert "check the API key of integration prod, that it has neither expired nor" in line
         (text,) = [text for outcome, text in await world.examine() if outcome is Outcome.WRONG]
         assert "check the API key of integration prod" in text
-        assert "wrong-key" not in line + text, "the server repeated it, and so did we"
+        assert "wrong-key" not in line + text, "the key is repeated, as in the server's answer"
 
-    async def test_one_that_is_rotated_loses_no_tick_and_no_connection(
+    async def test_rotating_the_key_loses_no_tick_and_no_connection(
         self, reach: Callable[[Way], Place], way: Way, tmp_path: Path
     ) -> None:
         place = reach(way)
@@ -213,7 +216,7 @@ class TestKeys:
 
 
 def put(file: Path, content: str | bytes) -> None:
-    """Write a file in place, as a Docker secret on Compose is renewed."""
+    """Write a file in place: this is how a Docker secret on Compose is renewed."""
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
@@ -243,7 +246,7 @@ class TestServersCertificate:
             ),
         ],
     )
-    async def test_one_that_cannot_be_trusted_is_said(
+    async def test_an_untrusted_certificate_is_reported(
         self,
         open_front: Callable[..., Front],
         tmp_path: Path,
@@ -257,7 +260,7 @@ class TestServersCertificate:
         assert all(word in line for word in words), line
         assert front.calls == []
 
-    async def test_an_authority_that_the_system_does_not_know_is_said(
+    async def test_an_authority_that_the_system_does_not_know_is_reported(
         self, open_front: Callable[..., Front]
     ) -> None:
         front = open_front(certificate=AUTHORITY.server())
@@ -271,7 +274,7 @@ class TestServersCertificate:
         settings = {"endpoint": front.endpoint, "tls_ca_file": AUTHORITY.write(tmp_path)}
         await World(prod=Integration(**settings, tls_server_name="temporal.internal")).reads()
 
-    async def test_a_self_signed_one_can_be_trusted_by_itself(
+    async def test_a_self_signed_certificate_can_be_its_own_authority(
         self, open_front: Callable[..., Front], tmp_path: Path
     ) -> None:
         certificate = self_signed()
@@ -281,7 +284,7 @@ class TestServersCertificate:
             prod=Integration(endpoint=front.endpoint, tls_ca_file=tmp_path / "server.pem")
         ).reads()
 
-    async def test_one_side_without_tls_is_said(
+    async def test_tls_on_only_one_side_is_reported(
         self, open_front: Callable[..., Front], tmp_path: Path
     ) -> None:
         plain, encrypted = open_front(), open_front(certificate=AUTHORITY.server())
@@ -291,7 +294,7 @@ class TestServersCertificate:
         to_encrypted = World(prod=Integration(endpoint=encrypted.endpoint))
         assert "it probably wants TLS: set TLS to on" in await to_encrypted.holds()
 
-    async def test_one_that_is_rotated_with_its_authority_loses_no_tick(
+    async def test_rotating_certificate_and_authority_loses_no_tick(
         self, open_front: Callable[..., Front], tmp_path: Path
     ) -> None:
         front = open_front(certificate=AUTHORITY.server())
@@ -313,7 +316,7 @@ class TestClientsCertificate:
     def front(self, open_front: Callable[..., Front]) -> Front:
         return open_front(certificate=AUTHORITY.server(), clients=AUTHORITY.certificate)
 
-    async def test_none_where_one_is_wanted_is_said(self, front: Front, tmp_path: Path) -> None:
+    async def test_a_missing_certificate_is_reported(self, front: Front, tmp_path: Path) -> None:
         settings = {"endpoint": front.endpoint, "tls_ca_file": AUTHORITY.write(tmp_path)}
         world = World(prod=Integration(**settings))
         await world.says("it probably wants a client certificate (mTLS): set TLS_CERT_FILE")
@@ -333,7 +336,7 @@ class TestClientsCertificate:
             ),
         ],
     )
-    async def test_one_that_is_not_accepted_is_said(
+    async def test_a_refused_certificate_is_reported(
         self, front: Front, tmp_path: Path, certificate: Pair, words: str
     ) -> None:
         files = certificate.write(tmp_path)
@@ -341,7 +344,7 @@ class TestClientsCertificate:
         world = World(prod=Integration(**settings, **files))
         await world.says(words)
 
-    async def test_its_end_is_known(self, front: Front, tmp_path: Path) -> None:
+    async def test_the_day_of_its_expiry_is_known(self, front: Front, tmp_path: Path) -> None:
         soon = AUTHORITY.client(valid_for=timedelta(days=20))
         settings = {"endpoint": front.endpoint, "tls_ca_file": AUTHORITY.write(tmp_path)}
         world = World(prod=Integration(**settings, **soon.write(tmp_path)))
@@ -352,7 +355,9 @@ class TestClientsCertificate:
         day = f"{integration.expires_at:%Y-%m-%d}"
         assert (Outcome.WARNING, f"its client certificate expires on {day}: replace it") in found
 
-    async def test_one_that_is_rotated_loses_no_tick(self, front: Front, tmp_path: Path) -> None:
+    async def test_rotating_the_certificate_loses_no_tick(
+        self, front: Front, tmp_path: Path
+    ) -> None:
         first, second = AUTHORITY.client(), OTHER.client("rotated")
         settings = {"endpoint": front.endpoint, "tls_ca_file": AUTHORITY.write(tmp_path)}
         world = World(prod=Integration(**settings, **first.write(tmp_path)))
@@ -377,7 +382,7 @@ class TestClientsCertificate:
 
 class TestServer:
     @pytest.mark.parametrize("way", Way)
-    async def test_down_at_start_and_later_it_is_said_and_it_is_read_again_afterwards(
+    async def test_a_server_that_is_down_is_reported_and_is_read_again_afterwards(
         self, reach: Callable[[Way], Place], way: Way
     ) -> None:
         place = reach(way)
@@ -391,18 +396,14 @@ class TestServer:
         place.front.start()
         await world.reads()
 
-    async def test_a_namespace_that_is_not_there_is_said(
-        self, reach: Callable[[Way], Place]
-    ) -> None:
+    async def test_a_missing_namespace_is_reported(self, reach: Callable[[Way], Place]) -> None:
         place = reach(Way.OWN_CA)
         world = World(prod=Integration(**place.settings, namespace="nowhere"))
         assert "NOT_FOUND" in (line := await world.holds())
         assert "check that namespace nowhere exists there" in line
         assert (await world.examine())[-1][0] is Outcome.WRONG
 
-    async def test_a_permission_that_is_missing_is_said(
-        self, reach: Callable[[Way], Place]
-    ) -> None:
+    async def test_a_missing_permission_is_reported(self, reach: Callable[[Way], Place]) -> None:
         place = reach(Way.OWN_CA)
         place.front.keys = {"right-key"}
         place.front.forbidden = {"DescribeTaskQueue"}
@@ -421,7 +422,7 @@ class TestServer:
             "DescribeWorkerDeploymentVersion",
         ],
     )
-    async def test_the_doctor_names_each_call_that_may_not_be_made(
+    async def test_the_doctor_names_a_forbidden_call(
         self, reach: Callable[[Way], Place], call: str
     ) -> None:
         place = reach(Way.PLAIN)
@@ -434,7 +435,7 @@ class TestServer:
         assert call not in allowed.removeprefix("may call ").split(", ")
         assert len(allowed.split(", ")) == 4
 
-    async def test_the_doctor_says_of_a_server_that_is_well_that_it_is(
+    async def test_the_doctor_finds_nothing_wrong_with_a_healthy_server(
         self, reach: Callable[[Way], Place]
     ) -> None:
         place = reach(Way.MTLS)
@@ -452,7 +453,7 @@ class TestServer:
         ]
 
 
-async def test_a_broken_integration_backs_off_alone(reach: Callable[[Way], Place]) -> None:
+async def test_only_the_broken_integration_backs_off(reach: Callable[[Way], Place]) -> None:
     good, bad = reach(Way.PLAIN), reach(Way.PLAIN)
     bad.front.keys = {"right-key"}
     world = World(bad=Integration(**bad.settings), good=Integration(**good.settings))
@@ -461,11 +462,13 @@ async def test_a_broken_integration_backs_off_alone(reach: Callable[[Way], Place
         assert held.errors
         assert (read.errors, read.backlog) == ((), 0)
         assert (broken.up, well.up) == (False, True)
-    # Tried at the ticks 5, 10, 15, 20 and 30 s; the last pause is one of 16 s.
+    # The bad one is tried at 5, 10, 15, 20 and 30 s; the last pause is 16 s long.
     assert bad.front.calls.count("GetSystemInfo") == 5
 
 
-async def test_an_integration_is_closed_with_its_last_use(reach: Callable[[Way], Place]) -> None:
+async def test_an_integration_that_is_no_longer_used_is_closed(
+    reach: Callable[[Way], Place],
+) -> None:
     place = reach(Way.OWN_CA)
     world = World(prod=Integration(**place.settings))
     world.orchestrator.add(

@@ -1,4 +1,4 @@
-"""The count of interrupted replicas counts: a Swarm that is made to hit a busy task."""
+"""The count of interrupted replicas is right: a test makes the Swarm stop a busy task."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LABELS = {"temporal.queue": "orders", "temporal.scale-in.window": "0s"}
 
 
 def upside_down(tasks: Iterable[dict[str, Any]], node: str) -> Sequence[Replica]:
-    """Give the Swarm's order the wrong way round, so that it hits others than expected."""
+    """Return the Swarm's order reversed, so that it stops other tasks than expected."""
     right = in_turn(tasks, node)
     return [replace(each, turn=turn) for turn, each in enumerate(reversed(right))]
 
 
 class Stage:
-    """A service of three tasks, the first to go of which is busy."""
+    """A service of three tasks. The first one that the Swarm would stop is busy."""
 
     def __init__(self, swarm_stage: SwarmStage) -> None:
         self.engine = Engine()
@@ -43,14 +43,14 @@ class Stage:
         self._reconciler = Reconciler([self._orchestrator], self.source, by_labels(), clock=now)
 
     async def begin(self) -> None:
-        """Let the task be busy that the Swarm stops first."""
+        """Make the task busy that the Swarm would stop first."""
         (service,) = await self._orchestrator.discover()
         first = (await self._orchestrator.replicas(service.id))[0]
         assert first.host is not None
         self.source.running[first.host] = 1
 
     async def scale_in(self) -> ServiceReport:
-        """Tick, wait for what that sets off, and return what the next tick says."""
+        """Tick, wait until the change is complete, and return the report of the next tick."""
         await self._reconciler.tick()
         await self._reconciler.close(timedelta(seconds=60))
         (report,) = (await self._reconciler.tick()).services
@@ -69,16 +69,16 @@ async def stage(swarm_stage: SwarmStage) -> Stage:
     return stage
 
 
-async def test_a_busy_task_that_is_next_holds_the_others_up_and_nothing_is_counted(
+async def test_a_busy_task_that_is_next_is_spared_and_nothing_is_counted(
     stage: Stage, swarm_stage: SwarmStage
 ) -> None:
     report = await stage.scale_in()
-    # An idle one went out of turn, since this engine could stop it by itself.
+    # An idle task was stopped out of turn, since this engine could stop it directly.
     assert (report.interrupted, report.busy) == (0, 1)
     assert swarm_stage.desired("worker") == 2
 
 
-async def test_a_busy_task_that_is_hit_all_the_same_is_counted(
+async def test_a_busy_task_that_is_stopped_nevertheless_is_counted(
     stage: Stage, swarm_stage: SwarmStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(swarm, "in_turn", upside_down)

@@ -1,1 +1,1 @@
-"""Our replicas under the real Docker Compose, on the engines that people have."""
+"""The autoscaler's replicas under real versions of Docker Compose, on several engines."""

@@ -1,4 +1,4 @@
-"""What may differ between a replica of ours and one that Compose made, and nothing else."""
+"""Compares a replica of ours with one that Compose made, except for what is unique to each."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ SINGULAR = {
     "NetworkSettings/Networks/*/MacAddress": "its hardware address",
     "NetworkSettings/Ports/*/HostPort": "the host port that was free when it started",
 }
-"""What each container has of its own, by its path in the inspect, and what it is."""
+"""What is unique to each container: its path in the inspect, and what it is."""
 UNORDERED = {
-    "Config/Env": "Compose writes out a map, each time in another order",
-    "HostConfig/Binds": "Compose writes out a map, each time in another order",
-    "HostConfig/ExtraHosts": "Compose writes out a map, each time in another order",
-    "HostConfig/Ulimits": "Compose writes out a map, each time in another order",
-    "HostConfig/Mounts": "Compose writes out a map, each time in another order",
-    "Mounts": "the engine writes out a map, each time in another order",
+    "Config/Env": "Compose has it in a map, whose order is random",
+    "HostConfig/Binds": "Compose has it in a map, whose order is random",
+    "HostConfig/ExtraHosts": "Compose has it in a map, whose order is random",
+    "HostConfig/Ulimits": "Compose has it in a map, whose order is random",
+    "HostConfig/Mounts": "Compose has it in a map, whose order is random",
+    "Mounts": "the engine has it in a map, whose order is random",
     "NetworkSettings/Networks/*/Aliases": "engines before 26 add the short id at any place",
     "NetworkSettings/Networks/*/DNSNames": "the engine adds the short id and the host name",
 }
-"""Lists whose order means nothing, and why it differs."""
+"""Lists whose order does not matter, and why it differs."""
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
-"""The name of an anonymous volume: each replica has its own."""
+"""The name of an anonymous volume. Each replica has its own."""
 
 
 def differences(left: Json, right: Json) -> list[str]:
-    """Return what sets two inspects apart beyond what every container has of its own."""
+    """Return how two inspects differ, except for what is unique to each container."""
     return list(_compare("", _anonymised(left), _anonymised(right)))
 
 
 def _anonymised(inspect: Json) -> Json:
-    """Replace the id wherever it stands: as id, short id, host name, alias and in paths."""
+    """Replace the id in every place: id, short id, host name, alias and paths."""
     text = json.dumps(inspect).replace(inspect["Id"], "<id>")
     named: Json = json.loads(text.replace(inspect["Id"][:SHORT_ID], "<short id>"))
     for mount in named["Mounts"]:

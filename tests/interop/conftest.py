@@ -1,4 +1,4 @@
-"""The matrix: each test here runs in every cell, an engine and a version of Compose."""
+"""The matrix: each test runs in every cell, that is with each engine and version of Compose."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class CellScheduling(LoadScopeScheduling):
-    """Keeps the tests of a cell on one worker, and those outside the cells by file.
+    """Keeps the tests of a cell on one worker; tests outside the cells stay together by file.
 
-    By the ids of the tests, since marks of xdist's own groups get lost under pytest 9.2.
+    The cells are found in the ids of the tests, since xdist's own groups are lost under pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -58,7 +58,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:  # noqa: ARG001
 
 @pytest.fixture(scope="session")
 def engines() -> Iterator[Engines]:
-    """The engines of this worker."""
+    """The engines, shared by the tests of a process."""
     engines = Engines()
     yield engines
     engines.close()
@@ -81,7 +81,7 @@ def compose(
 
 @pytest.fixture
 def project(compose: Compose) -> Iterator[Open]:
-    """Make projects, which are removed after the test."""
+    """Return a function that makes a project. It is removed after the test."""
     made: list[Project] = []
 
     def make(content: Json, **variables: str) -> Project:

@@ -1,4 +1,4 @@
-"""Docker Engines to test on: this machine's own, and others that run in its containers."""
+"""Docker Engines for tests: this machine's, and others that run in its containers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.real.stages import TINY_IMAGE
 from tests.real.waiting import until
 
 PATIENCE = 240
-"""Seconds after which a command is taken to hang."""
+"""Seconds after which a command counts as hanging."""
 CONFINED = (
-    # What dockerd needs in a container where the host cannot give it everything.
+    # The rights that dockerd needs in a container where `--privileged` is not allowed.
     *("--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=NET_RAW", "--cap-add=SYS_PTRACE"),
     *("--cap-add=MKNOD", "--cap-add=DAC_READ_SEARCH", "--cap-add=SYSLOG"),
     *("--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"),
@@ -34,13 +34,13 @@ exec dockerd --host "unix://$SOCKET"
 
 
 class Engine:
-    """An engine, as the docker command and our own client are led to it."""
+    """An engine, with the environment in which the docker command and our client reach it."""
 
     def __init__(self, host: str | None = None, folder: Path | None = None) -> None:
-        """Without a host, the engine that the docker command finds by itself."""
+        """Use the engine at `host`, or the one that the docker command finds by default."""
         self.environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
         self.folder = Path(tempfile.gettempdir()) if folder is None else folder
-        """Where files must lie to be seen by this engine under the same path."""
+        """A folder whose files this engine sees under the same path."""
 
     def docker(self, *arguments: str, **variables: str) -> str:
         """Run the docker command against this engine and return what it prints."""
@@ -49,7 +49,7 @@ class Engine:
         return done.stdout
 
     def attempt(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the docker command, which may fail."""
+        """Run the docker command against this engine. It may fail."""
         return subprocess.run(
             ["docker", *arguments],
             env={**self.environment, **variables},
@@ -62,7 +62,7 @@ class Engine:
 
     @property
     def api(self) -> str:
-        """The newest version of the API that it speaks."""
+        """The newest version of its API."""
         return self.docker("version", "--format={{.Server.APIVersion}}").strip()
 
 
@@ -87,7 +87,7 @@ class NestedEngine(Engine):
         self.bring(TINY_IMAGE)
 
     def bring(self, image: str) -> None:
-        """Give it an image of this machine's engine."""
+        """Copy an image of this machine's engine to it."""
         archive = self.folder / "image.tar"
         outer().docker("save", f"--output={archive}", image)
         self.docker("load", f"--input={archive}")
@@ -100,7 +100,7 @@ class NestedEngine(Engine):
         return outer().docker("inspect", form, self.name).strip()
 
     def await_answer(self) -> None:
-        """Wait until it takes commands."""
+        """Wait until it answers commands."""
         until(
             lambda: self.attempt("version").returncode == 0,
             f"the engine in {self.name}",
@@ -108,24 +108,24 @@ class NestedEngine(Engine):
         )
 
     def restart(self) -> None:
-        """End the engine, as a machine that shuts down does, and start it again."""
+        """Stop the engine, as at the shutdown of a machine, and start it again."""
         outer().docker("restart", "--time=60", self.name)
         self.await_answer()
 
     def freeze(self) -> None:
-        """Let it hang: its socket takes calls, and nothing answers. Its containers go on."""
+        """Suspend it: its socket accepts calls, but nothing answers. Its containers run on."""
         outer().docker("kill", "--signal=STOP", self.name)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         outer().docker("kill", "--signal=CONT", self.name)
 
     def inside(self, *command: str) -> str:
-        """Run a command beside it, in its container, and return what it prints."""
+        """Run a command in the container of the engine and return what it prints."""
         return outer().docker("exec", self.name, *command)
 
     def kill(self) -> None:
-        """Take it away from one moment to the next, as a power cut does."""
+        """Kill it, as a power cut would."""
         outer().docker("kill", self.name)
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class NestedEngine(Engine):
 
 
 class Engines:
-    """The engines of one test run, each started when it is first asked for."""
+    """The engines of one test run. Each is started when it is first needed."""
 
     def __init__(self) -> None:
         self._nested: dict[str, NestedEngine] = {}
@@ -162,14 +162,14 @@ def outer() -> Engine:
 
 @functools.cache
 def _rights() -> tuple[str, ...]:
-    """Return what an engine in a container is started with: everything, where that is allowed."""
+    """Return the options that give a nested engine its rights: all, where that is allowed."""
     everything = "--privileged"
     tried = outer().attempt("run", "--rm", everything, TINY_IMAGE, "true")
     return (everything,) if tried.returncode == 0 else CONFINED
 
 
 def plugin(binary: Path, folder: Path) -> Mapping[str, str]:
-    """Return the environment in which `docker compose` is this binary."""
+    """Return the environment variables with which `docker compose` runs this binary."""
     link = folder / "cli-plugins/docker-compose"
     link.parent.mkdir(parents=True)
     link.symlink_to(binary)

@@ -1,4 +1,4 @@
-"""Compose projects on any engine, driven by any version of Docker Compose, and by ours."""
+"""Compose projects on any engine, changed by any version of Docker Compose and by us."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.real.stages import TINY_IMAGE
 Json = dict[str, Any]
 
 BUSY = ["sh", "-c", "echo ready; trap 'exit 0' TERM INT USR1; sleep 3600 & wait"]
-"""A process that ends at once when it is told to."""
+"""A process that ends at once on its stop signal."""
 DRAINED = timedelta(seconds=60)
 
 
@@ -51,7 +51,7 @@ class Project:
         self._scratch = tempfile.TemporaryDirectory(dir=compose.engine.folder, prefix="tda-")
         self.folder = Path(self._scratch.name)
         self._volumes: set[str] = set()
-        """Every volume seen: Compose leaves the anonymous ones of what it scales in."""
+        """Every volume that was seen. Compose leaves anonymous volumes behind when it scales in."""
         self.write(content)
 
     def write(self, content: Json) -> None:
@@ -64,12 +64,12 @@ class Project:
         return self._compose.run(*where, *arguments, **self._variables)
 
     def up(self, **replicas: int) -> None:
-        """`docker compose up --detach`, with `--scale` where replicas are named."""
+        """Run `docker compose up --detach`, with `--scale` for the services that are named."""
         scale = [f"--scale={service}={number}" for service, number in replicas.items()]
         self.compose("up", "--detach", *scale)
 
     def inspects(self, service: str = "") -> dict[str, Json]:
-        """Return the inspects of the containers by their names without the project's."""
+        """Return the inspects of all containers, by name without the project's prefix."""
         filters = [f"--filter=label=com.docker.compose.project={self.name}"]
         if service:
             filters.append(f"--filter=label=com.docker.compose.service={service}")
@@ -81,7 +81,7 @@ class Project:
         return {self._short(each["Name"]): each for each in found}
 
     def _inspect(self, ids: Collection[str]) -> list[Json]:
-        """Inspect those that are still there: what drains may go at any moment."""
+        """Inspect these containers, except for those that are gone: they have just drained."""
         looked = self.engine.attempt("inspect", "--type=container", *ids)
         complaints = looked.stderr.splitlines()
         assert all("No such container" in complaint for complaint in complaints), looked.stderr
@@ -114,9 +114,9 @@ class Project:
         return {self._short(json.loads(line)["Name"]) for line in lines}
 
     def logged(self) -> set[str]:
-        """Return the containers that `docker compose logs` shows lines of."""
+        """Return the containers whose lines `docker compose logs` shows."""
         lines = self.compose("--ansi=never", "logs", "--no-color").splitlines()
-        # Compose 2.26 clears lines even where it is told to write nothing for a terminal.
+        # Compose 2.26 writes the code that clears a line in spite of --ansi=never.
         plain_lines = [line.replace("\x1b[2K", "") for line in lines]
         return {line.partition("|")[0].strip() for line in plain_lines}
 
@@ -130,10 +130,10 @@ class Project:
         }
 
     def close(self) -> None:
-        """Remove everything, also what Compose would not take for its own."""
+        """Remove everything, including containers that Compose might not treat as its own."""
         for each in self.inspects().values():
             removed = self.engine.attempt("rm", "--force", "--volumes", each["Id"])
-            # A daemon that has just been ended may have asked for the same.
+            # A daemon that has just ended may have removed it too.
             too_late = ("No such container", "already in progress")
             assert removed.returncode == 0 or any(words in removed.stderr for words in too_late)
         self.compose("--profile=*", "down", "--volumes", "--remove-orphans")
@@ -146,7 +146,7 @@ class Project:
 
 
 class Ours:
-    """Our orchestrator at work on one project."""
+    """Our orchestrator for one project."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -156,7 +156,7 @@ class Ours:
         )
 
     async def scale(self, service: str, *, to: int) -> None:
-        """Bring a service to this number of replicas and wait for those that drain."""
+        """Scale a service to this number of replicas; wait until the others have drained."""
         now = sum(
             each["State"]["Status"] == "running"
             for each in self._project.inspects(service).values()
@@ -171,7 +171,7 @@ class Ours:
 
 @asynccontextmanager
 async def ours(project: Project) -> AsyncIterator[Ours]:
-    """Look after a project for as long as the block lasts."""
+    """Yield our orchestrator for a project."""
     hands = Ours(project)
     try:
         yield hands
@@ -180,7 +180,7 @@ async def ours(project: Project) -> AsyncIterator[Ours]:
 
 
 async def scale(project: Project, service: str, *, to: int) -> None:
-    """Scale one service once, as a daemon does that has just been started."""
+    """Scale one service once, as a daemon that has just started would."""
     async with ours(project) as hands:
         await hands.scale(service, to=to)
 
@@ -202,5 +202,5 @@ def plain(*, version: str = "1", file_replicas: int | None = None) -> Json:
 
 
 def names(service: str, numbers: Collection[int]) -> set[str]:
-    """Return the containers that replicas of these numbers are."""
+    """Return the names of the containers with these numbers."""
     return {f"{service}-{number}" for number in numbers}

@@ -1,6 +1,6 @@
-"""Record what real engines say of containers that Compose made, for the tests of the recipe.
+"""Record the inspects of containers that Compose has made on real engines, for the unit tests.
 
-Run by hand, after `scripts/setup.py` has made the engines and Compose:
+Run by hand, after `scripts/setup.py` has provided the engines and Compose:
     python -m tests.interop.record
 """
 
@@ -21,14 +21,14 @@ from tests.real.stages import TINY_IMAGE
 
 FOLDER = Path(__file__).parents[1] / "data/inspects"
 NOISE = (
-    # Of this one container on this one machine, and nothing that a replica is made of.
+    # Unique to this container or machine, and not copied to a new replica.
     *("GraphDriver", "HostnamePath", "HostsPath", "LogPath", "ResolvConfPath", "State"),
     *("SandboxID", "SandboxKey", "EndpointID", "NetworkID"),
 )
 
 
 def only_once(name: str) -> Mapping[str, Any]:
-    """Return services that there can only be one container of, and one that is made anew."""
+    """Return services that can have only one container, and one with a fixed hardware address."""
     plain = {"image": TINY_IMAGE, "command": BUSY, "stop_grace_period": "1s"}
     fixed = {"ipv4_address": "10.231.77.7"}
     return {
@@ -40,7 +40,7 @@ def only_once(name: str) -> Mapping[str, Any]:
 
 
 def record(project: Project) -> Mapping[str, Json]:
-    """Return the inspects of a project's containers; of some also after a recreate."""
+    """Return the inspects of a project's containers, one of them also after a recreate."""
     rich.prepare(project)
     content = rich.content(project.folder)
     content["services"] |= only_once(project.name)
@@ -55,7 +55,7 @@ def record(project: Project) -> Mapping[str, Json]:
 
 
 def tidy(found: Mapping[str, Json], project: Project) -> Mapping[str, Json]:
-    """Take out what is of this machine and this run, so that two recordings are alike."""
+    """Remove what is unique to this machine and run, so that two recordings are equal."""
     text = json.dumps(without_noise(found))
     text = text.replace(str(project.folder), "/srv/shop").replace(project.name, "shop")
     recorded: Mapping[str, Json] = json.loads(text)
@@ -76,7 +76,7 @@ def without_noise(value: Any) -> Any:
 
 
 def _rename(inspect: Json, name: str) -> None:
-    """Put an id made of the name in the place of the id that the engine gave."""
+    """Replace the id of a container by one that is computed from its name."""
     old, new = inspect["Id"], hashlib.sha256(name.encode()).hexdigest()
     text = json.dumps(inspect).replace(old, new).replace(old[:12], new[:12])
     inspect.clear()

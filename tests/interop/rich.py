@@ -1,4 +1,4 @@
-"""A Compose file with one of everything that a replica has to bring along."""
+"""A Compose file with every option that a new replica must have as well."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCALED = (
 
 
 def prepare(project: Project) -> None:
-    """Put the files down that the Compose file speaks of, then the Compose file."""
+    """Write the files that the Compose file refers to, then the Compose file."""
     (project.folder / "bound").mkdir()
     (project.folder / "bound/shared").write_text("of the folder")
     (project.folder / "token").write_text("of the file")
@@ -84,7 +84,7 @@ def _web(folder: Path) -> dict[str, Any]:
         env_file=[str(folder / "app.env")],
         networks={
             "front": {"aliases": ["shop", "web-front"]},
-            # Joined first, though not the first by name.
+            # The priority makes it the first network to join, though not the first by name.
             "back": {"aliases": ["web-back"], "priority": 1000},
             "default": None,
         },

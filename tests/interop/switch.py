@@ -1,4 +1,4 @@
-"""The matrix takes minutes: it is run when it is asked for."""
+"""The matrix takes minutes, so it runs only on request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ MARKER = "matrix: takes minutes; run by `make test-matrix`"
 
 
 def skip_unless_wanted() -> None:
-    """Skip the test that is being set up, unless `make test-matrix` runs it."""
+    """Skip the test, unless `make test-matrix` runs it."""
     if os.environ.get("TEST_MATRIX") != "1":
         pytest.skip("the matrix of engines and Compose versions is run by `make test-matrix`")

@@ -1,4 +1,4 @@
-"""Compose's commands do with our replicas what they do with its own."""
+"""Compose's commands treat our replicas like those that Compose has made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.interop.projects import Project, names, ours, plain, scale
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Three workers in each of two projects: scaled by us, and by Compose."""
+    """Two projects with three workers each: one scaled by us, one by Compose."""
 
     by_us: Project
     by_compose: Project
@@ -25,7 +25,7 @@ class Twins:
             project.compose(*arguments)
 
     def alike(self) -> dict[str, str]:
-        """Return the containers and their states, which are the same in both."""
+        """Return the containers and their states; fail where the projects differ."""
         states = self.by_us.states()
         assert states == self.by_compose.states()
         return states
@@ -38,7 +38,7 @@ def twins(project: Open) -> Twins:
     asyncio.run(scale(by_us, "worker", to=3))
     by_compose.up(worker=3)
     twins = Twins(by_us, by_compose)
-    twins.alike()  # Only the volumes of what was looked at are removed with the project.
+    twins.alike()  # A project removes only the volumes of containers that were inspected.
     return twins
 
 
@@ -102,7 +102,7 @@ def test_ps_and_logs_show_our_replicas(twins: Twins) -> None:
     assert twins.by_us.logged() == twins.by_compose.logged() == {"base-1", *WORKERS}
 
 
-def test_down_by_the_projects_name_alone_removes_our_replicas(twins: Twins) -> None:
+def test_down_with_only_the_projects_name_removes_our_replicas(twins: Twins) -> None:
     (twins.by_us.folder / "compose.yaml").unlink()
     try:
         twins.by_us.compose("down")
@@ -142,7 +142,7 @@ def test_a_recreated_replica_keeps_the_data_of_its_anonymous_volume(twins: Twins
         assert found == {"worker-1": "", "worker-2": "", "worker-3": "kept"}
 
 
-async def test_after_a_recreate_replicas_of_ours_are_of_the_newest_configuration(
+async def test_after_a_recreate_our_replicas_have_the_newest_configuration(
     project: Open,
 ) -> None:
     stage = project(plain())
@@ -154,13 +154,13 @@ async def test_after_a_recreate_replicas_of_ours_are_of_the_newest_configuration
     await scale(stage, "worker", to=4)
 
     assert versions(stage) == dict.fromkeys(names("worker", range(1, 5)), "2")
-    # Compose has put the old volume, by its name, into the replica that was copied.
+    # In the replica that was copied, Compose has mounted the old volume by its name.
     assert stage.run_in("worker-2", "ls", "/data").strip() == "of-the-second"
     assert stage.run_in("worker-3", "ls", "/data") == ""
     assert stage.run_in("worker-4", "ls", "/data") == ""
 
 
-async def test_outdated_replicas_go_first(project: Open) -> None:
+async def test_outdated_replicas_are_stopped_first(project: Open) -> None:
     stage = project(plain())
     stage.up(worker=3)
     stage.write(plain(version="2"))
@@ -176,7 +176,9 @@ async def test_outdated_replicas_go_first(project: Open) -> None:
         assert set(versions(stage).values()) == {"2"}
 
 
-async def test_scaling_in_removes_the_anonymous_volumes_of_what_goes(project: Open) -> None:
+async def test_scale_in_removes_the_anonymous_volumes_of_the_stopped_replicas(
+    project: Open,
+) -> None:
     stage = project(plain())
     stage.up()
     async with ours(stage) as hands:

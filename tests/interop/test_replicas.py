@@ -1,4 +1,4 @@
-"""A replica made by us is the one that `docker compose up --scale` would have made."""
+"""A replica that we make equals the one that `docker compose up --scale` makes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.real.stages import TINY_IMAGE
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The second replica of each service of one project: by Compose, then again by us."""
+    """The second replica of each service of a project: made by Compose, and then again by us."""
 
     project: Project
     by_compose: dict[str, Json]
@@ -27,7 +27,7 @@ class Pair:
     failures: dict[str, OrchestratorError]
 
     def need(self, service: str) -> None:
-        """Fail where we could not make the replica."""
+        """Fail the test where we could not make the replica."""
         if service in self.failures:
             pytest.fail(str(self.failures[service]))
 
@@ -54,7 +54,7 @@ def pair(compose: Compose) -> Iterator[Pair]:
 
 
 @pytest.mark.parametrize("service", rich.SCALED)
-def test_our_replica_is_the_one_that_compose_makes(pair: Pair, service: str) -> None:
+def test_our_replica_equals_the_one_that_compose_makes(pair: Pair, service: str) -> None:
     pair.need(service)
     name = f"{service}-2"
     assert differences(pair.by_compose[name], pair.by_us[name]) == []
@@ -70,7 +70,7 @@ def test_no_two_replicas_share_a_hardware_address(pair: Pair) -> None:
     assert len(addresses) == len(set(addresses))
 
 
-def test_secrets_and_configs_that_compose_copies_come_along(pair: Pair) -> None:
+def test_our_replica_has_the_secrets_and_configs_that_compose_copies(pair: Pair) -> None:
     pair.need("web")
     files = {
         "/run/secrets/token": "from the environment",
@@ -101,7 +101,7 @@ def test_named_volumes_and_folders_are_shared(pair: Pair, folder: str, again: st
     assert "of-the-first" in pair.project.run_in("web-2", "ls", again)
 
 
-def test_a_replica_answers_to_its_own_name_and_the_services_but_not_to_the_templates(
+def test_a_replica_is_found_by_its_own_name_and_its_services_but_not_by_its_templates(
     pair: Pair,
 ) -> None:
     pair.need("web")
@@ -113,7 +113,7 @@ def test_a_replica_answers_to_its_own_name_and_the_services_but_not_to_the_templ
     )
 
     def found(name: str) -> set[str]:
-        # From a service that shares this network only with it.
+        # This service shares only this network with `web`.
         answer = project.run_in("ports-1", "nslookup", name, "127.0.0.11")
         return set(re.findall(r"^Address(?: \d+)?: ([\d.]+)$", answer, re.MULTILINE))
 
@@ -123,7 +123,7 @@ def test_a_replica_answers_to_its_own_name_and_the_services_but_not_to_the_templ
 
 
 async def test_a_fixed_hardware_address_is_not_given_twice(project: Open) -> None:
-    """Compose itself would: two containers of one network then have the same address."""
+    """Compose would give it twice: two containers of a network then have the same address."""
     fixed = "02:42:c0:00:02:07"
     worker = {"image": TINY_IMAGE, "command": BUSY, "mac_address": fixed}
     stage = project({"services": {"worker": worker}})
@@ -136,5 +136,5 @@ async def test_a_fixed_hardware_address_is_not_given_twice(project: Open) -> Non
         for name in ("worker-1", "worker-2")
         for endpoint in stage.inspects()[name]["NetworkSettings"]["Networks"].values()
     )
-    # Compose 2.26 drops it on engines from 25 on: the first has not got it there either.
+    # Compose 2.26 drops the address on engine 25 and later: the first has another one there.
     assert second not in (first, fixed)

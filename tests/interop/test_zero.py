@@ -1,4 +1,4 @@
-"""At zero, one stopped replica stays: what the service is made from again."""
+"""At zero, one stopped replica is kept: new replicas are made from it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.real.waiting import until_async
 
 
 async def at_zero(stage: Project, replicas: int = 2) -> Project:
-    """Bring a project up and its workers to zero."""
+    """Start a project and scale its workers to zero."""
     stage.up(worker=replicas)
     await scale(stage, "worker", to=0)
     return stage
 
 
-async def test_only_ps_a_shows_the_one_that_stays(project: Open) -> None:
+async def test_only_ps_all_shows_the_kept_replica(project: Open) -> None:
     stage = await at_zero(project(plain()))
     assert stage.states() == {"base-1": "running", "worker-1": "exited"}
     assert stage.listed() == {"base-1"}
@@ -30,7 +30,7 @@ async def test_only_ps_a_shows_the_one_that_stays(project: Open) -> None:
 
 
 @pytest.mark.parametrize("command", ["up --detach", "start", "restart"])
-async def test_compose_runs_it_again(project: Open, command: str) -> None:
+async def test_compose_starts_the_kept_replica(project: Open, command: str) -> None:
     stage = await at_zero(project(plain()))
     kept = stage.ids("worker")
 
@@ -40,20 +40,20 @@ async def test_compose_runs_it_again(project: Open, command: str) -> None:
     assert stage.ids("worker") == kept
 
 
-async def test_stop_leaves_it(project: Open) -> None:
+async def test_stop_keeps_the_replica(project: Open) -> None:
     stage = await at_zero(project(plain()))
     stage.compose("stop")
     assert stage.states() == {"base-1": "exited", "worker-1": "exited"}
 
 
 @pytest.mark.parametrize("command", ["down", "rm --stop --force"])
-async def test_compose_removes_it(project: Open, command: str) -> None:
+async def test_compose_removes_the_kept_replica(project: Open, command: str) -> None:
     stage = await at_zero(project(plain()))
     stage.compose(*command.split())
     assert stage.states() == {}
 
 
-async def test_a_changed_file_makes_it_anew(project: Open) -> None:
+async def test_a_changed_file_recreates_the_kept_replica(project: Open) -> None:
     stage = await at_zero(project(plain()))
     kept = stage.ids("worker")
     stage.write(plain(version="2"))
@@ -64,15 +64,15 @@ async def test_a_changed_file_makes_it_anew(project: Open) -> None:
     assert stage.ids("worker") != kept
 
 
-async def test_with_no_replicas_in_the_file_up_removes_it(project: Open) -> None:
-    """Nothing is left to copy then: documented, as it cannot be helped."""
+async def test_up_removes_the_kept_replica_where_the_file_has_no_replicas(project: Open) -> None:
+    """No container is left to copy then. This cannot be avoided, and is documented."""
     stage = await at_zero(project(plain()))
     stage.write(plain(file_replicas=0))
     stage.up()
     assert stage.states() == {"base-1": "running"}
 
 
-async def test_waking_runs_it_again_and_copies_it(project: Open) -> None:
+async def test_waking_starts_the_kept_replica_and_copies_it(project: Open) -> None:
     stage = await at_zero(project(plain()))
     kept = stage.ids("worker")
 
@@ -84,17 +84,19 @@ async def test_waking_runs_it_again_and_copies_it(project: Open) -> None:
 
 @pytest.fixture
 def nested(engine: Engine) -> NestedEngine:
-    """An engine that may be restarted: nobody else uses it."""
+    """A nested engine, which a test may restart."""
     if not isinstance(engine, NestedEngine):
-        pytest.skip("this machine's engine has other users: it is not restarted")
+        pytest.skip("this machine's engine has other users and is not restarted")
     return engine
 
 
-async def test_it_outlives_a_restart_of_the_engine(nested: NestedEngine, project: Open) -> None:
+async def test_the_kept_replica_survives_a_restart_of_the_engine(
+    nested: NestedEngine, project: Open
+) -> None:
     afterwards = {
         "no": "exited",
         "unless-stopped": "exited",
-        # The engine runs it again, as the policy says; a daemon at zero stops it again.
+        # The policy tells the engine to start it; a daemon at zero stops it again.
         "always": "running",
     }
     worker = plain()["services"]["worker"] | {"depends_on": []}
@@ -113,7 +115,7 @@ async def test_it_outlives_a_restart_of_the_engine(nested: NestedEngine, project
     assert stage.states() == {f"{p}-{n}": "running" for p in sorted(afterwards) for n in (1, 2)}
 
 
-async def test_the_daemon_wakes_it_after_a_restart_of_the_engine(
+async def test_the_daemon_wakes_the_service_after_a_restart_of_the_engine(
     nested: NestedEngine, project: Open, temporal: TemporalServer, tmp_path: Path
 ) -> None:
     queue = f"queue-{uuid.uuid4().hex[:8]}"
@@ -145,7 +147,7 @@ async def test_the_daemon_wakes_it_after_a_restart_of_the_engine(
 
 
 def running(stage: Project) -> set[str]:
-    """Return the workers that run."""
+    """Return the running workers."""
     return {
         name
         for name, state in stage.states().items()

@@ -39,7 +39,7 @@ LABELS = {
 
 
 class Cluster:
-    """One manager and its workers."""
+    """A Swarm of one manager and its workers."""
 
     def __init__(self, network: str, manager: NestedEngine, *workers: NestedEngine) -> None:
         """Make a Swarm of engines on one network of this machine's engine."""
@@ -48,7 +48,7 @@ class Cluster:
         self.nodes = {node.name: node for node in (manager, *workers)}
         self._killed: set[str] = set()
         self._cut_off: set[str] = set()
-        # A node that is silent for a few heartbeats is down: soon, so that nobody waits long.
+        # A node counts as down after a few missed heartbeats: with 1 s, tests wait less.
         manager.docker(
             "swarm",
             "init",
@@ -63,38 +63,38 @@ class Cluster:
         self.await_ready()
 
     def states(self) -> dict[str, str]:
-        """Return the nodes, each with its status and its availability; none without a leader."""
+        """Return each node's status and availability; empty where the Swarm has no leader."""
         form = "--format={{.Hostname}} {{.Status}} {{.Availability}}"
         lines = self.manager.attempt("node", "ls", form).stdout.splitlines()
         return {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
 
     def await_ready(self) -> None:
-        """Wait until every node takes tasks."""
+        """Wait until every node can run tasks."""
         wanted = dict.fromkeys(self.nodes, "Ready Active")
         until(lambda: self.states() == wanted, "three nodes that are ready")
 
     def kill(self, node: str) -> None:
-        """Take a node away from one moment to the next, and wait until that is noticed."""
+        """Kill a node, and wait until the Swarm has noticed."""
         self.lose(node)
         until(lambda: self.states().get(node, "").startswith("Down"), f"{node} to be down")
 
     def lose(self, node: str) -> None:
-        """Take a node away from one moment to the next."""
+        """Kill a node."""
         self._killed.add(node)
         self.nodes[node].kill()
 
     def cut_off(self, node: str) -> None:
-        """Let nothing pass between a node and the others."""
+        """Block all traffic between a node and the others."""
         self._cut_off.add(node)
         for way in (("INPUT", "-i"), ("OUTPUT", "-o")):
             self.nodes[node].inside("iptables", "-I", *way, "eth0", "-j", "DROP")
 
     def drain(self, node: str) -> None:
-        """Let a node give away its tasks."""
+        """Move the tasks of a node to other nodes."""
         self.manager.docker("node", "update", "--availability=drain", node)
 
     def heal(self) -> None:
-        """Bring every node back."""
+        """Bring back every node that was killed, cut off or drained."""
         while self._cut_off:
             node = self._cut_off.pop()
             for way in (("INPUT", "-i"), ("OUTPUT", "-o")):
@@ -143,7 +143,7 @@ class Stack:
     ) -> None:
         """Deploy the stack with this number of replicas in its file.
 
-        `options` go into the service; its `top` stands beside the services.
+        The options apply to the service, except for `top`: further top-level parts of the file.
         """
         top = options.pop("top", {})
         worker = {
@@ -177,7 +177,7 @@ class Stack:
             self.await_running(replicas)
 
     def tasks(self) -> list[Task]:
-        """Return the tasks of the service, those that have ended as well."""
+        """Return the tasks of the service, including those that have ended."""
         form = (
             '--format=["{{.ID}}","{{.Name}}","{{.Node}}","{{.DesiredState}}","{{.CurrentState}}"]'
         )
@@ -191,32 +191,32 @@ class Stack:
         ]
 
     def running(self) -> dict[str, str]:
-        """Return the ids of the tasks that run, each with its node."""
+        """Return the ids of the running tasks, each with its node."""
         return {task.id: task.node for task in self.tasks() if task.running}
 
     def await_running(self, replicas: int) -> None:
-        """Wait until so many tasks run, and no others are left."""
+        """Wait until the service asks for this number of replicas and as many tasks run."""
         until(
             lambda: len(self.running()) == self.replicas() == replicas,
             f"{replicas} tasks of {self.service}",
         )
 
     def replicas(self) -> int:
-        """Return the number of replicas that the service asks for."""
+        """Return the number of replicas in the specification of the service."""
         text = self._cluster.manager.docker("service", "inspect", self.service)
         return int(json.loads(text)[0]["Spec"]["Mode"]["Replicated"]["Replicas"])
 
     def update_state(self) -> str:
-        """Return how far the last rollout has come; nothing where there was none."""
+        """Return the state of the last rollout, or an empty text where there was none."""
         text = self._cluster.manager.docker("service", "inspect", self.service)
         return str((json.loads(text)[0].get("UpdateStatus") or {}).get("State", ""))
 
     def starts(self) -> Counter[str]:
-        """Return how many tasks each slot has seen: more than one where one was replaced."""
+        """Return how many tasks each slot has had: more than one means that a task was replaced."""
         return Counter(task.slot for task in self.tasks() if task.desired != "Remove")
 
     def versions(self) -> list[str]:
-        """Return the VERSION of every task that runs."""
+        """Return the VERSION of every running task."""
         ids = list(self.running())
         form = "--format={{json .Spec.ContainerSpec.Env}}"
         lines = self._cluster.manager.docker("inspect", "--type=task", form, *ids).splitlines()
@@ -225,7 +225,7 @@ class Stack:
     def resolve(self, name: str, *, on: str) -> str:
         """Look a name up in the overlay network, from a container on this node.
 
-        The nodes tell each other of new tasks with a little delay: a name may not be known yet.
+        The nodes learn of new tasks with a delay, so a name may not be known yet.
         """
         node = self._cluster.nodes[on]
         filter_ = f"--filter=label=com.docker.swarm.service.name={self.service}"
@@ -241,7 +241,7 @@ class Stack:
 
 
 class Ours:
-    """Our orchestrator, and the daemon's own ticks, at work on one stack."""
+    """Our orchestrator, and the ticks of a daemon, for one stack."""
 
     def __init__(self, cluster: Cluster, stack: Stack) -> None:
         self._stack = stack
@@ -251,24 +251,24 @@ class Ours:
         self._reconciler = Reconciler([self.orchestrator], self._source, by_labels(), clock=now)
 
     async def apply(self, current: int, desired: int) -> None:
-        """Ask for another number of replicas."""
+        """Change the number of replicas."""
         service = ServiceId("swarm", self._stack.service)
         await change_replicas(self.orchestrator, service, current, desired)
 
     async def refusal(self) -> str | None:
-        """Return why the service is left as it is at present."""
+        """Return why the service cannot be changed at present, or None where it can."""
         (service,) = await self.orchestrator.discover()
         return service.refusal
 
     async def tick_until(self, replicas: int) -> None:
-        """Tick as the daemon does, with the backlog for so many replicas, until they run."""
+        """Tick with the backlog for this number of replicas, until they run."""
         self._source.fill(QUEUE, replicas * TARGET)
         await self.tick_while(
             lambda: not self._stack.replicas() == len(self._stack.running()) == replicas
         )
 
     async def tick_until_refused(self) -> str:
-        """Tick until the service is left as it is, and return why."""
+        """Tick until the service cannot be changed, and return why."""
         refusal: str | None = None
         async with asyncio.timeout(LIMIT):
             while refusal is None:
@@ -277,7 +277,7 @@ class Ours:
         return refusal
 
     async def tick_while(self, goes_on: Callable[[], bool]) -> None:
-        """Tick as the daemon does, for as long as something goes on."""
+        """Tick while `goes_on` is true."""
         async with asyncio.timeout(LIMIT):
             while await asyncio.to_thread(goes_on):
                 await self._tick()
@@ -289,7 +289,7 @@ class Ours:
 
 @asynccontextmanager
 async def ours(cluster: Cluster, stack: Stack) -> AsyncIterator[Ours]:
-    """Look after a stack for as long as the block lasts."""
+    """Yield our orchestrator for a stack."""
     hands = Ours(cluster, stack)
     try:
         yield hands

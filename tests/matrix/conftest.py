@@ -35,7 +35,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:  # noqa: ARG001
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The nodes, which all tests of a worker share."""
+    """The nodes, shared by the tests of a process."""
     network = f"tda-nodes-{uuid.uuid4().hex[:8]}"
     with ExitStack() as stack:
         outer().docker("network", "create", network)
@@ -49,7 +49,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def stack(cluster: Cluster, tmp_path: Path) -> Iterator[Stack]:
-    """A stack that is removed after the test, on nodes that all take tasks."""
+    """A stack on nodes that can all run tasks. It is removed after the test."""
     cluster.await_ready()
     stack = Stack(cluster, tmp_path)
     yield stack

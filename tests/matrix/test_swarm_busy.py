@@ -1,4 +1,4 @@
-"""On three nodes with real workers: the Swarm picks who goes, and still no task is lost."""
+"""Three nodes with real workers: the Swarm picks the tasks to stop, and no work is lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LABELS = {
 
 @pytest.fixture
 def server(cluster: Cluster) -> Iterator[ServerInDocker]:
-    """A Temporal server on the nodes' own network."""
+    """A Temporal server on the network of the nodes."""
     server = ServerInDocker(cluster.network)
     server.start()
     yield server
@@ -51,7 +51,7 @@ async def daemon(cluster: Cluster, stack: Stack, server: ServerInDocker) -> Asyn
 
 
 class Daemon:
-    """The daemon's own parts, one tick at a time."""
+    """The parts of the daemon, one tick at a time."""
 
     def __init__(self, engine: Engine, stack: Stack, server: ServerInDocker) -> None:
         known = {"default": Integration(endpoint=server.endpoint)}
@@ -64,14 +64,14 @@ class Daemon:
         )
 
     async def tick(self) -> ServiceReport:
-        """Tick, and wait for what that sets off."""
+        """Tick, and wait until the changes are complete."""
         (report,) = (await self._reconciler.tick()).services
         await self._reconciler.close(timedelta(seconds=60))
         return report
 
 
 async def attempts(client: Client, task: Handle) -> list[int]:
-    """Return the number of the attempt that every activity of a workflow ended with."""
+    """Return the attempt number of every activity of a workflow."""
     history = await client.get_workflow_handle(task.id).fetch_history()
     return [
         event.activity_task_started_event_attributes.attempt
@@ -80,7 +80,7 @@ async def attempts(client: Client, task: Handle) -> list[int]:
     ]
 
 
-async def test_idle_tasks_go_as_far_as_the_order_allows_and_no_busy_one_is_hit(
+async def test_idle_tasks_are_stopped_as_far_as_the_order_allows_and_no_busy_one(
     cluster: Cluster, stack: Stack, server: ServerInDocker, daemon: Daemon, tmp_path: Path
 ) -> None:
     for node in cluster.nodes.values():
@@ -105,7 +105,7 @@ async def test_idle_tasks_go_as_far_as_the_order_allows_and_no_busy_one_is_hit(
     await crew.reporting(20)
     tasks = [await crew.start() for _ in range(5)]
     async with asyncio.timeout(60):
-        while len(await crew.busy()) < 5:  # noqa: ASYNC110 - a heartbeat is announced nowhere
+        while len(await crew.busy()) < 5:  # noqa: ASYNC110 - no event announces a heartbeat
             await asyncio.sleep(0.5)
 
     left, interrupted, reasons = [], 0, set[str]()
@@ -120,11 +120,11 @@ async def test_idle_tasks_go_as_far_as_the_order_allows_and_no_busy_one_is_hit(
     client = await crew.client()
     assert [await attempts(client, task) for task in tasks] == [[1]] * 5
     assert interrupted == 0
-    assert min(left) < 20, "no idle task went"
+    assert min(left) < 20, "no idle task was stopped"
     assert "busy" in reasons
 
     async def down_to_one() -> None:
-        while (await daemon.tick()).replicas > 1:  # noqa: ASYNC110 - each look is a tick
+        while (await daemon.tick()).replicas > 1:  # noqa: ASYNC110 - each turn is a tick
             await asyncio.sleep(0.5)
 
     await asyncio.wait_for(down_to_one(), 90)

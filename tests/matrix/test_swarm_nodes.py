@@ -1,4 +1,4 @@
-"""Scaling in a Swarm of three nodes: no task that runs is touched, whatever happens to nodes."""
+"""Scaling in a Swarm of three nodes keeps running tasks, whatever happens to the nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.real.waiting import until
 FAILING = ["sh", "-c", "exit 1"]
 
 
-async def test_scaling_out_spreads_over_the_nodes_and_leaves_what_runs(
+async def test_growth_spreads_over_the_nodes_and_keeps_running_tasks(
     cluster: Cluster, stack: Stack
 ) -> None:
     stack.deploy(3)
@@ -37,7 +37,7 @@ async def test_the_new_tasks_are_in_the_overlay_network(cluster: Cluster, stack:
         )
 
 
-async def test_scaling_in_stops_as_many_as_asked_and_leaves_the_others(
+async def test_scale_in_stops_the_right_number_and_keeps_the_others(
     cluster: Cluster, stack: Stack
 ) -> None:
     stack.deploy(9)
@@ -50,7 +50,7 @@ async def test_scaling_in_stops_as_many_as_asked_and_leaves_the_others(
     assert stack.running().items() <= before.items()
 
 
-async def test_a_node_that_is_lost_while_scaled(cluster: Cluster, stack: Stack) -> None:
+async def test_scaling_after_a_node_is_lost(cluster: Cluster, stack: Stack) -> None:
     stack.deploy(6)
     *_, lost = cluster.nodes
     kept = {task: node for task, node in stack.running().items() if node != lost}
@@ -68,7 +68,7 @@ async def test_a_node_that_is_lost_while_scaled(cluster: Cluster, stack: Stack) 
     assert kept.items() <= stack.running().items()
 
 
-async def test_a_node_that_is_drained_while_scaled(cluster: Cluster, stack: Stack) -> None:
+async def test_scaling_while_a_node_is_drained(cluster: Cluster, stack: Stack) -> None:
     stack.deploy(6)
     *_, drained = cluster.nodes
     kept = {task: node for task, node in stack.running().items() if node != drained}
@@ -94,15 +94,15 @@ async def test_a_rollout_is_waited_for_and_then_scaled_without_another_one(
         await hands.tick_until(6)
 
     assert stack.versions() == ["2"] * 6
-    # Each of the file's replicas was replaced once, by the rollout; the others are new.
+    # The rollout replaced each replica of the file once; the others are new.
     assert max(stack.starts().values()) <= 2
     assert sum(stack.starts().values()) <= 4 + 2 + 4 + 2
 
 
-async def test_a_rollout_that_fails_is_rolled_back_though_the_daemon_looks_on(
+async def test_a_failed_rollout_is_rolled_back_while_the_daemon_ticks(
     cluster: Cluster, stack: Stack
 ) -> None:
-    """Any write meanwhile would replace the specification that Swarm rolls back to."""
+    """A write during the rollout would replace the specification that Swarm rolls back to."""
     stack.deploy(4)
     async with ours(cluster, stack) as hands:
         await hands.tick_until(6)
@@ -116,7 +116,7 @@ async def test_a_rollout_that_fails_is_rolled_back_though_the_daemon_looks_on(
     assert stack.versions() == ["1"] * 6
 
 
-async def test_a_deploy_of_the_same_file_takes_replicas_away_and_they_come_back(
+async def test_replicas_that_a_deploy_of_the_same_file_removed_come_back(
     cluster: Cluster, stack: Stack
 ) -> None:
     stack.deploy(3)
@@ -148,7 +148,7 @@ async def test_two_writers_at_once_end_where_the_labels_say(cluster: Cluster, st
             await asyncio.gather(
                 asyncio.to_thread(by_hand, theirs), hands.apply(current, current + 1)
             )
-            # One of them was last; a number that was decided on another is never written.
+            # Either write was the last. Ours never changes a number that it has not seen.
             assert stack.replicas() in (theirs, current + 1)
         await hands.tick_until(8)
 
@@ -157,5 +157,5 @@ async def test_two_writers_at_once_end_where_the_labels_say(cluster: Cluster, st
 
 
 def live(stack: Stack, without: str) -> int:
-    """Count the tasks that run on other nodes than this one."""
+    """Count the running tasks on nodes other than this one."""
     return sum(node != without for node in stack.running().values())

@@ -1,1 +1,1 @@
-"""The real parts that tests talk to: Temporal, Compose, Swarm, the daemon as a process."""
+"""The real parts that tests use: Temporal, Compose, Swarm, and the daemon as a process."""

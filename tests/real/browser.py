@@ -1,4 +1,4 @@
-"""A real Chromium, and the rules of axe."""
+"""A real Chromium, and the accessibility rules of axe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROWSER_TOOLS = ("chromium", "chromedriver")
 
 
 class Browser:
-    """One window; `scripts/setup.py browser` installs what it needs."""
+    """One browser window. `scripts/setup.py browser` installs what it needs."""
 
     def __init__(self, *, dark: bool = False, width: int = 1280, height: int = 900) -> None:
         options = webdriver.ChromeOptions()
@@ -30,7 +30,7 @@ class Browser:
         options.binary_location = chromium
         for argument in (
             "--headless=new",
-            "--no-sandbox",  # it may be root that tests, and only pages of its own
+            "--no-sandbox",  # tests may run as root, and open only their own pages
             "--disable-dev-shm-usage",
             "--hide-scrollbars",
             "--force-device-scale-factor=2",
@@ -50,7 +50,7 @@ class Browser:
         self._cdp("Emulation.setEmulatedMedia", features=[scheme])
 
     def resize(self, width: int, height: int) -> None:
-        """Give the page this many CSS pixels, also fewer than a window can have."""
+        """Set the size of the page in CSS pixels; it may be smaller than a window can be."""
         self._cdp(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=2, mobile=width < 600,
@@ -67,12 +67,12 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str = "body") -> str:
-        """Return what a person sees of an element; nothing where there is none."""
+        """Return the visible text of an element, or an empty text where there is no element."""
         found = self.find_all(selector)
         try:
             return found[0].text if found else ""
         except StaleElementReferenceException:
-            # The page was loaded anew, or the element replaced, between the two questions.
+            # The page was reloaded, or the element replaced, since it was found.
             return self.text(selector)
 
     def shows(self, words: str, selector: str = "body") -> None:
@@ -84,13 +84,13 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def errors(self) -> list[str]:
-        """Return what the page logged as an error since one asked last."""
+        """Return the errors and warnings that the page has logged since the last call."""
         log = self.driver.get_log("browser")
         return [entry["message"] for entry in log if entry["level"] in {"SEVERE", "WARNING"}]
 
     def violations(self) -> list[str]:
-        """Return what axe finds wrong with the page: rules, and where they are broken."""
-        # The page's own policy lets no script in: the browser's tool puts it there.
+        """Return the rules of axe that the page breaks, each with the elements that break it."""
+        # The page's Content-Security-Policy allows no foreign script, so the DevTools load it.
         self._cdp("Runtime.evaluate", expression=AXE.read_text("utf-8"))
         found = self.driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"
@@ -103,7 +103,7 @@ class Browser:
         ]
 
     def screenshot(self, file: Path, *, whole: bool = False) -> None:
-        """Write what is to be seen, or the whole page, as PNG."""
+        """Write the visible part of the page, or the whole page, as PNG."""
         if whole:
             height = self.run("return document.documentElement.scrollHeight")
             self.resize(self.run("return innerWidth"), height)

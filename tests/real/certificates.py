@@ -1,4 +1,4 @@
-"""Authorities and certificates of one's own, made on the spot."""
+"""Certificate authorities and certificates that a test makes for itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pair:
     key: bytes
 
     def write(self, folder: Path) -> dict[str, str]:
-        """Write both into a folder, the certificate first; return the files as settings."""
+        """Write both into a folder; return the paths by the names of the settings for them."""
         files = {"tls_cert_file": folder / "client.pem", "tls_key_file": folder / "client.key"}
         files["tls_cert_file"].write_bytes(self.certificate)
         files["tls_key_file"].write_bytes(self.key)
@@ -50,11 +50,11 @@ class Authority:
         return file
 
     def server(self, host: str = HOST, valid_for: timedelta = timedelta(days=90)) -> Pair:
-        """Certify a server; with a time below zero the certificate has expired that long ago."""
+        """Issue a server's certificate; where `valid_for` is negative it expired that long ago."""
         return self._issue(host, valid_for)
 
     def client(self, name: str = "autoscaler", valid_for: timedelta = timedelta(days=90)) -> Pair:
-        """Certify a client."""
+        """Issue a client's certificate."""
         return self._issue(name, valid_for)
 
     def _issue(self, name: str, valid_for: timedelta) -> Pair:
@@ -64,7 +64,7 @@ class Authority:
 
 
 def self_signed(host: str = HOST) -> Pair:
-    """Make a server's certificate that no authority stands behind."""
+    """Make a server's certificate that no authority has signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(host), key, timedelta(days=90)).issuer_name(_name(host))
     return _pair(builder.add_extension(_known_as(host), critical=False), key, key)

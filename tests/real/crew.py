@@ -1,4 +1,4 @@
-"""Real workers in real containers, and a Temporal server that they can reach."""
+"""Real workers in containers, and a Temporal server that they can reach."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IMAGE = "temporal-docker-autoscaler-example:latest"
 CODE = Path(__file__).parent / "worker"
 PAGE = Path(__file__).parents[2] / "docs/graceful-shutdown.md"
 DYNAMIC = {
-    # By default a build drains for three minutes at least.
+    # By default a build is draining for at least three minutes.
     "matching.wv.VersionDrainageStatusVisibilityGracePeriod": "1s",
     "matching.wv.VersionDrainageStatusRefreshInterval": "1s",
 }
@@ -41,18 +41,18 @@ class ServerInDocker:
     """A Temporal dev server in a container, on a network that workers can join."""
 
     def __init__(self, network: str | None = None) -> None:
-        """Join `network`; without one, make one."""
+        """Join `network`, or make a network of its own."""
         self._name = f"tda-crew-{uuid.uuid4().hex[:8]}"
         self.network = network or self._name
         self._port = free_port()
 
     @property
     def endpoint(self) -> str:
-        """Where this machine reaches it; workers on its network find it at temporal:7233."""
+        """The address for this machine; workers on the server's network use temporal:7233."""
         return f"127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it answers."""
         if self.network == self._name:
             docker("network", "create", self.network)
         values = [f"--dynamic-config-value={key}={json.dumps(v)}" for key, v in DYNAMIC.items()]
@@ -65,7 +65,7 @@ class ServerInDocker:
         until(self._answers, "Temporal in a container")
 
     def restart(self) -> None:
-        """End it and start it again, with what is written down: heartbeats are not."""
+        """Restart the server. Its data is kept, except for the heartbeats of workers."""
         docker("restart", self._name)
         until(self._answers, "Temporal in a container again")
 
@@ -77,29 +77,29 @@ class ServerInDocker:
         return done.returncode == 0
 
     def stop(self) -> None:
-        """Remove it, and its network if it made one."""
+        """Remove the server, and the network if the server made it."""
         docker("rm", "--force", "--volumes", self._name)
         if self.network == self._name:
             docker("network", "rm", self.network)
 
     @property
     def address(self) -> str:
-        """Where it is found on its network by those who cannot look up its name."""
+        """The address on the server's network, for clients that cannot look up its name."""
         form = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
         return f"{docker('inspect', form, self._name).strip()}:7233"
 
     async def client(self) -> Client:
-        """Connect to it."""
+        """Connect to the server."""
         return await Client.connect(self.endpoint)
 
     async def make_current(self, deployment: str, build: str) -> None:
-        """Let a build of a Worker Deployment have all new workflows, once the server knows it."""
+        """Make a build the current one of its Worker Deployment, once the server knows it."""
         client = await self.client()
         request = SetWorkerDeploymentCurrentVersionRequest(
             namespace="default", deployment_name=deployment, build_id=build
         )
         async with asyncio.timeout(LIMIT):
-            # It learns of a build a little after the first poll.
+            # The server knows a build a little after the first poll of its workers.
             while True:
                 try:
                     await client.workflow_service.set_worker_deployment_current_version(request)
@@ -112,7 +112,7 @@ class ServerInDocker:
 
 
 class Crew:
-    """The workers of one task queue, and the traces that their tasks leave in a shared folder."""
+    """The workers of one task queue, and the files that their tasks leave in a shared folder."""
 
     def __init__(self, server: ServerInDocker, folder: Path, queue: str) -> None:
         self.queue = queue
@@ -124,7 +124,7 @@ class Crew:
         self._traces.chmod(0o777)
 
     async def client(self) -> Client:
-        """Return a client of the server, connected once."""
+        """Return a client of the server; the first call connects it."""
         if self._client is None:
             self._client = await self._server.client()
         return self._client
@@ -140,7 +140,7 @@ class Crew:
         return self._staffed(options, CODE)
 
     def documented(self, **environment: str) -> dict[str, Any]:
-        """Return the Compose options of docs/graceful-shutdown.md, with its worker as it stands."""
+        """Return the Compose options of docs/graceful-shutdown.md, with the worker of that page."""
         blocks = re.findall(r"```(python|yaml)\n(.*?)```", PAGE.read_text(), re.DOTALL)
         worker = next(text for language, text in blocks if language == "python")
         compose = next(text for language, text in blocks if language == "yaml")
@@ -154,7 +154,7 @@ class Crew:
         return self._staffed(options | {"command": options["command"].split()}, code)
 
     def _staffed(self, options: dict[str, Any], code: Path) -> dict[str, Any]:
-        """Add the image, the code, and the way to the server."""
+        """Add the image, the code, and how to reach the server."""
         ours = {
             "TEMPORAL_ADDRESS": "temporal:7233",
             "TASK_QUEUE": self.queue,
@@ -169,14 +169,14 @@ class Crew:
         }
 
     async def start(self, workflow: str = "Task", *arguments: Any) -> Handle:
-        """Start one workflow: a `Task` runs until `release`."""
+        """Start one workflow. A `Task` runs until `release`."""
         client = await self.client()
         return await client.start_workflow(
             workflow, args=arguments or [False], id=f"task-{uuid.uuid4()}", task_queue=self.queue
         )
 
     async def begin(self, hosts: int, *, local: bool = False) -> list[Handle]:
-        """Start tasks that run until `release`, until they run on so many replicas."""
+        """Start tasks until they run on this number of `hosts`. Each runs until `release`."""
         begun: list[Handle] = []
         while len(self.hosts_at_work()) < hosts:
             missing = hosts - len(self.hosts_at_work())
@@ -186,12 +186,12 @@ class Crew:
 
     @contextlib.asynccontextmanager
     async def traffic(self, per_second: float) -> AsyncIterator[list[Handle]]:
-        """Start short tasks at a steady rate for as long as the block lasts; then await them."""
+        """Start short tasks at a steady rate while the block runs; then await all of them."""
         begun: list[Handle] = []
         over = asyncio.Event()
 
         async def go_on() -> None:
-            # Not cancelled: a task that the server has started would be missing in the list.
+            # This is not cancelled: a task that has just started would be missing in `begun`.
             while not over.is_set():
                 begun.append(await self.start("Short"))
                 with contextlib.suppress(TimeoutError):
@@ -204,20 +204,20 @@ class Crew:
         await asyncio.gather(*(handle.result() for handle in begun))
 
     async def listed(self) -> Sequence[WorkerHeartbeat]:
-        """Return the heartbeats of all workers that the server lists for the task queue."""
+        """Return the latest heartbeat of each worker that the server lists for the task queue."""
         client = await self.client()
         request = ListWorkersRequest(namespace="default", query=f"TaskQueue='{self.queue}'")
         answer = await client.workflow_service.list_workers(request)
         return [info.worker_heartbeat for info in answer.workers_info]
 
     async def reporting(self, workers: int) -> None:
-        """Wait until so many workers report."""
+        """Wait until this number of workers report."""
         async with asyncio.timeout(2 * LIMIT):
-            while len(await self.listed()) < workers:  # noqa: ASYNC110 - announced nowhere
+            while len(await self.listed()) < workers:  # noqa: ASYNC110 - nothing announces it
                 await asyncio.sleep(0.5)
 
     async def reported(self) -> None:
-        """Wait until the heartbeats show all that are at work."""
+        """Wait until the heartbeats show every host that is at work."""
         async with asyncio.timeout(LIMIT):
             while not await self.busy() >= self.hosts_at_work():  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.5)
@@ -233,7 +233,7 @@ class Crew:
 
     @staticmethod
     async def begun(handle: Handle) -> None:
-        """Wait until a worker has taken a workflow up."""
+        """Wait until a worker has completed the first task of a workflow."""
         async for event in handle.fetch_history_events(wait_new_event=True):
             if event.HasField("workflow_task_completed_event_attributes"):
                 return
@@ -243,7 +243,7 @@ class Crew:
         (self._traces / "release").touch()
 
     def attempts(self) -> Mapping[str, str]:
-        """Return every attempt that was begun, as `workflow#number`, with its host."""
+        """Return the host of every attempt that has begun, by `workflow#number`."""
         begun = (path.name.split("@") for path in self._traces.glob("*@*"))
         return {attempt: host for attempt, host in begun if not attempt.startswith(".")}
 
@@ -251,14 +251,14 @@ class Crew:
         return len(self.attempts()) >= tasks
 
     def hosts_at_work(self) -> set[str]:
-        """Return the host names of all that have begun a task."""
+        """Return the names of all hosts that have begun a task."""
         return set(self.attempts().values())
 
     def lost(self) -> list[str]:
-        """Return the attempts of tasks that had begun before: each means that one was interrupted.
+        """Return the attempts of tasks that had begun before: each earlier one was interrupted.
 
-        An attempt that no worker began is not among them. Temporal can hand a task to a worker in
-        the very moment it stops polling; it comes again after its timeout (docs/graceful-shutdown).
+        An attempt that no worker has begun does not count. Temporal can hand a task to a worker
+        at the moment it stops polling, and repeats it after its timeout (docs/graceful-shutdown).
         """
         begun: set[str] = set()
         again = []
@@ -270,5 +270,5 @@ class Crew:
         return again
 
     def ready(self) -> int:
-        """Count the replicas whose worker has begun to poll, also those that are gone."""
+        """Count the replicas whose worker has begun to poll, including those that have stopped."""
         return len(list(self._traces.glob("ready-*")))

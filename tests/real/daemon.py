@@ -1,4 +1,4 @@
-"""The command line as a process of its own: `autoscaler run`, and those that end."""
+"""The command line in a process of its own: the daemon, and commands that end by themselves."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.real.waiting import LIMIT
 Line = dict[str, Any]
 
 GRACE = 30
-"""Seconds that a daemon gets to end, more than it takes for itself."""
+"""Seconds that a daemon gets to end: longer than its own limit."""
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the tests' environment without any configuration of ours or Temporal's."""
+    """Return the tests' environment with these settings as its only ones of ours and Temporal's."""
     clean = {
         key: value
         for key, value in os.environ.items()
@@ -38,7 +38,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 def autoscaler(
     folder: Path, *arguments: str, stdin: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of ours to its end, in a folder and with these settings only."""
+    """Run an autoscaler command to its end, in a folder and with these settings only."""
     return subprocess.run(
         [sys.executable, "-m", "autoscaler", *arguments],
         cwd=folder,
@@ -52,18 +52,18 @@ def autoscaler(
 
 
 class DaemonProcess:
-    """Starts the daemon, reads its JSON lines, ends it."""
+    """The daemon in a process: starts it, reads its JSON lines, ends it."""
 
     def __init__(
         self, folder: Path, settings: Mapping[str, str], module: str = "autoscaler"
     ) -> None:
-        """Start it; `module` is what is run in its place."""
+        """Start it; a test may run another `module` instead."""
         self.lines: list[Line] = []
         self._news = threading.Condition()
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, "run"],
             cwd=folder,
-            # Any free port, as many of them run side by side; `listening` says which.
+            # Several daemons may run at once, so each takes a free port; `listening` names it.
             env=environment(
                 {"AUTOSCALER_LOG_LEVEL": "debug", "AUTOSCALER_LISTEN": "127.0.0.1:0", **settings}
             ),
@@ -79,7 +79,7 @@ class DaemonProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # As Docker ends it: one that is killed may leave a container that is just being made.
+        # SIGTERM first, as Docker does: a killed daemon may leave a container half made.
         self._process.terminate()
         try:
             self._process.wait(timeout=GRACE)
@@ -120,13 +120,13 @@ class DaemonProcess:
 
     @property
     def url(self) -> str:
-        """Where its status page is."""
+        """The address of its status page."""
         return str(self.wait_for("listening")["url"])
 
     def reads(self, start: int, end: Line) -> int:
-        """Count how often backlogs were read after line `start`, up to the tick of `end`.
+        """Count how often backlogs were read from line `start` on, before the line `end`.
 
-        Events cause further ticks, which use a reading that is still fresh.
+        A tick soon after another uses the same reading: only ticks at least FRESH apart count.
         """
         count, latest = 1, None
         for line in self.lines[start : self.lines.index(end)]:
@@ -149,7 +149,7 @@ class DaemonProcess:
         return self._process.wait(timeout=LIMIT)
 
     def kill(self) -> None:
-        """End it from one moment to the next."""
+        """Kill it."""
         self._process.kill()
         self._process.wait()
 

@@ -1,8 +1,7 @@
-"""What stands before Temporal where it is reached from outside: TLS, certificates, API keys.
+"""A gRPC server in front of Temporal that asks for TLS, client certificates and API keys.
 
-Temporal's development server can do none of this itself, so a gRPC server in front of it does,
-and passes on what may pass. It has a process of its own: gRPC's threads and the processes that
-tests start do not go together.
+Temporal's dev server can do none of these. The front passes on the calls that may pass. It runs in
+a process of its own, because gRPC's threads and the processes that tests start do not go together.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tests.real.waiting import free_port
 
 
 class Front(grpc.GenericRpcHandler):
-    """Listens on a loopback port of its own; all it asks of clients can change while it runs."""
+    """Listens on a loopback port of its own. A test may change what it asks for at any time."""
 
     def __init__(
         self,
@@ -30,24 +29,25 @@ class Front(grpc.GenericRpcHandler):
         certificate: Pair | None = None,
         clients: bytes | None = None,
     ) -> None:
-        """Lead to `upstream`: over TLS with a certificate, over mTLS with `clients` as well.
+        """Stand before `upstream`: with TLS where there is a certificate.
 
-        `clients` is the PEM of the authorities whose certificates may pass.
+        With `clients` it asks for mTLS: they are the certificate authorities of clients that may
+        pass, as PEM.
         """
         self.keys: set[str] | None = None
-        """API keys that may pass; None asks for none."""
+        """API keys that may pass. None: no key is asked for."""
         self.forbidden: set[str] = set()
         """Names of calls that nobody may make."""
         self.calls: list[str] = []
-        """Name of every call that came, also of those that were refused, in order."""
+        """The name of every call in order, including refused calls."""
         self.callers: list[bytes] = []
-        """The client certificate of every call that came with one."""
+        """The client certificate of every call that had one."""
         self.peers: set[str] = set()
-        """Addresses of the connections that calls came over."""
+        """The addresses of all connections that calls came through."""
         self.passed: set[str] = set()
-        """API keys that calls passed with."""
+        """The API keys of calls that passed."""
         self.echo = False
-        """Whether a refusal repeats the key, as a careless server would."""
+        """Whether a refusal repeats the API key, as a careless server might."""
         self.certificate = certificate
         self.clients = clients
         self._upstream = grpc.insecure_channel(upstream)
@@ -56,7 +56,7 @@ class Front(grpc.GenericRpcHandler):
         self.start()
 
     def close(self) -> None:
-        """End all of it."""
+        """Stop listening, and close the connection to Temporal."""
         self.stop()
         self._upstream.close()
 
@@ -66,20 +66,20 @@ class Front(grpc.GenericRpcHandler):
 
     @property
     def connections(self) -> int:
-        """How many connections are open now."""
+        """The number of open connections."""
         tables = [Path("/proc/net", name).read_text() for name in ("tcp", "tcp6")]
         rows = [line.split() for table in tables for line in table.splitlines()[1:]]
         here = f":{self._port:04X}"
         return sum(local.endswith(here) and state == "01" for _, local, _, state, *_ in rows)
 
     def start(self) -> None:
-        """Listen, on the same port as before, with what is set now."""
+        """Listen with the present settings, always on the same port."""
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((self,))
         if self.certificate is None:
             bound = self._server.add_insecure_port(self.endpoint)
         else:
-            # Asked for at every handshake, so that certificates can change meanwhile.
+            # gRPC asks for the configuration at every handshake, so certificates can change.
             credentials = grpc.dynamic_ssl_server_credentials(
                 self._configuration(),
                 self._changed_configuration,
@@ -90,20 +90,21 @@ class Front(grpc.GenericRpcHandler):
         self._server.start()
 
     def stop(self) -> None:
-        """End every connection and listen no more."""
+        """Close every connection and stop listening."""
         self._server.stop(grace=None).wait()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """Answer any call at all."""
+        """Return what answers a call, whatever its method."""
         method = handler_call_details.method
         metadata = dict(handler_call_details.invocation_metadata)
         return grpc.unary_unary_rpc_method_handler(self._pass_on(method, metadata))
 
     def _changed_configuration(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return None where nothing has changed.
+        """Return the configuration where it has changed, else None.
 
-        gRPC replaces what it is given each time. Several handshakes at once were seen to end its
-        process with a failed check of a reference count (grpcio 1.85); replacing is suspected.
+        Not returning it each time avoids a crash: with several handshakes at once, gRPC ended the
+        process with a failed check of a reference count (grpcio 1.85). The suspected cause is that
+        gRPC replaces its configuration with each one that it gets.
         """
         with self._lock:
             if self._shown == (self.certificate, self.clients):
@@ -151,7 +152,7 @@ class Front(grpc.GenericRpcHandler):
 
 
 class FrontProxy(NamespaceProxy):
-    """A front in the other process; what is read of it is a copy."""
+    """A front in the other process. Every attribute that is read is a copy."""
 
     _exposed_ = ("__getattribute__", "__setattr__", "start", "stop", "close")
 
@@ -166,7 +167,7 @@ class FrontProxy(NamespaceProxy):
 
 
 class FrontProcess(BaseManager):
-    """The process that all fronts of a session are in: `process.Front(...)` opens one."""
+    """The process that runs all fronts of a session: `process.Front(...)` starts one."""
 
     def __init__(self) -> None:
         super().__init__(ctx=get_context("spawn"))

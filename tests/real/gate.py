@@ -1,4 +1,4 @@
-"""A gate before a server, through which a test lets what it likes: all, slowly, or nothing."""
+"""A proxy before a server: a test can slow it down, make it hang, or close its connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Self
 from tests.real.waiting import free_port
 
 Place = Path | int
-"""The socket file or the port of the loopback address where something listens."""
+"""Where a server listens: a socket file, or a port of the loopback address."""
 
 _LENGTH = re.compile(rb"(?im)^content-length: *(\d+)")
 _VERSION = re.compile(r"^/v[0-9.]+")
@@ -21,13 +21,13 @@ _CHUNK = 65536
 
 
 class Gate:
-    """Passes bytes on between clients and the server behind it."""
+    """Passes bytes between clients and the server behind it."""
 
     def __init__(self, place: Place, behind: Place) -> None:
         """Listen at `place` for the server at `behind`."""
         self.place = place
         self.delay = 0.0
-        """Seconds that everything takes longer, both ways."""
+        """Seconds of delay, in both directions."""
         self._behind = behind
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
@@ -38,12 +38,12 @@ class Gate:
 
     @classmethod
     def before(cls, endpoint: str) -> Self:
-        """Stand before a server on the loopback address, given as `host:port`."""
+        """Make a gate before a server on the loopback address, given as `host:port`."""
         return cls(free_port(), int(endpoint.rpartition(":")[2]))
 
     @property
     def endpoint(self) -> str:
-        """Where clients find it."""
+        """The address for clients."""
         return f"unix://{self.place}" if isinstance(self.place, Path) else f"127.0.0.1:{self.place}"
 
     def __enter__(self) -> Self:
@@ -59,23 +59,23 @@ class Gate:
         self._thread.join()
 
     def hang(self) -> None:
-        """Let nothing through, and close nothing."""
+        """Pass nothing on, and keep the connections open."""
         self._loop.call_soon_threadsafe(self._open.clear)
 
     def release(self) -> None:
-        """Let through again, and first what has been waiting."""
+        """Pass bytes on again, beginning with what has been held back."""
         self._loop.call_soon_threadsafe(self._open.set)
 
     def cut(self) -> None:
-        """Close every connection and take no more; a socket file is gone."""
+        """Close every connection and accept no more; remove the socket file."""
         self._do(self._cut())
 
     def cut_at_once(self) -> None:
-        """Do the same from within what `after_change` calls."""
+        """Do the same from the event loop, where a function of `after_change` runs."""
         self._cutting = asyncio.ensure_future(self._cut())
 
     def mend(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         self._do(self._listen())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
@@ -123,7 +123,7 @@ class Gate:
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> tuple[Coroutine[Any, Any, None], ...]:
-        """Return what carries the bytes to the server, and what carries them back."""
+        """Return the coroutines that carry bytes to the server and back."""
         return self._carry(client[0], server[1]), self._carry(server[0], client[1])
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,17 +139,17 @@ class Gate:
 
 
 class EngineGate(Gate):
-    """Stands before an engine's socket, and knows the calls that go through."""
+    """A gate before the socket of an engine, which records the calls that pass."""
 
     def __init__(self, place: Path, behind: Path) -> None:
         super().__init__(place, behind)
         self.changes: list[str] = []
-        """Every call that changes something, such as `POST /containers/create`, as answered."""
+        """Each answered call that changes something, such as `POST /containers/create`."""
         self._at = 0
         self._then: Callable[[], None] | None = None
 
     def after_change(self, number: int, then: Callable[[], None]) -> None:
-        """Do something when the engine has made so many changes, before it is known."""
+        """Call `then` when the engine has made `number` changes, before the client learns of it."""
         self._at, self._then = number, then
 
     def _ways(
@@ -163,7 +163,7 @@ class EngineGate(Gate):
     async def _ask(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: list[str]
     ) -> None:
-        """Carry requests, one after the other: a client asks again when it has the answer."""
+        """Carry requests one at a time: a client sends the next when it has the answer."""
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")

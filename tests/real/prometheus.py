@@ -55,12 +55,12 @@ class PrometheusServer:
         self._process.wait(timeout=30)
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Return the labels and value of each series that an expression gives now."""
+        """Return the labels and the current value of each series of an expression."""
         found = self._get(f"query?query={quote(expression)}")["result"]
         return [(series["metric"], float(series["value"][1])) for series in found]
 
     def targets(self) -> list[dict[str, Any]]:
-        """Return what it scrapes, with how that went."""
+        """Return the targets that it scrapes, each with its health."""
         found: list[dict[str, Any]] = self._get("targets")["activeTargets"]
         return found
 

@@ -1,4 +1,4 @@
-"""The site of a daemon that does not exist: made-up ticks behind a real server and a real port."""
+"""The status page of no daemon: made-up ticks behind a real server on a real port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABOUT = About("1.2.3", "temporal", timedelta(seconds=5), timedelta(seconds=60))
 
 
 class ServedSite:
-    """Answers on the loopback address until `stop`; shows the ticks that a test makes up."""
+    """Serves the page on the loopback address until `stop`, with the ticks that it is given."""
 
     def __init__(self, token: str | None = None, about: About = ABOUT) -> None:
         self.port = free_port()
@@ -46,11 +46,11 @@ class ServedSite:
 
     @property
     def log(self) -> str:
-        """What has been logged so far."""
+        """The log so far."""
         return self._log.getvalue()
 
     def start(self) -> None:
-        """Begin to answer, as a daemon does that has just been started: it has seen nothing."""
+        """Start serving, like a daemon that has just started and has seen no tick."""
         self._starts += 1
         self._metrics = Metrics()
         self._board = Board(self.about, time.monotonic)
@@ -64,11 +64,11 @@ class ServedSite:
         until(lambda: self.log.count("listening") == self._starts, f"an answer at {self.url}")
 
     def observe(self, report: TickReport) -> None:
-        """Show one tick, and return when it has been shown to everything."""
+        """Pass one tick to page and metrics; return when both have it."""
         self._call(lambda: (self._metrics.observe(report), self._board.observe(report)))
 
     def stop(self) -> None:
-        """End at once, as a daemon that is killed does."""
+        """Stop at once, like a daemon that is killed."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._serving.cancel)
             self._thread.join(LIMIT)

@@ -1,7 +1,7 @@
-"""`autoscaler run` by a clock that a test sets: python -m tests.real.skewed run
+"""`autoscaler run` with a clock that a test sets: python -m tests.real.skewed run
 
-The clock is this machine's, moved by the seconds that stand in the file `skew`, from the moment
-they stand there.
+The clock is this machine's, plus the number of seconds in the file `skew`. A change of the file
+counts at once.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tests.real.waiting import until
 TINY_IMAGE = "autoscaler-test/busybox:1"
 IDLE = ("sleep", "3600")
 STUBBORN = ("sh", "-c", "trap '' TERM; sleep 3600 & wait; wait")
-"""A process that does not end on SIGTERM: only the kill after the grace stops it."""
+"""A process that ignores SIGTERM: only SIGKILL after the grace period stops it."""
 
 Labels = Mapping[str, str]
 
@@ -42,19 +42,19 @@ def _leading_to(host: str | None) -> Mapping[str, str]:
 
 
 class Stage(Protocol):
-    """A place to put services on; `close` removes everything again."""
+    """A place to run services on. `close` removes everything."""
 
     orchestrator: str
     project: str
 
     def up(self, replicas: Mapping[str, int], labels: Mapping[str, Labels], **options: Any) -> None:
-        """Bring services to these replicas with these labels; `options` go into each."""
+        """Run services with these replicas and labels; `options` apply to each."""
 
     def name(self, service: str) -> str:
-        """Return what the autoscaler calls the service."""
+        """Return the autoscaler's name of the service."""
 
     def running(self, service: str) -> set[str]:
-        """Return the ids of the replicas that run."""
+        """Return the ids of the running replicas."""
 
     def close(self) -> None:
         """Remove everything."""
@@ -66,7 +66,7 @@ class ComposeStage:
     orchestrator = "compose"
 
     def __init__(self, folder: Path, host: str | None = None) -> None:
-        """Write its file to `folder`; its containers run on the engine at `host`, if given."""
+        """Keep the Compose file in `folder`; run containers on the engine at `host`, if given."""
         self.project = f"tda-{uuid.uuid4().hex[:8]}"
         self._folder = folder
         self._host = host
@@ -79,9 +79,10 @@ class ComposeStage:
         self.compose("up", "--detach", *scale)
 
     def write(self, services: Iterable[str], labels: Mapping[str, Labels], **options: Any) -> None:
-        """Write the Compose file; `top` goes beside the services, other options into each.
+        """Write the Compose file with these services. The options apply to each service.
 
-        `each` has further options of single services.
+        Two options differ: `top` has further top-level parts of the file, and `each` has the
+        options of single services by their names.
         """
         top, each = options.pop("top", {}), options.pop("each", {})
         entries = {
@@ -130,7 +131,7 @@ class ComposeStage:
         return docker("ps", "--all", "--format={{.State}}", filter_, host=self._host).split()
 
     def names(self) -> list[str]:
-        """Return the names of all containers of the project, those that do not run as well."""
+        """Return the names of all containers of the project, including stopped ones."""
         filter_ = f"--filter=label=com.docker.compose.project={self.project}"
         return docker("ps", "--all", "--format={{.Names}}", filter_, host=self._host).split()
 
@@ -154,10 +155,11 @@ class SwarmStage:
         self._file = folder / "stack.yaml"
 
     def up(self, replicas: Mapping[str, int], labels: Mapping[str, Labels], **options: Any) -> None:
-        """Deploy the stack; `deploy` goes into that part of each service, `network` is theirs.
+        """Deploy the stack. The options apply to each service; three differ.
 
-        Waits until so many tasks run, unless `await_running` says that they never will. There
-        may be more of them at once: a daemon that looks on does not wait.
+        `deploy` is that part of each service, `network` is the network that they join, and with
+        `await_running=False` this does not wait until the replicas run. More may run in the end:
+        a daemon that watches the stack may scale it meanwhile.
         """
         deploy = options.pop("deploy", {})
         await_running, network = options.pop("await_running", True), options.pop("network", "host")
@@ -168,7 +170,7 @@ class SwarmStage:
             }
             for service, number in replicas.items()
         }
-        # Without a network of their own the services need no overlay network to be made first.
+        # The host's network saves the time that an overlay network takes to be made.
         networks = {"default": {"external": True, "name": network}}
         content = {"version": "3.8", "services": services, "networks": networks}
         self._file.write_text(yaml.safe_dump(content))
@@ -194,7 +196,7 @@ class SwarmStage:
         return "Failed" in states
 
     def desired(self, service: str) -> int:
-        """Return the number of replicas that the service asks for."""
+        """Return the number of replicas in the specification of the service."""
         spec = json.loads(docker("service", "inspect", self.name(service)))[0]["Spec"]
         return int(spec["Mode"]["Replicated"]["Replicas"])
 
@@ -205,7 +207,7 @@ class SwarmStage:
 
 
 def _service(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a service; `container_labels` become its labels, the others are as in the file."""
+    """Return a service for the file. `container_labels` become its labels, the rest is copied."""
     given = dict(options)
     command: Sequence[str] = given.pop("command", IDLE)
     labels: Labels = given.pop("container_labels", {})

@@ -1,4 +1,4 @@
-"""A Temporal dev server of one's own, and tasks that wait on it."""
+"""A Temporal dev server, and workflow tasks that wait on it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Tasks = Sequence[WorkflowHandle[Any, Any]]
 
 @workflow.defn(name="Waiting")
 class Waiting:
-    """A workflow whose first task waits for a worker, and whose end comes with it."""
+    """A workflow whose first task waits for a worker and completes the workflow."""
 
     @workflow.run
     async def run(self) -> None:
@@ -41,7 +41,7 @@ class TemporalServer:
     """`temporal server start-dev` on a free port of the loopback address."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        """Keep its data in a folder; `environment` comes on top of this process's own."""
+        """Keep the data in a folder. `environment` is added to the environment of this process."""
         self._port, self._metrics_port = free_port(), free_port()
         self._folder = folder
         self._environment = {**os.environ, **(environment or {})}
@@ -52,9 +52,9 @@ class TemporalServer:
         return f"127.0.0.1:{self._port}"
 
     def start(self, **dynamic: object) -> None:
-        """Start the server, on the same port and data as before, and wait until it answers.
+        """Start the server and wait until it answers. Port and data stay the same over restarts.
 
-        `dynamic` is configuration of the server's own, with `__` for each dot.
+        `dynamic` is the server's dynamic configuration, with `__` for each dot.
         """
         command = [self._cli(), "server", "start-dev", "--headless", "--log-level", "error"]
         command += ["--port", str(self._port), "--metrics-port", str(self._metrics_port)]
@@ -73,19 +73,19 @@ class TemporalServer:
         until(lambda: self._describe("default"), f"Temporal at {self.endpoint}")
 
     def stop(self) -> None:
-        """End the server, if it runs."""
+        """Stop the server if it runs."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout=30)
             self._process = None
 
     def freeze(self) -> None:
-        """Let the server hang: it keeps its connections and answers nothing."""
+        """Suspend the server: it keeps its connections and answers nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let the server continue."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
@@ -93,7 +93,7 @@ class TemporalServer:
         """Return how many calls of an operation the server has answered so far."""
         with urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10) as answer:
             metrics = answer.read().decode()
-        # service_requests does not count the first call of a series; the latencies do.
+        # The counter service_requests misses the first call of each series; the latencies have it.
         counter = re.compile(
             rf'^service_latency_count{{.*operation="{operation}",service_name="frontend"}} (\d+)$',
             re.MULTILINE,
@@ -107,7 +107,7 @@ class TemporalServer:
         until(lambda: self._describe(name), f"namespace {name}")
 
     def delete_namespace(self, name: str) -> None:
-        """Take a namespace away."""
+        """Delete a namespace."""
         command = [self._cli(), "operator", "namespace", "delete", "--namespace", name, "--yes"]
         subprocess.run([*command, "--address", self.endpoint], check=True, timeout=30)
 
@@ -115,10 +115,10 @@ class TemporalServer:
         return await Client.connect(self.endpoint, namespace=namespace)
 
     async def enqueue(self, queue: str, number: int, namespace: str = "default") -> Tasks:
-        """Put `number` workflow tasks on a fresh task queue that no worker polls.
+        """Put `number` workflow tasks on a new task queue that no worker polls.
 
-        Returns when the server counts them: it hands new tasks on with a little delay, and
-        keeps an answer for 5 s.
+        Returns when the server counts all of them. This takes a moment: the server adds tasks with
+        a delay, and caches its count of a task queue for 5 s.
         """
         client = await self.client(namespace)
         gate = asyncio.Semaphore(32)
@@ -131,7 +131,7 @@ class TemporalServer:
 
         tasks = await asyncio.gather(*(start() for _ in range(number)))
         async with asyncio.timeout(LIMIT):
-            # The server announces it nowhere.
+            # The server does not announce it.
             while await self._waiting(client, queue) < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         return tasks
@@ -147,13 +147,13 @@ class TemporalServer:
         return answer.stats.approximate_backlog_count
 
     async def drain(self, queue: str, tasks: Tasks) -> None:
-        """Work off the tasks of a task queue, and leave no worker behind."""
+        """Run a worker until these tasks are done."""
         async with self.working(queue):
             await asyncio.gather(*(task.result() for task in tasks))
 
     @asynccontextmanager
     async def working(self, queue: str) -> AsyncIterator[None]:
-        """Let a worker poll a task queue meanwhile."""
+        """Let a worker poll a task queue while the block runs."""
         client = await self.client()
         runner = UnsandboxedWorkflowRunner()
         async with Worker(client, task_queue=queue, workflows=[Waiting], workflow_runner=runner):

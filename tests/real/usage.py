@@ -1,4 +1,4 @@
-"""What a process holds: memory, threads, sockets."""
+"""Resources that a process holds: memory, threads, sockets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process holds at one moment."""
+    """The resources of a process at one moment."""
 
     memory: float
     """Resident, in MiB."""
@@ -20,7 +20,7 @@ class Usage:
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """Look at a process. Raises FileNotFoundError where there is none."""
+        """Read the resources of a process. Raises FileNotFoundError where there is no process."""
         status = Path(f"/proc/{pid}/status").read_text()
         figures = dict(re.findall(r"(?m)^(VmRSS|Threads):\s+(\d+)", status))
         sockets = sum(target.startswith("socket:") for target in _open_files(pid))
@@ -36,4 +36,4 @@ def _open_files(pid: int) -> Iterator[str]:
         try:
             yield str(entry.readlink())
         except FileNotFoundError:
-            continue  # Closed since it was listed.
+            continue  # It has been closed since it was listed.

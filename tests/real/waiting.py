@@ -1,4 +1,4 @@
-"""Waiting for things that announce themselves nowhere."""
+"""Waiting for things that no event announces, and free ports."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 LIMIT = 90.0
-"""Seconds after which something that should happen is taken not to. Never a measure of speed."""
+"""Seconds after which a test gives up. It is generous: it does not measure speed."""
 
 
 def until(holds: Callable[[], object], what: str, limit: float = LIMIT) -> None:
-    """Look again and again until `holds` is true; fail the test after `limit` seconds."""
+    """Call `holds` every 0.1 s until it is true; fail the test after `limit` seconds."""
     deadline = time.monotonic() + limit
     while not holds():
         assert time.monotonic() < deadline, f"waited {limit:.0f} s in vain for {what}"
@@ -26,7 +26,7 @@ async def until_async(holds: Callable[[], object], what: str, limit: float = LIM
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on."""
+    """Return a port of the loopback address that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 
 def free_ports(number: int) -> range:
-    """Return ports of the loopback address that follow each other and nobody listens on."""
+    """Return consecutive ports of the loopback address that nothing listens on."""
     with ExitStack() as held:
         while True:
             first = free_port()

@@ -1,4 +1,4 @@
-"""What every unit test stands on: nothing of the machine it runs on."""
+"""Keeps unit tests independent of the machine that they run on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# The same examples every time, so that a run says something about the code and nothing else;
-# no deadline, because a busy machine is no bug.
+# Every run tries the same examples, so that a failure comes from a change of the code. There is no
+# deadline, because a busy machine must not fail a test.
 hypothesis.settings.register_profile("unit", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("unit")
 

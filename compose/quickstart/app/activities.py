@@ -10,7 +10,7 @@ from pathlib import Path
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-# Frequent short words are enough to tell these languages apart, and are no terms of interest.
+# Frequent short words are enough to tell these languages apart. They are never top terms.
 STOP_WORDS = {
     "english": {"a", "and", "are", "for", "in", "is", "it", "of", "that", "the", "to", "with"},
     "french": {"dans", "de", "des", "du", "est", "et", "la", "le", "les", "pour", "que", "une"},
@@ -35,8 +35,8 @@ class Analysis:
 class DocumentActivities:
     """The activities of the pipeline and what they need.
 
-    They are plain functions run in threads, because they compute, sleep and write files: as
-    coroutines they would hold up everything else in the worker.
+    They are plain functions that run in threads, because they compute, sleep and write files: as
+    coroutines they would block everything else in the worker.
     """
 
     def __init__(self, results: Path, document_seconds: float) -> None:
@@ -46,16 +46,16 @@ class DocumentActivities:
 
     @activity.defn
     def extract_text(self, document: bytes) -> bytes:
-        """Take the words out of the document, separated by single spaces, as UTF-8.
+        """Return the words of the document, separated by single spaces, as UTF-8.
 
-        The answer is bytes as well: Temporal carries them as they are, while text may grow
-        sixfold when it is written as JSON, past the size that a payload may have.
+        The result is bytes because Temporal stores bytes as they are. Text can become six times as
+        long when it is written as JSON, and then be larger than a payload may be.
         """
-        time.sleep(self.document_seconds * 0.4)  # stands for a slow format, such as a scan
+        time.sleep(self.document_seconds * 0.4)  # as long as a slow format takes, such as a scan
         try:
             text = document.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            # The fault is the document's: trying again cannot help, and no traceback is due.
+            # The document is at fault: a retry cannot help, and a traceback would not either.
             raise ApplicationError(
                 "the document is not UTF-8 text",
                 type="NotText",
@@ -67,14 +67,14 @@ class DocumentActivities:
     @activity.defn
     def analyze_content(self, text: bytes) -> Analysis:
         """Count words, guess the language and find the most frequent terms."""
-        time.sleep(self.document_seconds * 0.6)  # stands for a model that thinks
+        time.sleep(self.document_seconds * 0.6)  # as long as a model takes
         return analyze(text.decode())
 
     @activity.defn
     def store_results(self, document_id: str, analysis: Analysis) -> None:
-        """Write the analysis as JSON. Done twice, it leaves the same file."""
+        """Write the analysis as JSON. Writing it twice leaves the same file."""
         self.results.mkdir(parents=True, exist_ok=True)
-        # An attempt that dies half-way leaves no half a result: the rename is atomic.
+        # The rename is atomic: an attempt that dies half-way leaves no partial result.
         unfinished = self.results / f".{document_id}.{activity.info().attempt}"
         unfinished.write_text(json.dumps(asdict(analysis), ensure_ascii=False), encoding="utf-8")
         unfinished.replace(self.results / f"{document_id}.json")

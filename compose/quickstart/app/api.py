@@ -32,10 +32,10 @@ class State(TypedDict):
 
 @contextlib.asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-    """Make the client of the TEMPORAL_* variables ready.
+    """Provide a Temporal client that is configured by the TEMPORAL_* variables.
 
-    It connects with its first call, and tries again with the next while Temporal is not there:
-    the API starts at once, and answers 503 until it can do its work.
+    The client connects at its first call; while Temporal does not answer, each call tries again.
+    So the API starts at once, and answers 503 until Temporal can be reached.
     """
     config = ClientConfig.load_client_connect_config()
     yield {"temporal": await Client.connect(**config, lazy=True)}
@@ -61,7 +61,7 @@ async def upload(request: Request) -> JSONResponse:
 
 
 async def document(request: Request) -> JSONResponse:
-    """GET /documents/{id}: where the document stands, and its analysis once it is completed."""
+    """GET /documents/{id}: the status of the document, and its analysis once it is completed."""
     temporal: Client = request.state.temporal
     handle = temporal.get_workflow_handle_for(
         ProcessDocumentWorkflow.run, request.path_params["id"]
@@ -82,7 +82,7 @@ async def document(request: Request) -> JSONResponse:
         try:
             await handle.result(rpc_timeout=RPC_TIMEOUT)
         except WorkflowFailureError as failure:
-            # The workflow failed because an activity did: what the activity said is of use.
+            # The workflow failed because an activity did: report the error of the activity.
             answer["error"] = str(failure.cause.__cause__ or failure.cause)
     return JSONResponse(answer)
 
@@ -94,7 +94,7 @@ async def health(request: Request) -> JSONResponse:
 
 
 async def explain(_request: Request, error: Exception) -> JSONResponse:
-    """Say in JSON what is wrong: with the request, or with the connection to Temporal."""
+    """Answer in JSON what is wrong with the request, or with the connection to Temporal."""
     match error:
         case HTTPException():
             status, message = error.status_code, error.detail
@@ -110,6 +110,6 @@ app = Starlette(
         Route("/documents/{id}", document, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
     ],
-    # A client that cannot connect raises RuntimeError, one that loses its connection RPCError.
+    # A client raises RuntimeError when it cannot connect, RPCError when the connection breaks.
     exception_handlers={HTTPException: explain, RPCError: explain, RuntimeError: explain},
 )

@@ -19,23 +19,23 @@ from app.workflow import TASK_QUEUE, ProcessDocumentWorkflow
 
 ACTIVITIES_AT_ONCE = 2
 
-# Longer than any activity takes, so that a replica told to stop finishes what it runs; shorter
-# than the service's stop_grace_period, after which Docker kills it.
+# Longer than any activity takes, so that a replica that is told to stop finishes its activities;
+# shorter than the service's stop_grace_period, after which Docker kills the replica.
 GRACEFUL_SHUTDOWN = timedelta(seconds=20)
 
-# Tells Temporal, and with it the autoscaler, which worker is busy. By default once a minute.
+# Heartbeats tell Temporal, and so the autoscaler, which workers are busy. The default is 60 s.
 HEARTBEAT = timedelta(seconds=10)
 
 LONGEST_PAUSE = 5.0
-"""Seconds between two attempts to reach Temporal, at most."""
+"""The most seconds between two attempts to reach Temporal."""
 
 log = logging.getLogger("worker")
 
 
 async def connect() -> Client:
-    """Connect to the Temporal of the TEMPORAL_* variables, waiting until it is there.
+    """Connect to the Temporal server of the TEMPORAL_* variables; wait until it answers.
 
-    A stack on Swarm starts everything at once, so Temporal may well come after its workers.
+    A stack on Swarm starts everything at once, so the server may be ready after its workers.
     """
     runtime = Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=HEARTBEAT)
     config = ClientConfig.load_client_connect_config()
@@ -50,7 +50,7 @@ async def connect() -> Client:
 
 
 async def work() -> None:
-    """Work until cancelled, then finish the activities that run."""
+    """Work until cancelled, then finish the running activities."""
     activities = DocumentActivities(
         results=Path(os.environ.get("RESULTS", "results")),
         document_seconds=float(os.environ.get("DOCUMENT_SECONDS", "2.5")),
@@ -67,8 +67,9 @@ async def work() -> None:
             ],
             activity_executor=threads,
             max_concurrent_activities=ACTIVITIES_AT_ONCE,
-            # Else a worker may start the activities of its own workflows without putting them in
-            # the queue, where the backlog would count them and other replicas could take them.
+            # Eager execution gives a worker the activities of its own workflows directly. They
+            # must go through the task queue: there they count as backlog, and any replica can
+            # take them.
             disable_eager_activity_execution=True,
             graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
         )

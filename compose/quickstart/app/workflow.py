@@ -10,9 +10,9 @@ with workflow.unsafe.imports_passed_through():
 
 TASK_QUEUE = "document-processing"
 
-# A worker that dies in the middle of a step is noticed after this time, and the step is given to
-# another one. How long a step waits for a free worker has no limit: that is the backlog, and
-# answering it is the autoscaler's job.
+# When a worker dies in the middle of a step, Temporal notices after this time and gives the step to
+# another worker. Waiting for a free worker has no limit: waiting steps are the backlog, and the
+# autoscaler reacts to that.
 STEP_TIMEOUT = timedelta(seconds=30)
 RETRIES = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -23,7 +23,7 @@ RETRIES = RetryPolicy(
 
 @workflow.defn
 class ProcessDocumentWorkflow:
-    """Extract, analyse and store one document. The workflow's id is the document's."""
+    """Extract, analyse and store one document. The id of the workflow is the id of the document."""
 
     @workflow.run
     async def run(self, document: bytes) -> Analysis:

@@ -1,4 +1,4 @@
-"""The work of the documented worker: short tasks. It is mounted beside the page's worker.py."""
+"""Short tasks for the worker of docs/graceful-shutdown.md. This file is mounted beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TASK_QUEUE = os.environ["TASK_QUEUE"]
 
 @activity.defn
 async def take_half_a_second() -> None:
-    """Leave a trace, and be done soon."""
+    """Leave a file that names the attempt and the host; end soon."""
     info = activity.info()
     (TRACES / f"{info.workflow_id}#{info.attempt}@{HOST}").touch()
     await asyncio.sleep(0.5)
@@ -29,7 +29,7 @@ class Short:
 
     @workflow.run
     async def run(self) -> None:
-        """Wait for it, however often it has to be tried."""
+        """Wait for the activity, however often it has to be tried."""
         await workflow.execute_activity(
             take_half_a_second, start_to_close_timeout=timedelta(minutes=1)
         )

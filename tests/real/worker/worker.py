@@ -1,4 +1,4 @@
-"""A worker for the tests; it runs in a container and is told all by its environment."""
+"""A worker for the tests. It runs in a container, and the environment configures it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST = timedelta(hours=1)
 
 @activity.defn
 async def run_until_released() -> None:
-    """Leave a trace, and run until the test says so, or for as long as it said before."""
+    """Leave a file that names the attempt and the host; run until `release`, or for RUN_SECONDS."""
     info = activity.info()
     (TRACES / f"{info.workflow_id}#{info.attempt}@{HOST}").touch()
     end = time.monotonic() + float(os.environ.get("RUN_SECONDS", "inf"))
@@ -38,7 +38,7 @@ class Task:
 
     @workflow.run
     async def run(self, local: bool) -> None:  # noqa: FBT001 - workflows take positional arguments
-        """Wait for it, however often it has to be tried."""
+        """Wait for the activity, however often it has to be tried."""
         if local:
             await workflow.execute_local_activity(
                 run_until_released, start_to_close_timeout=LONGEST
@@ -49,24 +49,24 @@ class Task:
 
 @workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class Pinned:
-    """Stays with the build that it began on, until it is told to end."""
+    """A workflow that stays on the build that it began on, until it gets the signal to end."""
 
     def __init__(self) -> None:
         self._over = False
 
     @workflow.signal
     def end(self) -> None:
-        """End."""
+        """Let the workflow end."""
         self._over = True
 
     @workflow.run
     async def run(self) -> None:
-        """Wait for the end."""
+        """Wait for the signal."""
         await workflow.wait_condition(lambda: self._over)
 
 
 async def main() -> None:
-    """Work until SIGTERM, then finish what runs."""
+    """Work until SIGTERM, then finish the running activities."""
     asked = os.environ
     seconds = float(asked.get("HEARTBEAT_SECONDS", "2"))
     runtime = Runtime(
@@ -83,7 +83,7 @@ async def main() -> None:
         workflows=[Pinned] if build else [Task],
         activities=[] if build else [run_until_released],
         workflow_runner=UnsandboxedWorkflowRunner(),
-        # Few at once, so that several workflows spread over several replicas.
+        # Few tasks at once, so that several workflows spread over several replicas.
         max_concurrent_workflow_tasks=2,
         max_concurrent_activities=None if build else int(asked.get("SLOTS", "1")),
         disable_eager_activity_execution=True,

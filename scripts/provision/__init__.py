@@ -1,0 +1,1 @@
+"""The parts of scripts/setup.py. They use the standard library only."""
