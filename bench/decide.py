@@ -14,9 +14,10 @@ from measure import Row, publish
 
 from autoscaler.core.decide import decide
 from autoscaler.core.history import History
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Backlog, QueueStats, TaskQueue, UnknownBacklog
 from autoscaler.core.situation import Situation
-from autoscaler.core.spec import QueueType, ScalingSpec
+from autoscaler.core.spec import ScalingSpec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 POLL = timedelta(seconds=5)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import LabelError
-from autoscaler.core.spec import Busy, Fallback, Mode, QueueType, ScalingSpec, StepLimit
+from autoscaler.core.label_values import Busy, Fallback, Mode, QueueType, StepLimit
+from autoscaler.core.spec import ScalingSpec
 
 WORKFLOW, ACTIVITY, NEXUS = QueueType.WORKFLOW, QueueType.ACTIVITY, QueueType.NEXUS
 LABELS = {
