@@ -60,7 +60,7 @@ class Label:
     meaning: str
     """What it does, for the reference."""
     unset: str = "none"
-    """What stands in the reference where the default is that the label is not there."""
+    """The default in the reference, where the default is that the label is absent."""
 
 
 @dataclass(frozen=True, slots=True)

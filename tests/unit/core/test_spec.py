@@ -478,16 +478,6 @@ def test_none_may_be_written_where_the_reference_says_none(label: str) -> None:
     assert ScalingSpec.from_labels({"temporal.queue": "orders", label: "none"}) == read()
 
 
-@pytest.mark.parametrize("text", ["4/15s", "100%/1m30s", "1/0.5s"])
-def test_a_step_limit_is_written_as_it_is_read(text: str) -> None:
-    assert str(StepLimit.parse(text)) == text
-
-
-@pytest.mark.parametrize("text", ["hold", "0", "3", "at-least 3"])
-def test_a_fallback_is_written_as_it_is_read(text: str) -> None:
-    assert str(Fallback.parse(text)) == text
-
-
 def test_the_reference_follows_the_prefix() -> None:
     assert next(ScalingSpec.reference("acme")).name == "acme.queue"
 
