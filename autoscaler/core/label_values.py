@@ -179,7 +179,7 @@ ShareOrNone = Annotated[Annotated[float, Field(gt=0, le=1)] | None, BeforeValida
 
 
 def format_value(value: object) -> str:
-    """Write a value of a label the way the label has it."""
+    """Return a value the way a label has it."""
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, tuple):
@@ -188,5 +188,5 @@ def format_value(value: object) -> str:
 
 
 def format_share(share: float) -> str:
-    """Write a share the way a label has it: `10%`, `12.5%`."""
+    """Return a share the way a label has it: `10%`, `12.5%`."""
     return f"{share * 100:g}%"

@@ -56,7 +56,7 @@ class Label:
     name: str
     """Without the prefix: `scale-in.window`."""
     allowed: str
-    """What a value may be, in words that complete "must be"."""
+    """What a value may be, in words that follow "must be"."""
     meaning: str
     """What it does, for the reference."""
     unset: str = "none"
@@ -79,7 +79,7 @@ _LIMIT_FORM = "replicas or a share of them in a period, such as 4/15s, 100%/15s 
 
 
 class ScalingSpec(BaseModel):
-    """What the labels of one service ask for. A field's Label is its documentation."""
+    """What the labels of one service say. The Label of a field is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -315,7 +315,7 @@ class ScalingSpec(BaseModel):
     def from_labels(cls, labels: Mapping[str, str], prefix: str = DEFAULT_PREFIX) -> Self:
         """Read the labels that begin with `prefix` and a dot; others are ignored.
 
-        Raises LabelError naming every unknown label and every wrong value at once.
+        Raises LabelError that names every unknown label and every wrong value at once.
         """
         fields = {f"{prefix}.{label.name}": name for name, label, _ in _fields()}
         given = scaling_labels(labels, prefix)
@@ -349,7 +349,7 @@ class ScalingSpec(BaseModel):
 
 
 def scaling_labels(labels: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """Return the labels that belong to the autoscaler: those below `prefix` and a dot."""
+    """Return the labels of the autoscaler: those that begin with `prefix` and a dot."""
     return {key: value for key, value in labels.items() if key.startswith(f"{prefix}.")}
 
 
