@@ -37,8 +37,8 @@ class TestFleet:
 
     def test_replicas_that_are_starting_stop_before_ready_ones(self) -> None:
         fleet = Fleet(1)
-        starting = fleet.grow(2, now=10, startup=5)
-        assert fleet.shrink(1, now=12) == starting
+        starting = fleet.grow(2, now=0, startup=5)
+        assert fleet.shrink(1, now=2) == starting
 
     def test_idle_replicas_stop_before_busy_ones(self) -> None:
         fleet = Fleet(3)
