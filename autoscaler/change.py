@@ -14,9 +14,10 @@ from autoscaler.core.backoff import Backoff
 from autoscaler.core.errors import describe
 from autoscaler.core.in_flight import InFlight, Standing, WorkerQuery, standings
 from autoscaler.core.integration import canonical
+from autoscaler.core.label_values import Busy
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.protect import Choice, choose, choose_in_order
-from autoscaler.core.spec import Busy, ScalingSpec
+from autoscaler.core.spec import ScalingSpec
 from autoscaler.ports import BacklogSource, Orchestrator
 
 _BACKOFF = Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=5))

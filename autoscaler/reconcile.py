@@ -17,6 +17,7 @@ from autoscaler.core.errors import AutoscalerError, BacklogUnavailable, alone, d
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight, UnknownInFlight, busy_replicas
 from autoscaler.core.integration import canonical
+from autoscaler.core.label_values import Mode
 from autoscaler.core.model import (
     Backlog,
     ScalingAction,
@@ -28,7 +29,7 @@ from autoscaler.core.model import (
 from autoscaler.core.reading import Reading, join, task_queues
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.core.situation import Decision, Situation
-from autoscaler.core.spec import Mode, ScalingSpec
+from autoscaler.core.spec import ScalingSpec
 from autoscaler.ports import BacklogSource, Orchestrator
 from autoscaler.wishes.wishes import Wish, Wishes
 

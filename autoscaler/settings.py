@@ -1,4 +1,7 @@
-"""AUTOSCALER_*: how the process runs. Labels configure a service, integrations hold credentials."""
+"""AUTOSCALER_*: the settings of the process.
+
+Labels configure services, and integrations hold credentials.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ from autoscaler.core.spec import DEFAULT_PREFIX
 
 PREFIX = "AUTOSCALER_"
 SECRETS_DIR = Path("/run/secrets")
-"""Where Docker mounts secrets: a file named like a variable sets it."""
+"""Where Docker mounts secrets. A file with the name of a variable sets that variable."""
 DOTENV = Path(".env")
 STORE = Path("/var/lib/autoscaler/integrations")
 
@@ -52,7 +55,7 @@ _TOKEN = re.compile(rf"[!-~]{{{SHORTEST_TOKEN},}}", re.ASCII)
 
 
 class OrchestratorChoice(StrEnum):
-    """Which orchestrators to look after."""
+    """Which orchestrators the daemon scales services of."""
 
     AUTO = "auto"
     COMPOSE = "compose"
@@ -68,7 +71,7 @@ class LogFormat(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least important lines that are written."""
+    """The lowest level of log lines that are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -91,7 +94,7 @@ def _lower(value: object) -> object:
 
 
 def _none_if_empty(value: object) -> object:
-    # Compose turns a variable that is not set into an empty one.
+    # Compose passes a variable that is not set on as an empty one.
     return None if value == "" else value
 
 
@@ -116,35 +119,36 @@ def _address(value: object) -> object:
 
 
 def _token(value: SecretStr | None) -> SecretStr | None:
-    # Compose turns a variable that is not set into an empty one.
+    # Compose passes a variable that is not set on as an empty one.
     if value is None or not value.get_secret_value().strip():
         return None
     if not _TOKEN.fullmatch(value.get_secret_value()):
         raise ValueError(
-            f"at least {SHORTEST_TOKEN} letters, digits or signs without spaces are needed,"
-            " such as `openssl rand -hex 32` makes"
+            f"at least {SHORTEST_TOKEN} letters, digits or signs without spaces are needed;"
+            " `openssl rand -hex 32` makes such a token"
         )
     return value
 
 
 class Settings(BaseSettings):
-    """The process's configuration. The docstring of a field is its documentation."""
+    """The settings of the process. The docstring of a field is its documentation."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_file_encoding="utf-8",
-        extra="ignore",  # other programs' variables; unknown ones of ours are found by load()
+        extra="ignore",  # load() finds unknown variables of ours; those of others are ignored
         frozen=True,
         hide_input_in_errors=True,  # a traceback must not show what may be a secret
     )
 
     poll_interval: Annotated[Duration, AfterValidator(_poll_interval)] = timedelta(seconds=5)
-    """Time between two ticks, such as 5s. Temporal renews what it answers every 5 s."""
+    """Time between two ticks, such as 5s. Temporal updates its backlog figures every 5 s."""
 
     rpc_budget: Annotated[float, Field(ge=1, le=10_000)] = 40
-    """Calls a second that each integration may cost. More task queues than that are read less
-    often, those in motion more often than quiet ones. 40 is 100 services of two types each 5 s."""
+    """Calls a second to each integration. Where there are more task queues than calls, each is read
+    less often, busy ones more often than quiet ones. 40 allows 100 services with two types of tasks
+    each at a poll interval of 5 s."""
 
     orchestrators: Annotated[
         tuple[OrchestratorChoice, ...], NoDecode, BeforeValidator(_split_lower), Field(min_length=1)
@@ -153,10 +157,10 @@ class Settings(BaseSettings):
     the engine is a manager."""
 
     projects: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
-    """Compose projects and Swarm stacks to look after, separated by commas; empty: all."""
+    """Compose projects and Swarm stacks to scale, separated by commas; empty: all."""
 
     dry_run: bool = False
-    """true: decide and report for every service, change nothing."""
+    """true: decide and report for every service, but change nothing."""
 
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.AUTO
     """console, json, or auto: console on a terminal, else json."""
@@ -170,12 +174,12 @@ class Settings(BaseSettings):
     """First part of every label, without the dot."""
 
     listen: Annotated[tuple[str, int], NoDecode, BeforeValidator(_address)] = ("127.0.0.1", 8080)
-    """Host and port of the status page, /metrics and health. In a container 0.0.0.0:8080, with
-    the port published to 127.0.0.1. Port 0: any that is free, the log says which."""
+    """Host and port of the status page, /metrics, /healthz and /readyz. In a container use
+    0.0.0.0:8080 and publish the port to 127.0.0.1. Port 0 takes any free port; the log names it."""
 
     access_token: Annotated[SecretStr | None, AfterValidator(_token)] = None
-    """What the page and /metrics ask for as a bearer token; empty: nothing. /healthz and /readyz
-    answer without."""
+    """Bearer token that the page and /metrics require; empty: none. /healthz and /readyz require
+    no token."""
 
     integrations: Mapping[str, Integration] = Field(default_factory=dict)
     """Named Temporal connections: AUTOSCALER_INTEGRATIONS__<NAME>__ENDPOINT, __NAMESPACE,
@@ -183,11 +187,11 @@ class Settings(BaseSettings):
     __TLS_SERVER_NAME."""
 
     store: Path = STORE
-    """File of the encrypted store, which `autoscaler integrations add` makes."""
+    """File of the encrypted store, which `autoscaler integrations add` creates."""
 
     encryption_key: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = None
-    """Key of the encrypted store: 32 bytes in base64. Of several, separated by commas, the first
-    encrypts and all decrypt. Without one, a key is made beside the store."""
+    """Key of the encrypted store: 32 bytes in base64. Of several keys, separated by commas, the
+    first encrypts and all decrypt. Without a key, one is created in a file beside the store."""
 
     encryption_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
     """File that holds the key of the encrypted store, a Docker secret for example."""
@@ -196,7 +200,7 @@ class Settings(BaseSettings):
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """Where each integration's settings come from, by canonical name."""
+        """Where the settings of each integration come from, by its canonical name."""
         return self._origins
 
     @model_validator(mode="after")
@@ -224,7 +228,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the environment before `.env` before the files in the secrets directory."""
+        """Let the environment win over `.env`, and `.env` over the secrets directory."""
         secrets = _OurSecrets(
             file_secret_settings, secrets_dir_missing="ok", secrets_nested_delimiter="__"
         )
@@ -239,7 +243,7 @@ class Settings(BaseSettings):
         try:
             problems = list(_unknown(_given(dotenv)))
         except UnicodeDecodeError as error:
-            raise ConfigurationError([f"{dotenv} is no text ({error})"]) from error
+            raise ConfigurationError([f"{dotenv} is not UTF-8 text ({error})"]) from error
         try:
             settings = cls(_env_file=dotenv, _secrets_dir=secrets)
         except ValidationError as error:
@@ -253,11 +257,11 @@ class Settings(BaseSettings):
 
 
 class _OurSecrets(NestedSecretsSettingsSource):
-    """Reads our files in the secrets directory; those of others may be no text at all."""
+    """Reads our files in the secrets directory only: files of others need not be text."""
 
     @classmethod
     def load_secrets(cls, path: Path) -> dict[str, str]:
-        """Return the content of each file named like a variable, by its name."""
+        """Return the content of each file that has the name of a variable, by that name."""
         files = path.iterdir() if path.is_dir() else ()
         return {
             file.name: file.read_text(encoding="utf-8").strip()
@@ -269,14 +273,15 @@ class _OurSecrets(NestedSecretsSettingsSource):
 def _given(dotenv: Path) -> set[str]:
     """Return the names of our variables in the environment and `.env`, in upper case.
 
-    A file in the secrets directory may carry any name: a *_FILE setting may lead to it.
+    Files in the secrets directory are left out. They may have any name, since a *_FILE setting can
+    point to any file.
     """
     names = [*os.environ, *dotenv_values(dotenv)]
     return {name.upper() for name in names if name.upper().startswith(PREFIX)}
 
 
 def _origins(names: Iterable[str], dotenv: Path, secrets: Path) -> Mapping[str, str]:
-    """Say for each integration which places its settings come from, the first one first."""
+    """Return for each integration the places of its settings; the first place wins."""
     places = {
         "environment": [*os.environ],
         ".env": [*dotenv_values(dotenv)],
@@ -287,14 +292,14 @@ def _origins(names: Iterable[str], dotenv: Path, secrets: Path) -> Mapping[str, 
         for place, variables in places.items()
     }
     return {
-        # A variable may also hold all integrations at once, as JSON, and name none.
+        # A variable can also hold all integrations at once, as JSON. Its name then names none.
         name: ", ".join(place for place, integrations in found.items() if integrations & {name, ""})
         for name in names
     }
 
 
 def _integration_in(variable: str) -> str | None:
-    """Return which integration a variable is about; empty: all of them, None: none."""
+    """Return the integration that a variable belongs to; empty for all, None for none."""
     name = variable.upper()
     if name == _WITH_PARTS:
         return ""
@@ -318,10 +323,10 @@ def _unknown(names: Iterable[str]) -> Iterator[str]:
 
 _WITH_PARTS = f"{PREFIX}INTEGRATIONS"
 _NO_SECRET = {"endpoint", "namespace", "tls", "tls_server_name"}
-"""Parts of an integration whose values may be shown."""
+"""Parts of an integration whose values messages may show."""
 
 _SECRET = {"access_token", "encryption_key"}
-"""Settings whose values may not be shown."""
+"""Settings whose values messages must not show."""
 
 
 def _may_be_shown(path: list[str]) -> bool:
@@ -331,7 +336,7 @@ def _may_be_shown(path: list[str]) -> bool:
 
 
 def _wrong(error: ValidationError) -> Iterator[str]:
-    """Put pydantic's findings in words; the value of a secret is never among them."""
+    """Return pydantic's findings as messages, which never show the value of a secret."""
     for entry in error.errors(include_url=False):
         path = [str(part) for part in entry["loc"] if isinstance(part, str)]
         if not path:

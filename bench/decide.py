@@ -1,7 +1,7 @@
 """What a decision costs: python bench/decide.py
 
-10,000 services in one process, each with an hour of history behind it; every round takes the
-next decision for each of them.
+Decides for 10,000 services in one process; each round makes one decision for each of them. The
+services have one recommendation in their history, or an hour of recommendations.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from measure import Row, publish
 
 from autoscaler.core.decide import decide
 from autoscaler.core.history import History
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Backlog, QueueStats, TaskQueue, UnknownBacklog
 from autoscaler.core.situation import Situation
-from autoscaler.core.spec import QueueType, ScalingSpec
+from autoscaler.core.spec import ScalingSpec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 POLL = timedelta(seconds=5)
@@ -35,7 +36,7 @@ SPECS: dict[str, dict[str, str]] = {
 
 
 def situations(services: int, labels: dict[str, str], history: timedelta) -> list[Situation]:
-    """Describe services with backlogs from nothing to more than max."""
+    """Return situations with backlogs from empty to more than `max` replicas can be for."""
     spec = ScalingSpec.from_labels({"temporal.queue": "orders"} | labels)
     past = History.seed(1, START - history)
     for age in range(history // POLL, 0, -1):
@@ -60,7 +61,7 @@ def _stats(waiting: int) -> QueueStats:
 
 
 def rounds(number: int, known: list[Situation]) -> list[float]:
-    """Return the microseconds per decision of each round."""
+    """Return for each round the microseconds per decision."""
     taken = []
     for _ in range(number):
         begin = time.perf_counter()
@@ -71,7 +72,7 @@ def rounds(number: int, known: list[Situation]) -> list[float]:
 
 
 def measure(number: int, services: int) -> list[Row]:
-    """Take decisions with few and all labels, with one look and with an hour of them."""
+    """Measure decisions with few and many labels, with a short and a long history."""
     return [
         Row(f"{name}, looks back on {history // POLL}", taken, "µs")
         for name, labels in SPECS.items()
@@ -81,7 +82,7 @@ def measure(number: int, services: int) -> list[Row]:
 
 
 def main() -> None:
-    """Measure, print, and write it down."""
+    """Measure, print the table and write it to docs/benchmarks.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=7)

@@ -1,7 +1,7 @@
-"""What the benchmarks share: figures of several rounds, the table they make, its place in the docs.
+"""What the benchmarks share: figures of several rounds, and their table in docs/benchmarks.md.
 
-Machines are noisy. Every figure is therefore measured in rounds, what it is compared with is
-measured in the same rounds, in turn, and the table shows the least, the median and the largest.
+Machines are noisy. Every figure is therefore measured in several rounds. A figure that it is
+compared with is measured in the same rounds, in turn. The table shows minimum, median and maximum.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ class Row:
 
     what: str
     figures: Sequence[float]
-    """One of each round."""
+    """One figure of each round."""
     unit: str = "s"
-    """`ratio` where it is a share of something else that was measured in the same round."""
+    """`ratio` where two figures of the same round were divided."""
     reach: float | None = None
-    """The median is to be at most this."""
+    """The goal: the median should be at most this."""
 
     @classmethod
     def ratio(
         cls, what: str, ours: Iterable[float], theirs: Iterable[float], reach: float | None = None
     ) -> Self:
-        """Divide what was measured in the same round."""
+        """Divide figures of the same rounds."""
         return cls(what, [a / b for a, b in zip(ours, theirs, strict=True)], "ratio", reach)
 
     @property
     def reached(self) -> bool:
-        """Whether the median is within what is to be reached."""
+        """Whether the median reaches the goal."""
         return self.reach is None or statistics.median(self.figures) <= self.reach
 
     def __str__(self) -> str:
@@ -55,17 +55,17 @@ class Row:
 
 
 def queue_name(number: int) -> str:
-    """Return the task queue of the nth of many services."""
+    """Return the name of the nth task queue."""
     return f"queue-{number}"
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Put rows into a table in Markdown."""
+    """Return rows as a table in Markdown."""
     return "\n".join([*_HEAD, *map(str, rows)])
 
 
 def publish(name: str, rows: Sequence[Row]) -> None:
-    """Print a table with the machine's load, and put it in its place in docs/benchmarks.md."""
+    """Print a table with the machine's load, and write it to its place in docs/benchmarks.md."""
     text = f"{table(rows)}\n\n{_conditions(max(len(row.figures) for row in rows))}"
     print(text, flush=True)
     page = PAGE.read_text("utf-8")
@@ -79,9 +79,9 @@ def publish(name: str, rows: Sequence[Row]) -> None:
 def run_parts(
     text: str | None, parts: Mapping[str, tuple[Callable[[int], list[Row]], int]]
 ) -> None:
-    """Run the parts that the command line asks for, all without any, and end the process.
+    """Run the parts that the command line names, or all of them, and end the process.
 
-    Each has what measures it in so many rounds, and how many rounds it has unless told.
+    Each part has a function that measures it in a number of rounds, and the default number.
     """
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], metavar="PART")
@@ -90,8 +90,8 @@ def run_parts(
     for part in asked.parts or parts:
         measure, rounds = parts[part]
         publish(part, measure(asked.rounds or rounds))
-    # Not the ordinary end: it would wait for threads that ask the engine, and the Temporal client's
-    # own can crash right after a call.
+    # Not sys.exit: it would wait for threads that call the engine, and the Temporal client can
+    # crash an interpreter that ends right after a call.
     os._exit(0)
 
 

@@ -1,11 +1,12 @@
 """The document pipeline under a burst: python bench/pipeline.py [--documents 2000]
 
-The workers of compose/quickstart in real containers, a real Temporal server, and the same burst of
-documents for each of four: the autoscaler as a process of its own; one replica; twenty replicas;
-and KEDA's rules as autoscaler/core/keda.py has them, applied by a small driver over the same code
-that makes our replicas. From the burst until all documents are done; replica-seconds are counted
-over the same time for all of them, by the running containers. What KEDA does once everything
-is done depends on nothing any more and is computed, not waited for: it takes 5 minutes.
+Uses the workers of compose/quickstart in real containers, and a real Temporal server. The same
+burst of documents is processed four times: under the autoscaler as a process of its own; by one
+replica; by twenty replicas; and under KEDA's rules as in autoscaler/simulation/keda.py, which a
+small driver applies with the code that makes our replicas. The time is measured from the burst
+until all documents are done. Replica-seconds are counted from the running containers, over the same
+time for all four. Once everything is done, KEDA's rules depend on time alone: the 5 minutes until
+they scale in are computed, not waited for.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from measure import Row, publish
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, ServiceId
-from autoscaler.core.spec import QueueType
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
+from autoscaler.simulation.controllers import Observation
 from autoscaler.simulation.keda import HPA_SYNC, Keda
-from autoscaler.simulation.simulation import Seen
 from autoscaler.sources.queues import queue_call, queue_request, read_queue
 from tests.real.changes import change_replicas
 from tests.real.daemon import DaemonProcess
@@ -42,18 +43,19 @@ FILE = Path(__file__).parents[1] / "compose" / "quickstart" / "compose.yaml"
 QUEUE, WORKFLOW = "document-processing", "ProcessDocumentWorkflow"
 DOCUMENT = b"The invoice for the second quarter is attached to this letter."
 SECONDS_EACH = 0.3
-"""Of work for a document: short, so that one replica alone comes to an end."""
+"""Seconds of work for a document: few, so that one replica alone gets all of them done."""
 FEW, MANY, TARGET = 1, 20, 10
-"""As the labels of the worker have them."""
+"""min, max and target in the labels of the worker."""
 STARTS_AT_ONCE = 64
 SAMPLE = 0.5
-"""Seconds between two looks at the containers."""
+"""Seconds between two counts of the running containers."""
 LIMIT = 900
+"""Seconds after which a burst that is not done fails."""
 
 
 @dataclass
 class Run:
-    """What one controller made of the burst."""
+    """How the burst went under one controller."""
 
     drained: float = 0
     """Seconds until all documents were done."""
@@ -61,7 +63,7 @@ class Run:
     """Running containers, by seconds since the burst."""
 
     def replica_seconds(self, until: float) -> float:
-        """Add up the replicas over time; the latest number stands from then on."""
+        """Return the replica-seconds until then; the latest number is taken to stay."""
         ends = [at for at, _ in self.replicas[1:]] + [max(until, self.replicas[-1][0])]
         return sum(
             number * (min(end, until) - min(begin, until))
@@ -70,7 +72,7 @@ class Run:
 
 
 class Pipeline:
-    """The quickstart as a project of its own."""
+    """The quickstart, as a Compose project of its own."""
 
     def __init__(self) -> None:
         self.project = f"tda-bench-{uuid.uuid4().hex[:6]}"
@@ -83,11 +85,11 @@ class Pipeline:
 
     @property
     def endpoint(self) -> str:
-        """Where its Temporal answers."""
+        """Host and port of its Temporal server."""
         return f"127.0.0.1:{self._port}"
 
     def compose(self, *arguments: str) -> None:
-        """Run docker compose on it."""
+        """Run a command of docker compose on the project."""
         command = ["docker", "compose", "--project-name", self.project, "--file", str(FILE)]
         environment = {
             **os.environ,
@@ -99,7 +101,7 @@ class Pipeline:
         )
 
     def running(self) -> int:
-        """Count the workers that run."""
+        """Return the number of running workers."""
         labels = [
             f"com.docker.compose.project={self.project}",
             "com.docker.compose.service=worker",
@@ -107,14 +109,14 @@ class Pipeline:
         return len(self._engine.api.containers(filters={"label": labels}))
 
     async def scale(self, desired: int) -> None:
-        """Change the number of workers, to the end."""
+        """Change the number of workers, and wait until replicas that stop have ended."""
         current = await asyncio.to_thread(self.running)
         if current != desired:
             await change_replicas(self.orchestrator, self.service, current, desired)
             await self.orchestrator.close(timedelta(minutes=2))
 
     async def waiting(self, client: Client) -> int:
-        """Ask for the backlog, as KEDA does."""
+        """Return the backlog of workflows and activities, as KEDA counts it."""
         types = (QueueType.WORKFLOW, QueueType.ACTIVITY)
         service = client.service_client
         requests = [queue_request("default", QUEUE, type_) for type_ in types]
@@ -123,7 +125,7 @@ class Pipeline:
 
 
 async def burst(pipeline: Pipeline, client: Client, documents: int, *, settles: bool) -> Run:
-    """Upload all documents, and watch until all are done, or until few replicas are left."""
+    """Upload all documents and wait until they are done; with `settles`, also for the scale-in."""
     run, gate = Run(), asyncio.Semaphore(STARTS_AT_ONCE)
     prefix = f"document-{uuid.uuid4().hex[:8]}"
     began = time.monotonic()
@@ -148,7 +150,7 @@ async def burst(pipeline: Pipeline, client: Client, documents: int, *, settles: 
             done = 0
             while done < documents:
                 await asyncio.sleep(SAMPLE)
-                # A server that is busy with the burst may not find the time to count.
+                # A server that is busy with the burst may not answer in time.
                 with contextlib.suppress(RPCError):
                     done = (await client.count_workflows(query)).count
             run.drained = time.monotonic() - began
@@ -160,13 +162,13 @@ async def burst(pipeline: Pipeline, client: Client, documents: int, *, settles: 
 
 
 async def fixed(pipeline: Pipeline, client: Client, documents: int, replicas: int) -> Run:
-    """Let so many replicas do it."""
+    """Process the burst with a fixed number of replicas."""
     await pipeline.scale(replicas)
     return await burst(pipeline, client, documents, settles=False)
 
 
 async def ours(pipeline: Pipeline, client: Client, documents: int) -> Run:
-    """Let the autoscaler do it, with the labels of the example."""
+    """Process the burst under the autoscaler, with the labels of the example."""
     await pipeline.scale(FEW)
     settings = {
         "AUTOSCALER_PROJECTS": pipeline.project,
@@ -178,33 +180,33 @@ async def ours(pipeline: Pipeline, client: Client, documents: int) -> Run:
 
 
 async def keda(pipeline: Pipeline, client: Client, documents: int) -> Run:
-    """Let KEDA's rules do it; the burst comes half-way between two looks of the HPA."""
+    """Process the burst under KEDA's rules; it comes half-way between two decisions of the HPA."""
     await pipeline.scale(FEW)
     rules = Keda(TARGET, least=FEW, most=MANY)
     rules.start(datetime.now(UTC))
 
-    async def look() -> None:
+    async def control() -> None:
         while True:
             began = time.monotonic()
-            seen = Seen(
+            observation = Observation(
                 datetime.now(UTC),
                 await asyncio.to_thread(pipeline.running),
                 _stats(await pipeline.waiting(client)),
             )
-            await pipeline.scale(rules.wanted(seen).replicas)
+            await pipeline.scale(rules.decide(observation).desired)
             await asyncio.sleep(HPA_SYNC.total_seconds() - (time.monotonic() - began))
 
-    looking = asyncio.create_task(look())
+    controlling = asyncio.create_task(control())
     try:
         await asyncio.sleep(HPA_SYNC.total_seconds() / 2)
         run = await burst(pipeline, client, documents, settles=False)
     finally:
-        looking.cancel()
+        controlling.cancel()
     at, replicas = run.replicas[-1]
     now = datetime.now(UTC)
     while replicas > FEW:
         at, now = at + HPA_SYNC.total_seconds(), now + HPA_SYNC
-        replicas = rules.wanted(Seen(now, replicas, _stats(0))).replicas
+        replicas = rules.decide(Observation(now, replicas, _stats(0))).desired
         run.replicas.append((at, replicas))
     return run
 
@@ -214,7 +216,7 @@ def _stats(waiting: int) -> QueueStats:
 
 
 async def compare(documents: int) -> list[Row]:
-    """Let all four do the same work, one after the other."""
+    """Process the same burst four times, one after the other; return the rows of the table."""
     pipeline = Pipeline()
     try:
         pipeline.compose("up", "--detach", "--no-build", "temporal", "worker")
@@ -246,12 +248,12 @@ async def compare(documents: int) -> list[Row]:
 
 
 def main() -> None:
-    """Compare, print, and write it down."""
+    """Compare, print the table and write it to docs/benchmarks.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=2000)
     asked = parser.parse_args()
     publish("pipeline", asyncio.run(compare(asked.documents)))
-    # Not the ordinary end: the Temporal client's own can crash right after a call.
+    # Not sys.exit: the Temporal client can crash an interpreter that ends right after a call.
     os._exit(0)
 
 

@@ -1,6 +1,7 @@
 """Rewrite the tables of docs/policy.md: python bench/policy_table.py
 
-The traces that the package ships, ours against KEDA as autoscaler/core/keda.py models it.
+Replays the traces that the package ships through our controller and through KEDA, as
+autoscaler/simulation/keda.py models it.
 """
 
 from __future__ import annotations
@@ -9,22 +10,25 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from autoscaler.cli.simulate import read_trace, rows, shipped_traces
+from autoscaler.cli.simulate import rows
 from autoscaler.core.spec import ScalingSpec
+from autoscaler.simulation.controllers import Autoscaler, Controller
 from autoscaler.simulation.keda import Keda
-from autoscaler.simulation.simulation import Autoscaler, Controller, Figures, Workers, replay
+from autoscaler.simulation.replay import Figures, replay
+from autoscaler.simulation.trace_files import read_trace, shipped_traces
+from autoscaler.simulation.workers import Workers
 
 PAGE = Path(__file__).parents[1] / "docs" / "policy.md"
 COMPARED = ("time to drain", "longest wait", "replica-seconds", "changes of direction")
-"""As `autoscaler simulate` names them. Of each, less is better."""
+"""Figures by their names in `autoscaler simulate`. Less is better for each of them."""
 WORSE = " (+)"
-"""Stands behind a figure of ours that is larger than KEDA's."""
+"""Put after a figure of ours that is larger than KEDA's."""
 
 Labels = dict[str, str]
 
 
 def table(common: Labels, sets: Mapping[str, Labels], names: tuple[str, ...]) -> str:
-    """Replay some shipped traces with some sets of labels, and through KEDA."""
+    """Return a table of shipped traces, replayed with each set of labels and through KEDA."""
     lines = [
         f"| trace | figure | {' | '.join(sets)} | KEDA |",
         f"|---|---|{'---:|' * (len(sets) + 1)}",
@@ -53,7 +57,7 @@ def _mark(figure: str, ours: Figures, keda: Figures) -> str:
 
 
 def tables() -> dict[str, str]:
-    """Return each table of the page by its name there."""
+    """Return each table of the page, by its name on the page."""
     return {
         "defaults": table(
             {},
@@ -68,7 +72,7 @@ def tables() -> dict[str, str]:
 
 
 def renewed(page: str, made: Mapping[str, str]) -> str:
-    """Return the page with its tables replaced by those just made."""
+    """Return the page with new tables; raise SystemExit where a table has no place on it."""
     for name, text in made.items():
         begin, end = f"<!-- table: {name} -->", "<!-- end of table -->"
         between = re.compile(f"(?<={re.escape(begin)}\n).*?(?=\n{re.escape(end)})", re.DOTALL)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "autoscaler" / "traces"
+FOLDER = Path(__file__).parents[1] / "autoscaler" / "simulation" / "traces"
 
-# No controller looks at once when something begins. 67 s is 3 s before a look each 5 s and 8 s
-# before one each 15 s: about the mean of what each has to wait.
+# On average, load begins half an interval before the next decision. 67 s is 3 s before a decision
+# where there is one every 5 s, and 8 s before a decision where there is one every 15 s.
 BEGIN = 67
 
 
@@ -21,7 +21,7 @@ def burst() -> list[tuple[int, int]]:
 
 
 def ramp() -> list[tuple[int, int]]:
-    """From nothing to 8 tasks a second in 20 minutes, 10 minutes there, and back again."""
+    """A rise from 0 to 8 tasks a second in 20 minutes, 10 minutes at 8, and the same way back."""
     rise, top, step = 1200, 600, 10
     rows = [(0, 0)]
     for second in range(0, 2 * rise + top, step):
@@ -31,7 +31,7 @@ def ramp() -> list[tuple[int, int]]:
 
 
 def day() -> list[tuple[int, int]]:
-    """24 hours by the minute: 6 tasks a second at 16:00, none at 04:00, a cosine between."""
+    """24 hours by the minute: a cosine with 6 tasks a second at 16:00 and none at 04:00."""
     peak, low = 360, 4 * 60
     wave = [math.cos(2 * math.pi * (minute - low) / 1440) for minute in range(1440)]
     return [(60 * minute, round(peak * (1 - wave[minute]) / 2)) for minute in range(1440)]
@@ -50,7 +50,7 @@ TRACES = {"burst": burst, "ramp": ramp, "day": day, "fan-out": fan_out}
 
 
 def text(rows: list[tuple[int, int]]) -> str:
-    """Write a trace the way the files have it."""
+    """Return a trace as the text of a CSV file."""
     return "".join(["time,arrivals\n", *(f"{at},{tasks}\n" for at, tasks in rows)])
 
 

@@ -31,7 +31,7 @@ Name = Annotated[str, typer.Argument(help="Its name, as in the label temporal.in
 
 @commands.command(name="list")
 def list_() -> None:
-    """List every integration, with where it comes from."""
+    """List every integration and where it comes from."""
     settings = Settings.load()
     known = build(settings).integrations
     names: Iterable[str] = settings.integrations
@@ -83,13 +83,13 @@ def add(  # noqa: PLR0913 - the options are the parts of an integration
         TlsMode.AUTO
     ),
     replace: Annotated[
-        bool, typer.Option("--replace", help="Put it in the place of one that is there.")
+        bool, typer.Option("--replace", help="Replace the integration of that name.")
     ] = False,
 ) -> None:
-    """Keep an integration in the encrypted store; the first one makes the store and its key.
+    """Keep an integration in the encrypted store; the first one creates the store and its key.
 
-    On a terminal the API key is asked for, unless a certificate is given; it is never an
-    argument, which everybody on the machine could see. Files are stored with their content.
+    On a terminal the command asks for the API key, unless a certificate is given. The key is never
+    an argument, since everybody on the machine can see arguments. Of files, the content is stored.
     """
     settings = Settings.load()
     api_key = _api_key(from_stdin=api_key_stdin, wanted=cert is None)
@@ -109,8 +109,8 @@ def add(  # noqa: PLR0913 - the options are the parts of an integration
         app.check_credentials(name, integration)
         made_key = app.store.add(name, integration, replace=replace)
     if made_key:
-        print(f"made a key for the store: {app.store.key_file}")  # noqa: T201
-        print("  keep a copy of it apart from the store: nobody can read one without the other")  # noqa: T201
+        print(f"created a key for the store: {app.store.key_file}")  # noqa: T201
+        print("  keep a copy of the key in another place: without it nobody can read the store")  # noqa: T201
     print(f"stored integration {canonical(name)} in {app.store.path}")  # noqa: T201
     if canonical(name) in settings.integrations:
         print(f"  it is not used: the one from {settings.origins[canonical(name)]} comes first")  # noqa: T201
@@ -132,7 +132,7 @@ def _api_key(*, from_stdin: bool, wanted: bool) -> str | None:
 
 
 def on_a_terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """Whether standard input is a terminal, so that there is somebody to ask."""
     return sys.stdin.isatty()
 
 
@@ -142,7 +142,7 @@ def _content(file: Path | None) -> str | None:
     try:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         _fail(f"{file} cannot be read ({why}); check the path")
 
 
@@ -159,7 +159,7 @@ def _validated(parts: dict[str, Any]) -> Integration:
 
 
 def _words(message: str) -> str:
-    """Name the options as they are called here."""
+    """Return a message with the names of options in place of the names of settings."""
     for setting, option in {
         "TLS_CERT_FILE and TLS_KEY_FILE": "--cert and --key",
         "a TLS_* file or server name": "--cert, --ca or --server-name",
@@ -174,9 +174,9 @@ def try_out(
     *,
     json: Annotated[bool, typer.Option(help="A list of objects, for programs.")] = False,
 ) -> None:
-    """Call the server, and say what the integration may and may not do there.
+    """Call the server, and report what the integration may and may not do there.
 
-    Exit code 1 when something needs doing.
+    The exit code is 1 where something needs to be done.
     """
     app = build(Settings.load())
     show(asyncio.run(app.examine_integrations([canonical(name)])), as_json=json)
@@ -184,7 +184,7 @@ def try_out(
 
 @commands.command()
 def remove(name: Name) -> None:
-    """Take an integration out of the encrypted store, and name the services that still use it."""
+    """Remove an integration from the encrypted store, and name the services that still use it."""
     app = build(Settings.load())
     with _one_line():
         app.store.remove(name)
@@ -196,11 +196,11 @@ def remove(name: Name) -> None:
             " or until their label temporal.integration names another"
         )
     for problem in problems:
-        print(f"not all services that may still use it could be looked at: {problem}")  # noqa: T201
+        print(f"not all services that may still use it could be checked: {problem}")  # noqa: T201
 
 
 async def _users(app: App, name: str) -> tuple[list[str], list[str]]:
-    """Return the services whose labels name an integration, and why some could not be seen."""
+    """Return the services whose labels name an integration, and why others could not be read."""
     users, problems = [], []
     label = f"{app.settings.label_prefix}.integration"
     for orchestrator in app.orchestrators:
@@ -220,16 +220,17 @@ def rekey() -> None:
     """Encrypt the store with a new key.
 
     The key file beside the store is replaced. Where the key comes from AUTOSCALER_ENCRYPTION_KEY
-    or its file, put the new one and a comma before the old one first.
+    or its file, first put a new key and a comma before the old key.
     """
     app = build(Settings.load())
     with _one_line():
         told = app.store.rekey()
-    print(f"encrypted {app.store.path} anew: {told}")  # noqa: T201
+    print(f"encrypted {app.store.path} with a new key: {told}")  # noqa: T201
 
 
 @contextmanager
 def _one_line() -> Iterator[None]:
+    """Print an IntegrationError in one line, and end with exit code 1."""
     try:
         yield
     except IntegrationError as error:

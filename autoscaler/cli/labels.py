@@ -20,7 +20,7 @@ def labels(*, markdown: bool = False) -> None:
 
 
 def reference_markdown() -> str:
-    """Return docs/labels.md: the reference as it stands in the documentation."""
+    """Return the reference as the text of docs/labels.md."""
     rows = "\n".join(
         f"| `{doc.name}` | {doc.default} | {doc.allowed} | {doc.meaning} |"
         for doc in ScalingSpec.reference()

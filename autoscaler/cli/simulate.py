@@ -3,55 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import itertools
 import json as jsonlib
-import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from autoscaler.cli import chart
 from autoscaler.core.durations import format_duration, parse_duration
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.spec import DEFAULT_PREFIX, ScalingSpec
+from autoscaler.simulation.controllers import Autoscaler, Controller
 from autoscaler.simulation.keda import Keda
-from autoscaler.simulation.simulation import (
-    Autoscaler,
-    Controller,
-    Figures,
-    Look,
-    Run,
-    Workers,
-    replay,
-)
-from autoscaler.simulation.trace import Measure, Trace, parse_trace
+from autoscaler.simulation.replay import Figures, Run, replay
+from autoscaler.simulation.trace import Measure, Trace
+from autoscaler.simulation.trace_files import read_trace
+from autoscaler.simulation.workers import Workers
 
 KEDA = "keda"
 QUEUE = f"{DEFAULT_PREFIX}.queue"
-LONGEST_QUOTE = 100
-LARGEST_FILE = 64 * 1024 * 1024
 SHORTEST_POLL = timedelta(seconds=1)
 LONGEST_POLL = timedelta(hours=1)
-PLOT_HEIGHT = 12
-WIDEST_PLOT = 120
-TICKS = 7
-MARKERS = ("braille", "x", "o", "+")
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One column of the table."""
+    """A controller that is compared: one column of the table."""
 
-    name: str
+    title: tuple[str, ...]
+    """The lines above the column."""
     controller: Controller
+
+    @property
+    def name(self) -> str:
+        """The title in one line."""
+        return " ".join(self.title)
 
 
 def simulate(  # noqa: PLR0913 - an option each
@@ -64,8 +55,8 @@ def simulate(  # noqa: PLR0913 - an option each
     ] = None,
     service_time: Annotated[str, typer.Option(help="How long a task runs.")] = "2s",
     slots: Annotated[int, typer.Option(help="Tasks a replica runs at once.")] = 2,
-    startup: Annotated[str, typer.Option(help="How long a new replica takes to begin.")] = "3s",
-    poll: Annotated[str, typer.Option(help="How often the autoscaler looks.")] = "5s",
+    startup: Annotated[str, typer.Option(help="How long a new replica takes to start.")] = "3s",
+    poll: Annotated[str, typer.Option(help="Time between two decisions.")] = "5s",
     compare: Annotated[
         list[str] | None,
         typer.Option(
@@ -88,50 +79,13 @@ def simulate(  # noqa: PLR0913 - an option each
     replayed = read_trace(trace)
     contenders = _contenders(replayed.name, label or [], compare or [], interval)
     runs = replay(replayed, [contender.controller for contender in contenders], workers)
-    named = {contender.name: run for contender, run in zip(contenders, runs, strict=True)}
     if json:
-        print(jsonlib.dumps(_as_json(replayed, named), indent=2))  # noqa: T201
+        print(jsonlib.dumps(_as_json(replayed, contenders, runs), indent=2))  # noqa: T201
     else:
-        _print(replayed, named)
+        _print(replayed, contenders, runs)
 
 
-# ------------------------------------------------------------------------------ what is asked
-
-
-def shipped_traces() -> dict[str, str]:
-    """Return the traces that come with the package, name and text."""
-    folder = resources.files("autoscaler").joinpath("traces")
-    return {
-        file.name.removesuffix(".csv"): file.read_text("utf-8")
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".csv")
-    }
-
-
-def read_trace(name: str) -> Trace:
-    """Read a shipped trace, or else a file."""
-    shipped = shipped_traces()
-    if name in shipped:
-        return parse_trace(name, shipped[name].splitlines())
-    path = Path(name)
-    try:
-        if not os.path.isfile(name):  # noqa: PTH113 - a name no file can have is none either
-            raise ConfigurationError([_unknown(name, shipped)])
-        if path.stat().st_size > LARGEST_FILE:
-            raise ConfigurationError([f"{name} is larger than {LARGEST_FILE >> 20} MiB"])
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{name} is not UTF-8 text (byte {error.start})"]) from error
-    except OSError as error:
-        raise ConfigurationError([f"{name} cannot be read: {error.strerror}"]) from error
-    return parse_trace(path.name, text.split("\n"))
-
-
-def _unknown(name: str, shipped: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), shipped, n=1)
-    hint = f", the nearest is {near[0]}" if near else ""
-    known = ", ".join(shipped)
-    return f"{name[:LONGEST_QUOTE]!r} is neither a file nor one of the traces {known}{hint}"
+# ------------------------------------------------------------------ parse
 
 
 def _workers(service_time: str, slots: int, startup: str) -> Workers:
@@ -152,23 +106,26 @@ def _duration(option: str, text: str) -> timedelta:
 def _contenders(
     queue: str, label: Sequence[str], compare: Sequence[str], interval: timedelta
 ) -> list[Contender]:
-    """Ours with the labels given, and what it is compared to."""
+    """Return our controller with the labels given, and those that it is compared with."""
     seconds = interval.total_seconds()
     labels = {QUEUE: queue} | _labels("--label", label)
     spec = ScalingSpec.from_labels(labels)
-    found = [Contender("these labels" if label else "default labels", Autoscaler(spec, seconds))]
+    title = "these labels" if label else "default labels"
+    found = [Contender((title,), Autoscaler(spec, seconds))]
     for text in compare:
         if text.strip().lower() == KEDA:
-            found.append(Contender("KEDA", Keda(spec.target, spec.min, spec.max, spec.activation)))
-            continue
-        changed = _labels("--compare", _words(text))
-        other = ScalingSpec.from_labels(labels | changed)
-        name = "\n".join(
-            f"{key.removeprefix(f'{DEFAULT_PREFIX}.')}={value}" for key, value in changed.items()
-        )
-        found.append(Contender(name, Autoscaler(other, seconds)))
+            keda = Keda(spec.target, spec.min, spec.max, spec.activation)
+            found.append(Contender(("KEDA",), keda))
+        else:
+            changed = _labels("--compare", _words(text))
+            other = ScalingSpec.from_labels(labels | changed)
+            titles = tuple(
+                f"{key.removeprefix(f'{DEFAULT_PREFIX}.')}={value}"
+                for key, value in changed.items()
+            )
+            found.append(Contender(titles, Autoscaler(other, seconds)))
     names = [contender.name for contender in found]
-    twice = sorted({name.replace("\n", " ") for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigurationError([f"--compare names {name} twice" for name in twice])
     return found
@@ -185,7 +142,10 @@ def _words(text: str) -> list[str]:
 
 
 def _labels(option: str, words: Iterable[str]) -> dict[str, str]:
-    """Read `temporal.target=20`; a word that can be no label of ours is named."""
+    """Read words such as `temporal.target=20`.
+
+    Raises ConfigurationError that names every word that is no label of ours.
+    """
     pairs = [(word, *word.partition("=")) for word in words]
     wrong = [
         f"{option}={word!r} must be a label such as {DEFAULT_PREFIX}.target=20"
@@ -198,11 +158,11 @@ def _labels(option: str, words: Iterable[str]) -> dict[str, str]:
     return {key: value for _, key, _, value in pairs}
 
 
-# -------------------------------------------------------------------------- what is answered
+# ------------------------------------------------------------------ print
 
 
 def rows(figures: Figures) -> dict[str, str]:
-    """Return the rows of the table for people: what is measured, and how much it is."""
+    """Return the figures as text, by their names: the rows of the table."""
     return {
         "time to drain": _seconds(figures.time_to_drain, "never"),
         "longest wait": _seconds(figures.longest_wait, "unknown"),
@@ -220,85 +180,47 @@ def _seconds(seconds: float | None, unknown: str) -> str:
     return format_duration(timedelta(seconds=round(seconds, 1)))
 
 
-def _as_json(trace: Trace, runs: Mapping[str, Run]) -> dict[str, Any]:
+def _as_json(trace: Trace, contenders: Sequence[Contender], runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "trace": trace.name,
         "measure": trace.measure.value,
         "runs": [
             {
-                "name": name.replace("\n", " "),
+                "name": contender.name,
                 "figures": dataclasses.asdict(run.figures),
-                "looks": [dataclasses.asdict(look) for look in run.looks],
+                "looks": [dataclasses.asdict(step) for step in run.steps],
             }
-            for name, run in runs.items()
+            for contender, run in zip(contenders, runs, strict=True)
         ],
     }
 
 
-def _print(trace: Trace, runs: Mapping[str, Run]) -> None:
+def _print(trace: Trace, contenders: Sequence[Contender], runs: Sequence[Run]) -> None:
     console = Console(markup=False, highlight=False)
-    console.print(_table(trace, runs))
+    console.print(_table(trace, contenders, runs))
     if trace.measure is Measure.BACKLOG:
         console.print(
-            "The trace has backlogs: they stay what they are, whatever is decided. With arrivals"
-            " the effect of the replicas shows, and how long tasks wait.",
+            "The trace has backlogs, which no decision changes. A trace of arrivals also shows what"
+            " the replicas achieve, and how long tasks wait.",
             soft_wrap=True,
         )
-    width = min(console.width, WIDEST_PLOT)
+    width = min(console.width, chart.WIDEST)
     colour = console.is_terminal and not console.no_color
-    # Not the console's print: a plot brings its own colours, and its lines stay as they are.
-    print(_plot("waiting tasks", _lines(runs, "backlog", width), width, colour=colour))  # noqa: T201
-    print(_plot("replicas", _lines(runs, "replicas", width), width, colour=colour))  # noqa: T201
+    named = {contender.name: run for contender, run in zip(contenders, runs, strict=True)}
+    waiting = {name: [(each.at, each.backlog) for each in run.steps] for name, run in named.items()}
+    replicas = {
+        name: [(each.at, each.replicas) for each in run.steps] for name, run in named.items()
+    }
+    # Not the console's print: it would wrap the lines of a chart and interpret its colours.
+    print(chart.draw("waiting tasks", waiting, width, colour=colour))  # noqa: T201
+    print(chart.draw("replicas", replicas, width, colour=colour))  # noqa: T201
 
 
-def _table(trace: Trace, runs: Mapping[str, Run]) -> Table:
+def _table(trace: Trace, contenders: Sequence[Contender], runs: Sequence[Run]) -> Table:
     table = Table(trace.name)
-    for name in runs:
-        table.add_column(name, justify="right")
-    columns = [rows(run.figures) for run in runs.values()]
+    for contender in contenders:
+        table.add_column("\n".join(contender.title), justify="right")
+    columns = [rows(run.figures) for run in runs]
     for row in columns[0]:
         table.add_row(row, *(column[row] for column in columns))
     return table
-
-
-Line = list[tuple[float, int]]
-
-
-def _lines(runs: Mapping[str, Run], what: str, most: int) -> dict[str, Line]:
-    return {name.replace("\n", " "): _thin(run.looks, what, most) for name, run in runs.items()}
-
-
-def _thin(looks: Sequence[Look], what: str, most: int) -> Line:
-    """Keep at most so many points: where there are more, the highest of those that share one."""
-    share = -(-len(looks) // most)
-    groups = [looks[start : start + share] for start in range(0, len(looks), share)]
-    return [(group[0].at, max(getattr(look, what) for look in group)) for group in groups]
-
-
-def _plot(title: str, lines: Mapping[str, Line], width: int, *, colour: bool) -> str:
-    # The other verbs need not wait for the library.
-    import plotext  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    plotext.clear_figure()
-    plotext.theme("clear" if not colour else "pro")
-    plotext.plot_size(width, PLOT_HEIGHT)
-    plotext.title(title)
-    for (name, line), marker in zip(lines.items(), itertools.cycle(MARKERS), strict=False):
-        times, values = zip(*line, strict=True)
-        plotext.plot(times, values, label=name[: width // 2], marker=marker)
-    end = max(line[-1][0] for line in lines.values()) or 1.0
-    highest = max(value for line in lines.values() for _, value in line) or 1
-    plotext.xlim(0, end)
-    plotext.ylim(0, highest)
-    marks = [end * tick / (TICKS - 1) for tick in range(TICKS)]
-    plotext.xticks(marks, [_mark(mark) for mark in marks])
-    levels = sorted({highest * tick // (TICKS // 2) for tick in range(TICKS // 2 + 1)})
-    plotext.yticks(levels, [f"{level:,}" for level in levels])
-    text: str = plotext.build()
-    return text if colour else plotext.uncolorize(text)
-
-
-def _mark(seconds: float) -> str:
-    """Write a time below a plot: no finer than its place allows."""
-    step = 60 if seconds >= 600 else 1  # noqa: PLR2004 - from ten minutes on, minutes will do
-    return format_duration(timedelta(seconds=round(seconds / step) * step))

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from autoscaler.core.durations import format_duration
 from autoscaler.core.history import History
+from autoscaler.core.label_values import Mode
 from autoscaler.core.limits import grown_in_vain
 from autoscaler.core.model import Backlog, BuildStatus
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.situation import Situation
-from autoscaler.core.spec import Mode
 from autoscaler.core.words import counted
 
 SILENT_FOR = timedelta(minutes=1)

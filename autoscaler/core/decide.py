@@ -6,13 +6,13 @@ from collections.abc import Mapping, MutableMapping
 
 from autoscaler.core.errors import alone
 from autoscaler.core.in_flight import InFlight
+from autoscaler.core.label_values import LONGEST_WINDOW, Busy, Mode
 from autoscaler.core.limits import LIMITS, Limiter
 from autoscaler.core.model import Backlog, ServiceId
 from autoscaler.core.protect import protect
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.recommend import recommend
 from autoscaler.core.situation import Decision, Situation
-from autoscaler.core.spec import LONGEST_WINDOW, Busy, Mode
 
 STEPS: tuple[Limiter, ...] = (*LIMITS, protect)
 """Every step between the recommendation and the decision, in order."""

@@ -28,7 +28,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration the way a label has it: `1h30m`, `1m`, `0.5s`, `0s`."""
+    """Return a duration the way a label has it: `1h30m`, `1m`, `0.5s`, `0s`."""
     seconds = round(duration.total_seconds(), 3)
     hours, seconds = divmod(seconds, 3600)
     minutes, seconds = divmod(seconds, 60)
@@ -41,7 +41,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def whole_seconds(duration: timedelta) -> timedelta:
-    """Round a duration to seconds, for people."""
+    """Return a duration rounded to whole seconds, for people."""
     return timedelta(seconds=round(duration.total_seconds()))
 
 
@@ -50,4 +50,4 @@ def _from_text(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_from_text)]
-"""A pydantic field that takes a duration as text; a number without a unit is refused."""
+"""A pydantic field that takes a duration as text. Text without a unit is refused."""

@@ -1,4 +1,4 @@
-"""A named Temporal connection: where it leads and what it proves itself with."""
+"""A named Temporal connection: its endpoint, its namespace and its credentials."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class TlsMode(StrEnum):
     """Whether the connection is encrypted."""
 
     AUTO = "auto"
-    """On where an API key or any TLS option is given, as Temporal's own clients do."""
+    """On where an API key or any TLS option is given, as in Temporal's own clients."""
     ON = "on"
     OFF = "off"
 
 
 def canonical(name: str) -> str:
-    """Return the one spelling of an integration's name: case and `-` or `_` do not matter."""
+    """Return the canonical spelling of an integration's name: lower case, `_` in place of `-`."""
     return name.strip().lower().replace("-", "_")
 
 
@@ -63,15 +63,15 @@ class Integration(BaseModel):
     endpoint: Annotated[str, AfterValidator(_host_and_port)] = DEFAULT_ENDPOINT
     """Host and port, such as `localhost:7233` or `my-ns.a1b2c.tmprl.cloud:7233`."""
     namespace: Annotated[str, Field(min_length=1)] = DEFAULT_NAMESPACE
-    """Namespace of the services that name none themselves."""
+    """Namespace of services that have no label for it."""
     api_key: SecretStr | None = None
-    """API key, as itself."""
+    """API key, as text."""
     api_key_file: Path | None = None
     """File that holds the API key, a Docker secret for example."""
     tls: Annotated[TlsMode, BeforeValidator(_lower)] = TlsMode.AUTO
     """auto, on or off."""
     tls_ca_file: Path | None = None
-    """PEM file with the authority that signed the server's certificate."""
+    """PEM file with the certificate of the authority that signed the server's certificate."""
     tls_cert_file: Path | None = None
     """PEM file with the client certificate (mTLS)."""
     tls_key_file: Path | None = None
@@ -83,14 +83,14 @@ class Integration(BaseModel):
     tls_key: SecretStr | None = None
     """The client certificate's private key, as PEM text."""
     tls_server_name: str | None = None
-    """Name to expect in the server's certificate, where it is not the endpoint's host."""
+    """Name to expect in the server's certificate where it is not the host of the endpoint."""
     metadata: Mapping[str, SecretStr] = Field(default_factory=dict)
     """Further gRPC headers."""
 
     @model_validator(mode="before")
     @classmethod
     def _drop_empty(cls, values: object) -> object:
-        # Compose turns a variable that is not set into an empty one.
+        # Compose passes a variable that is not set on as an empty one.
         if not isinstance(values, dict):
             return values
         return {name: value for name, value in values.items() if value != ""}
@@ -109,27 +109,27 @@ class Integration(BaseModel):
 
     @property
     def has_api_key(self) -> bool:
-        """Whether it proves itself with an API key."""
+        """Whether an API key is among its credentials."""
         return bool(self.api_key or self.api_key_file)
 
     @property
     def has_certificate(self) -> bool:
-        """Whether it proves itself with a client certificate (mTLS)."""
+        """Whether a client certificate (mTLS) is among its credentials."""
         return bool(self.tls_cert or self.tls_cert_file)
 
     @property
     def has_authority(self) -> bool:
-        """Whether it trusts other authorities than the system does."""
+        """Whether it names the authority to trust, in place of those of the system."""
         return bool(self.tls_ca or self.tls_ca_file)
 
     @property
     def has_tls_options(self) -> bool:
-        """Whether anything but the mode speaks of TLS."""
+        """Whether it has any TLS option other than the mode."""
         return self.has_authority or self.has_certificate or bool(self.tls_server_name)
 
     @property
     def uses_tls(self) -> bool:
-        """Whether the connection is to be encrypted."""
+        """Whether the connection uses TLS."""
         if self.tls is not TlsMode.AUTO:
             return self.tls is TlsMode.ON
         return self.has_tls_options or self.has_api_key

@@ -14,10 +14,10 @@ from datetime import timedelta
 
 from autoscaler.core.durations import format_duration, whole_seconds
 from autoscaler.core.history import History
+from autoscaler.core.label_values import Mode, StepLimit
 from autoscaler.core.model import Backlog, BuildStatus, UnknownBacklog
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.situation import Situation
-from autoscaler.core.spec import Mode, StepLimit
 from autoscaler.core.words import counted
 
 RATE_LIMITED_FOR = timedelta(seconds=10)

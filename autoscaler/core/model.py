@@ -8,8 +8,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.reason import Reason
-from autoscaler.core.spec import QueueType
 
 
 class ServiceId(NamedTuple):

@@ -20,11 +20,11 @@ from autoscaler.core.in_flight import (
     UnknownInFlight,
     standings,
 )
+from autoscaler.core.label_values import Busy
 from autoscaler.core.limits import Limited
 from autoscaler.core.model import Replica
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.situation import Situation
-from autoscaler.core.spec import Busy
 from autoscaler.core.words import counted
 
 REPORT_WITHIN = LONGEST_HEARTBEAT + HEARTBEAT_SLACK

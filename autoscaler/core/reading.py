@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import canonical
+from autoscaler.core.label_values import Mode
 from autoscaler.core.model import Backlog, QueueStats, TaskQueue, UnknownBacklog, WorkerVersion
-from autoscaler.core.spec import Mode, ScalingSpec
+from autoscaler.core.spec import ScalingSpec
 
 Reading = QueueStats | BacklogUnavailable
 """What reading one task queue has brought: its figures, or why there are none."""

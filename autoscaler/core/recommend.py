@@ -6,10 +6,10 @@ import math
 
 from autoscaler.core.durations import format_duration, whole_seconds
 from autoscaler.core.in_flight import InFlight, SlotKind, reporting
+from autoscaler.core.label_values import format_share
 from autoscaler.core.model import Backlog, UnknownBacklog
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.situation import Situation
-from autoscaler.core.spec import format_share
 from autoscaler.core.words import counted
 
 

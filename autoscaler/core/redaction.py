@@ -1,4 +1,4 @@
-"""Taking secrets out of texts that people and machines read."""
+"""Hides secrets in texts for people and machines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 HIDDEN = "[hidden]"
 SHORTEST = 6
-"""Characters: hiding what is shorter would tear ordinary words apart, and hide nothing."""
+"""Characters of a secret. A shorter one would be found within ordinary words."""
 
 _LOOKS_SECRET = re.compile(
     r"eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*"  # a JSON Web Token, as Temporal Cloud's API keys are
@@ -18,16 +18,16 @@ _LOOKS_SECRET = re.compile(
 
 
 class Redactor:
-    """Knows the secrets of this process, and takes them out of any text.
+    """Knows the secrets of this process, and hides them in any text.
 
-    What merely looks like a private key or a JSON Web Token goes as well.
+    Text that looks like a private key or a JSON Web Token is hidden too, known or not.
     """
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
 
     def learn(self, *secrets: SecretStr | None) -> None:
-        """Hide these from now on: each line of a key in PEM form, each of several keys."""
+        """Hide these from now on: each line of a PEM text, and each of several keys, by itself."""
         for secret in secrets:
             if secret is not None:
                 parts = map(str.strip, re.split(r"[\n,]", secret.get_secret_value()))
@@ -38,7 +38,7 @@ class Redactor:
     def hide(self, text: str) -> str:
         """Return the text without any secret."""
         text = _LOOKS_SECRET.sub(HIDDEN, text)
-        # The longest first: one secret may be part of another.
+        # The longest first, since one secret may be part of another.
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
         return text

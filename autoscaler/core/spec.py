@@ -6,13 +6,10 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -21,96 +18,35 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from autoscaler.core.durations import Duration, format_duration, parse_duration
+from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import LabelError
+from autoscaler.core.label_values import (
+    LONGEST_WAIT,
+    LONGEST_WINDOW,
+    MOST_REPLICAS,
+    MOST_TASKS,
+    Busy,
+    BusyWord,
+    Fallback,
+    FallbackWords,
+    Mode,
+    ModeWord,
+    Names,
+    QueueType,
+    QueueTypes,
+    Share,
+    ShareOrNone,
+    StepLimits,
+    Text,
+    TextOrNone,
+    Wait,
+    WaitOrNone,
+    Window,
+    format_value,
+)
 
 DEFAULT_PREFIX = "temporal"
 DEFAULT_INTEGRATION = "default"
-
-LONGEST_PAUSE = timedelta(days=1)
-LONGEST_WINDOW = timedelta(hours=1)
-"""As in the HPA: a longer memory would only hide what the present needs."""
-MOST_TASKS = 10**9
-MOST_REPLICAS = 10_000
-"""No service of one engine or Swarm comes near; a larger number is a typing error."""
-
-
-class QueueType(StrEnum):
-    """The kinds of task a Temporal task queue holds; each has a backlog of its own."""
-
-    WORKFLOW = "workflow"
-    ACTIVITY = "activity"
-    NEXUS = "nexus"
-
-
-class Mode(StrEnum):
-    """What the daemon may do with a service."""
-
-    ON = "on"
-    DRY_RUN = "dry-run"
-    OFF = "off"
-    PAUSE_IN = "pause-in"
-    PAUSE_OUT = "pause-out"
-
-
-class Busy(StrEnum):
-    """Which replicas a scale-in may stop, by what their workers say they are running."""
-
-    PROTECT = "protect"
-    STRICT = "strict"
-    IGNORE = "ignore"
-
-
-@dataclass(frozen=True, slots=True)
-class StepLimit:
-    """At most so many replicas, or such a share of them, in a period: `4/15s`, `100%/15s`."""
-
-    amount: int
-    """Replicas, or percent."""
-    percent: bool
-    period: timedelta
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `4/15s` or `100%/15s`. Raises ValueError."""
-        amount, slash, period = (part.strip() for part in text.partition("/"))
-        number = amount.removesuffix("%")
-        length = parse_duration(period)
-        if not slash or not (number.isascii() and number.isdecimal()) or int(number) < 1:
-            raise ValueError("not a step limit")
-        if not timedelta() < length <= LONGEST_WINDOW or int(number) > MOST_REPLICAS:
-            raise ValueError("out of range")
-        return cls(int(number), amount.endswith("%"), length)
-
-    def __str__(self) -> str:
-        return f"{self.amount}{'%' * self.percent}/{format_duration(self.period)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Fallback:
-    """What to do once a backlog has been unknown for a while."""
-
-    replicas: int | None = None
-    """None: hold the present number."""
-    at_least: bool = False
-    """The number is a floor: more replicas stay."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `hold`, a number of replicas, or `at-least N`. Raises ValueError."""
-        words = text.lower().split()
-        if words == ["hold"]:
-            return cls()
-        at_least = words[:1] == ["at-least"]
-        (number,) = words[1:] if at_least else words
-        if not (number.isascii() and number.isdecimal()) or int(number) > MOST_REPLICAS:
-            raise ValueError("not a number of replicas")
-        return cls(int(number), at_least)
-
-    def __str__(self) -> str:
-        if self.replicas is None:
-            return "hold"
-        return f"at-least {self.replicas}" if self.at_least else str(self.replicas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +56,11 @@ class Label:
     name: str
     """Without the prefix: `scale-in.window`."""
     allowed: str
-    """What a value may be, in words that complete "must be"."""
+    """What a value may be, in words that follow "must be"."""
     meaning: str
     """What it does, for the reference."""
     unset: str = "none"
-    """What stands in the reference where the default is that the label is not there."""
+    """The default in the reference, where the default is that the label is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,87 +73,18 @@ class LabelDoc:
     meaning: str
 
 
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return tuple(dict.fromkeys(part.strip() for part in value.split(",")))
-
-
-def _none_empty(parts: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(parts):
-        raise ValueError("empty part")
-    return parts
-
-
-def _strip(value: object) -> object:
-    return value.strip() if isinstance(value, str) else value
-
-
-def _word(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _mode(value: object) -> object:
-    text = _word(value)
-    # `docker stack deploy` reads YAML 1.1, where an unquoted on or off is a boolean.
-    return {"true": "on", "false": "off"}.get(text, text) if isinstance(text, str) else text
-
-
-def _step_limits(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if _or_none(value) is None:
-        return ()
-    return tuple(StepLimit.parse(part) for part in value.split(","))
-
-
-def _or_none(value: object) -> object:
-    return None if isinstance(value, str) and value.strip().lower() == "none" else value
-
-
-def _fallback(value: object) -> object:
-    return Fallback.parse(value) if isinstance(value, str) else value
-
-
-def _share(value: object) -> object:
-    """Read `10%` as 0.1; a bare 0 needs no sign."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    if text != "0" and not text.endswith("%"):
-        raise ValueError("not a share")
-    return float(text.removesuffix("%")) / 100
-
-
-def _share_or_none(value: object) -> object:
-    return _share(_or_none(value))
-
-
-def _window(value: timedelta) -> timedelta:
-    if value > LONGEST_WINDOW:
-        raise ValueError("too long")
-    return value
-
-
-Text = Annotated[str, BeforeValidator(_strip), Field(min_length=1)]
-Window = Annotated[Duration, AfterValidator(_window)]
-Pause = Annotated[Duration, Field(le=LONGEST_PAUSE)]
-StepLimits = Annotated[tuple[StepLimit, ...], BeforeValidator(_step_limits)]
-
-_PAUSE_FORM = f"a duration from 0s to {format_duration(LONGEST_PAUSE)} such as 30s or 5m"
-_LIMIT_FORM = "replicas or a share of them in a period, such as 4/15s, 100%/15s or 4/15s,100%/15s"
+_WAIT_FORM = f"a duration from 0s to {format_duration(LONGEST_WAIT)} such as 30s or 5m"
 _WINDOW_FORM = f"a duration from 0s to {format_duration(LONGEST_WINDOW)} such as 30s or 5m"
+_LIMIT_FORM = "replicas or a share of them in a period, such as 4/15s, 100%/15s or 4/15s,100%/15s"
 
 
 class ScalingSpec(BaseModel):
-    """What the labels of one service ask for. A field's Label is its documentation."""
+    """What the labels of one service say. The Label of a field is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     queues: Annotated[
-        tuple[str, ...],
-        BeforeValidator(_split),
-        AfterValidator(_none_empty),
+        Names,
         Label(
             "queue",
             "the name of a task queue, or several separated by commas",
@@ -275,8 +142,7 @@ class ScalingSpec(BaseModel):
     ] = None
 
     queue_types: Annotated[
-        tuple[QueueType, ...],
-        BeforeValidator(_split),
+        QueueTypes,
         Label(
             "queue-types",
             "one or more of workflow, activity, nexus, separated by commas",
@@ -285,8 +151,7 @@ class ScalingSpec(BaseModel):
     ] = (QueueType.WORKFLOW, QueueType.ACTIVITY)
 
     mode: Annotated[
-        Mode,
-        BeforeValidator(_mode),
+        ModeWord,
         Label(
             "mode",
             "one of on, dry-run, off, pause-in, pause-out",
@@ -307,10 +172,10 @@ class ScalingSpec(BaseModel):
     ] = 0
 
     cooldown: Annotated[
-        Pause,
+        Wait,
         Label(
             "cooldown",
-            _PAUSE_FORM,
+            _WAIT_FORM,
             "How long everything must be quiet before the last replica goes: no backlog, "
             "nothing added, nothing dispatched. Below 1m, work that Temporal shows late "
             "can be missed.",
@@ -354,9 +219,7 @@ class ScalingSpec(BaseModel):
     ] = ()
 
     tolerance: Annotated[
-        float,
-        BeforeValidator(_share),
-        Field(ge=0, le=1),
+        Share,
         Label(
             "tolerance",
             "a share from 0% to 100% such as 10%",
@@ -365,18 +228,16 @@ class ScalingSpec(BaseModel):
     ] = 0.0
 
     max_wait: Annotated[
-        Annotated[Pause, Field(gt=timedelta())] | None,
-        BeforeValidator(_or_none),
+        WaitOrNone,
         Label(
             "max-wait",
-            f"a duration above 0s and up to {format_duration(LONGEST_PAUSE)} such as 30s or 5m",
+            f"a duration above 0s and up to {format_duration(LONGEST_WAIT)} such as 30s or 5m",
             "The oldest waiting task should be younger than this: grow while it is not.",
         ),
     ] = None
 
     slots_target: Annotated[
-        Annotated[float, Field(gt=0, le=1)] | None,
-        BeforeValidator(_share_or_none),
+        ShareOrNone,
         Label(
             "slots-target",
             "a share above 0% and up to 100% such as 80%",
@@ -386,8 +247,7 @@ class ScalingSpec(BaseModel):
     ] = None
 
     busy: Annotated[
-        Busy,
-        BeforeValidator(_word),
+        BusyWord,
         Label(
             "busy",
             "one of protect, strict, ignore",
@@ -399,8 +259,7 @@ class ScalingSpec(BaseModel):
     ] = Busy.PROTECT
 
     fallback: Annotated[
-        Fallback,
-        BeforeValidator(_fallback),
+        FallbackWords,
         Label(
             "fallback",
             "hold, a number of replicas, or at-least and a number of replicas",
@@ -410,17 +269,16 @@ class ScalingSpec(BaseModel):
     ] = Fallback()
 
     fallback_after: Annotated[
-        Pause,
+        Wait,
         Label(
             "fallback.after",
-            _PAUSE_FORM,
+            _WAIT_FORM,
             "How long the backlog must have been unknown before the fallback counts.",
         ),
     ] = timedelta(minutes=3)
 
     deployment: Annotated[
-        Text | None,
-        BeforeValidator(_or_none),
+        TextOrNone,
         Label(
             "deployment",
             "a Worker Deployment's name",
@@ -430,8 +288,7 @@ class ScalingSpec(BaseModel):
     ] = None
 
     build_id: Annotated[
-        Text | None,
-        BeforeValidator(_or_none),
+        TextOrNone,
         Label(
             "build-id",
             "a build id, and deployment the Worker Deployment it belongs to",
@@ -458,7 +315,7 @@ class ScalingSpec(BaseModel):
     def from_labels(cls, labels: Mapping[str, str], prefix: str = DEFAULT_PREFIX) -> Self:
         """Read the labels that begin with `prefix` and a dot; others are ignored.
 
-        Raises LabelError naming every unknown label and every wrong value at once.
+        Raises LabelError that names every unknown label and every wrong value at once.
         """
         fields = {f"{prefix}.{label.name}": name for name, label, _ in _fields()}
         given = scaling_labels(labels, prefix)
@@ -491,13 +348,8 @@ class ScalingSpec(BaseModel):
             )
 
 
-def format_share(share: float) -> str:
-    """Write a share the way a label has it: `10%`, `12.5%`."""
-    return f"{share * 100:g}%"
-
-
 def scaling_labels(labels: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """Return the labels that belong to the autoscaler: those below `prefix` and a dot."""
+    """Return the labels of the autoscaler: those that begin with `prefix` and a dot."""
     return {key: value for key, value in labels.items() if key.startswith(f"{prefix}.")}
 
 
@@ -524,11 +376,6 @@ def _nearest(key: str, known: Mapping[str, str], prefix: str) -> str:
     return f", the nearest is {prefix}.{near[0]}" if near else f" (known: {', '.join(known)})"
 
 
-def _written(label: Label, value: Any) -> str:
-    if value is None:
-        return label.unset
-    if isinstance(value, timedelta):
-        return format_duration(value)
-    if isinstance(value, tuple):
-        return ",".join(map(str, value)) or label.unset
-    return format_share(value) if isinstance(value, float) else str(value)
+def _written(label: Label, default: object) -> str:
+    """Return a default the way the label has it."""
+    return label.unset if default in (None, ()) else format_value(default)

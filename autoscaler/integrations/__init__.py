@@ -1,1 +1,1 @@
-"""Where the named Temporal connections come from."""
+"""Named Temporal connections, and where they come from."""

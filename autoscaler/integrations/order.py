@@ -1,4 +1,4 @@
-"""All named connections, wherever they come from, in one order."""
+"""The order in which the places of named connections are searched."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ TEMPORALS_OWN = "Temporal's environment configuration"
 
 
 class Integrations:
-    """The integrations of the settings, then of the encrypted store; for `default` Temporal's own.
+    """Finds integrations in the settings, then in the encrypted store.
 
-    `configured` maps canonical names to integrations, `origins` to the place in the settings each
-    comes from. `fallback` makes the integration `default` where neither settings nor store have
-    one, and may raise ConfigurationError.
+    The integration `default` may also come from Temporal's own environment configuration.
     """
 
     def __init__(
@@ -30,6 +28,11 @@ class Integrations:
         origins: Mapping[str, str] | None = None,
         store: EncryptedStore | None = None,
     ) -> None:
+        """Search `configured`, the integrations of the settings by canonical name, then `store`.
+
+        `origins` has the place of each configured integration. `fallback` is called once, where
+        neither has an integration `default`; it may raise ConfigurationError.
+        """
         self._configured = configured
         self._origins = origins or {}
         self._store = store
@@ -40,11 +43,11 @@ class Integrations:
         return self._find(name)[0]
 
     def origin(self, name: str) -> str:
-        """Say where an integration comes from. Raises IntegrationError."""
+        """Return where an integration comes from. Raises IntegrationError."""
         return self._find(name)[1]
 
     def names(self) -> list[str]:
-        """Return the canonical names of all that were set up. Raises IntegrationError."""
+        """Return the canonical names of all integrations set up. Raises IntegrationError."""
         return sorted({*self._configured, *self._stored()})
 
     def _find(self, name: str) -> tuple[Integration, str]:

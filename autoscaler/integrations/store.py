@@ -16,30 +16,30 @@ from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
 
 if TYPE_CHECKING:
-    # It takes some MiB, and is loaded where there is a store.
+    # The library takes some MiB of memory, so it is loaded only where there is a store.
     from cryptography.fernet import MultiFernet
 
 MAKE_A_KEY = "`openssl rand -base64 32` makes one"
 
 Signature = tuple[tuple[int, int, int], ...]
-"""Which files were read: every write makes new ones."""
+"""Inode, time and size of the files that were read. Every write creates new files."""
 
 
 class EncryptedStore:
     """Integrations in one encrypted file, by canonical name.
 
-    The file is replaced as a whole and never changed in place, under a lock on its folder: a
-    crash leaves the old content or the new, two writers come one after the other. What cannot be
-    decrypted is never written over. Every method raises IntegrationError.
+    Each write replaces the whole file under a lock on its folder. So a crash leaves either the old
+    content or the new one, and two writers take turns. A file that cannot be decrypted is never
+    overwritten. Every method may raise IntegrationError.
     """
 
     def __init__(
         self, path: Path, key: SecretStr | None = None, key_file: Path | None = None
     ) -> None:
-        """Use `key`, or what `key_file` holds, or else the file beside the store.
+        """Use `key`, or else the key in `key_file`, or else the key in the file beside the store.
 
-        A key is 32 bytes in base64. Of several, separated by commas, the first encrypts and all
-        decrypt.
+        A key is 32 bytes in base64. Of several keys, separated by commas, the first encrypts and
+        all decrypt.
         """
         self.path = path
         self._given = key
@@ -48,36 +48,36 @@ class EncryptedStore:
         self._read: tuple[Signature, Mapping[str, Integration]] | None = None
 
     def all(self) -> Mapping[str, Integration]:
-        """Return what is stored; nothing while there is no store."""
+        """Return all integrations by canonical name; none while there is no store."""
         with _explained(f"reading the store {self.path}"):
-            # Looked at for every task queue: only what was replaced since is decrypted anew.
+            # This is called for every task queue, so the store is decrypted only after a change.
             before = self._signature()
             if not before:
                 return {}
             if self._read is None or self._read[0] != before:
-                # No writer may come between reading the store and reading its key.
+                # Nobody may write between the reading of the store and the reading of its key.
                 with _locked(self.path.parent, fcntl.LOCK_SH):
                     self._read = before, self._load()
             return self._read[1]
 
     def add(self, name: str, integration: Integration, *, replace: bool = False) -> bool:
-        """Store an integration; the first one makes the store.
+        """Store an integration; the first one creates the store.
 
-        Returns whether that also made a key, in `key_file`. One that is there already is only
-        replaced if `replace` says so.
+        Return whether a key was created too, in `key_file`. An integration of the same name is
+        replaced only with `replace`; without it, it is an error.
         """
         with self._writing():
             stored = dict(self._load())
             if canonical(name) in stored and not replace:
                 raise IntegrationError(
-                    f"integration {name} is in the store already; --replace puts this one there"
+                    f"integration {name} is already in the store; replace it with --replace"
                 )
             made = self._make_key()
             self._save({**stored, canonical(name): integration})
             return made
 
     def remove(self, name: str) -> None:
-        """Take an integration out."""
+        """Remove an integration. It is an error if the store does not have it."""
         with self._writing():
             stored = dict(self._load())
             if stored.pop(canonical(name), None) is None:
@@ -88,10 +88,10 @@ class EncryptedStore:
             self._save(stored)
 
     def rekey(self) -> str:
-        """Encrypt the store with a new key; return what that means for the old one.
+        """Encrypt the store with a new key; return a sentence about the keys for the user.
 
-        The key beside the store is replaced. One that is given must already have its successor
-        before it.
+        A key in the file beside the store is replaced. A key that the user gave is not: the user
+        first puts a new key before it.
         """
         with self._writing():
             self._load()
@@ -100,7 +100,7 @@ class EncryptedStore:
             old = self._keys()
             if self._owns_key:
                 new = _new_key().decode()
-                # At every moment the file has the key that the store is encrypted with.
+                # If the process ends here, the file still has the key that decrypts the store.
                 _write(self.key_file, ",".join((new, *old)).encode())
                 self._encrypt_anew((new, *old))
                 _write(self.key_file, new.encode())
@@ -139,13 +139,13 @@ class EncryptedStore:
         except InvalidToken:
             raise IntegrationError(
                 f"the store {self.path} cannot be decrypted with the key in {self._key_place}: it"
-                " was encrypted with another one, or is damaged; nothing was changed. Give the"
+                " was encrypted with another key, or is damaged; nothing was changed. Give the"
                 " right key, or move the store away and add the integrations again"
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError, ValidationError, RecursionError):
             raise IntegrationError(
                 f"the store {self.path} was written by another version of the autoscaler;"
-                " use that one, or move the store away and add the integrations again"
+                " use that version, or move the store away and add the integrations again"
             ) from None
 
     def _save(self, integrations: Mapping[str, Integration]) -> None:
@@ -167,13 +167,13 @@ class EncryptedStore:
             text = self._given.get_secret_value()
         else:
             try:
-                # What is no text is no key either, and is said to be none.
+                # Bytes that are no text are replaced: _fernet then says that it is no key.
                 text = self.key_file.read_text("utf-8", errors="replace")
             except FileNotFoundError:
                 raise IntegrationError(
-                    f"the key of the store {self.path} is not here: set AUTOSCALER_ENCRYPTION_KEY,"
-                    f" or put its file back at {self.key_file}. Without the key nobody can read"
-                    " the store: move it away then, and add the integrations again"
+                    f"the key of the store {self.path} is missing: set AUTOSCALER_ENCRYPTION_KEY,"
+                    f" or restore the file {self.key_file}. If the key is lost, nobody can read"
+                    " the store: move the store away and add the integrations again"
                 ) from None
         return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -189,7 +189,7 @@ class EncryptedStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Keep other writers out."""
+        """Lock the store for writing, and create its folder."""
         with _explained(f"writing the store {self.path}"):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(self.path.parent, fcntl.LOCK_EX):
@@ -204,7 +204,7 @@ def _new_key() -> bytes:
 
 @contextmanager
 def _locked(folder: Path, kind: int) -> Iterator[None]:
-    """Hold a lock on a folder: no file of its own has to be owned and left behind."""
+    """Hold a lock on a folder. A lock file would need an owner, and would stay behind."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, kind)
@@ -215,6 +215,7 @@ def _locked(folder: Path, kind: int) -> Iterator[None]:
 
 @contextmanager
 def _explained(doing: str) -> Iterator[None]:
+    """Translate errors of the file system."""
     try:
         yield
     except OSError as error:
@@ -225,10 +226,10 @@ def _explained(doing: str) -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: whatever happens, it has the old content or the new.
+    """Replace a whole file: after a crash it has either the old content or the new one.
 
-    It is nobody else's to read. Written by root, as `docker exec` does, it belongs to whom the
-    folder belongs to: the daemon, which is not root, has to read it.
+    Only its owner may read it. Where root writes, as with `docker exec`, the owner of the folder
+    becomes the owner of the file: the daemon, which is not root, has to read it.
     """
     new = path.with_name(path.name + ".new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
@@ -248,7 +249,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _revealed(value: Any) -> Any:
-    """Return an integration as JSON has it, with its secrets as themselves: to be encrypted."""
+    """Return an integration as plain JSON data with its secrets in clear text, for encryption."""
     if isinstance(value, Integration):
         return {name: _revealed(getattr(value, name)) for name in sorted(value.model_fields_set)}
     if isinstance(value, SecretStr):

@@ -1,1 +1,1 @@
-"""Traces of load replayed through controllers: ours, and others to compare with."""
+"""Traces of load, replayed through our own controller and through others for comparison."""

@@ -1,4 +1,4 @@
-"""Traces: how much waited, or arrived, and when; read from CSV or JSON lines."""
+"""Traces: how many tasks waited, or arrived, and when; read from CSV or JSON lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoscaler.core.errors import ConfigurationError
 LONGEST_TRACE = timedelta(days=31)
 MOST_ROWS = 1_000_000
 MOST_PROBLEMS = 20
-"""Further wrong rows are counted, not named."""
+"""A message names this many wrong cells, and counts the rest."""
 
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,12}(\.0+)?", re.ASCII)
@@ -27,15 +27,15 @@ class Measure(StrEnum):
     """What the second column of a trace counts, in tasks."""
 
     BACKLOG = "backlog"
-    """Waiting at that time. The backlog is what the trace says, whatever is decided."""
+    """Tasks that wait at that time. Decisions do not change the backlog."""
     ARRIVALS = "arrivals"
-    """Arriving in the interval that begins at that time. What waits is for the model to say."""
+    """Tasks that arrive in the interval that begins then. The backlog follows from the model."""
 
 
-MOST_TASKS = {Measure.BACKLOG: 10**9, Measure.ARRIVALS: 10**6}
-"""The most in one row; a larger number is a typing error."""
+MOST_TASKS_IN_A_ROW = {Measure.BACKLOG: 10**9, Measure.ARRIVALS: 10**6}
+"""The most tasks in one row; a larger number is a typing error."""
 MOST_ARRIVALS = 10**7
-"""The most in one trace: each is served one by one."""
+"""The most tasks in one trace: the model serves them one by one."""
 
 _COLUMNS = "time and backlog, or time and arrivals"
 
@@ -47,6 +47,7 @@ class Row:
     at: float
     """Seconds since the first row."""
     tasks: int
+    """Tasks, as the measure of the trace counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +60,20 @@ class Trace:
 
     @property
     def end(self) -> float:
-        """Seconds until the last interval ends; it is as long as the one before it."""
+        """End of the last interval, in seconds: it is as long as the interval before it."""
         last = self.rows[-1].at
         return last + (last - self.rows[-2].at if len(self.rows) > 1 else 1.0)
 
     @property
     def tasks(self) -> int:
-        """Sum of the rows: what arrives altogether, where arrivals are counted."""
+        """Sum of all rows: the number of arrivals, where the trace has arrivals."""
         return sum(row.tasks for row in self.rows)
 
 
 def parse_trace(name: str, lines: Iterable[str]) -> Trace:
-    """Read CSV with a header, or an object in each line; `name` says where it comes from.
+    """Read CSV with a header, or JSON lines with an object each.
 
-    Raises ConfigurationError that names every wrong row and column at once.
+    Raises ConfigurationError that names every wrong row and column at once, with `name` in front.
     """
     written = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not written:
@@ -90,7 +91,7 @@ def parse_trace(name: str, lines: Iterable[str]) -> Trace:
 
 @dataclass
 class _Sheet:
-    """Reads one row after the other, and remembers what is wrong with them."""
+    """Reads one row after the other, and collects what is wrong with them."""
 
     name: str
     measure: Measure
@@ -149,7 +150,7 @@ class _Sheet:
         return None
 
     def _tasks(self, number: int, text: str) -> int | None:
-        most = MOST_TASKS[self.measure]
+        most = MOST_TASKS_IN_A_ROW[self.measure]
         tasks = int(text.partition(".")[0]) if _WHOLE.fullmatch(text) else most + 1
         if tasks <= most:
             return tasks

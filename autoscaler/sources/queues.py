@@ -11,8 +11,8 @@ from temporalio.api.taskqueue.v1 import TaskQueueStats
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.service import ServiceClient
 
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, WorkerVersion
-from autoscaler.core.spec import QueueType
 from autoscaler.sources.calls import call
 
 Address = tuple[str, QueueType, WorkerVersion | None]

@@ -19,8 +19,8 @@ from temporalio.worker import Worker as TemporalWorker
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
 from autoscaler.core.in_flight import SlotKind, Worker, WorkerQuery
 from autoscaler.core.integration import Integration
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, TaskQueue
-from autoscaler.core.spec import QueueType
 from autoscaler.integrations.order import Integrations
 from autoscaler.ports import BacklogSource
 from autoscaler.sources.connections import Connections

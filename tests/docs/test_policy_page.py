@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.cli.simulate import shipped_traces
+from autoscaler.simulation.trace_files import shipped_traces
 from bench import policy_table, traces
 
 PAGE = policy_table.PAGE.read_text("utf-8")

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
 from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.report import IntegrationReport
-from autoscaler.core.spec import QueueType
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)
 """The time of a heartbeat that never gets old."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, TaskQueue
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
-from autoscaler.core.spec import QueueType
 from tests.fakes.clock import START
 
 TARGET = 10

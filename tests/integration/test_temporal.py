@@ -9,8 +9,8 @@ import pytest
 
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, TaskQueue
-from autoscaler.core.spec import QueueType
 from autoscaler.integrations.order import Integrations
 from autoscaler.reconcile import Reconciler
 from autoscaler.sources.connections import Connections

@@ -9,10 +9,11 @@ from typing import Any
 
 from autoscaler.core.history import History, Sample
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, Worker
+from autoscaler.core.label_values import Mode, QueueType
 from autoscaler.core.model import Backlog, Ceiling, QueueStats, Replica, TaskQueue, UnknownBacklog
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.situation import Decision, Situation
-from autoscaler.core.spec import Mode, QueueType, ScalingSpec
+from autoscaler.core.spec import ScalingSpec
 from tests.fakes.clock import START as NOW
 
 UNKNOWN = UnknownBacklog(("Temporal does not answer",))

@@ -1,4 +1,4 @@
-"""AUTOSCALER_*: read from three places, wrong ones named all at once, secrets never shown."""
+"""AUTOSCALER_*: read from three places; all wrong ones are named, and secrets never shown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def env(monkeypatch: pytest.MonkeyPatch) -> Env:
 
 
 def load(tmp_path: Path) -> Settings:
-    """Load from the places the fixtures above stand for."""
+    """Load from the places of the fixtures above."""
     return Settings.load(tmp_path / "settings.env", tmp_path / "secrets")
 
 

@@ -1,4 +1,4 @@
-"""autoscaler integrations: what is kept, what is said, and that no key is ever shown."""
+"""autoscaler integrations: what is stored and printed, and that no key is ever shown."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ class TestAdd:
 
     def test_the_first_one_says_that_it_made_a_key(self, store: EncryptedStore) -> None:
         first = run(*CLOUD).stdout
-        assert f"made a key for the store: {store.key_file}" in first
+        assert f"created a key for the store: {store.key_file}" in first
         assert f"stored integration cloud in {store.path}" in first
         assert "autoscaler integrations test cloud" in first
-        assert "made a key" not in run("add", "other", "--endpoint", "other:7233").stdout
+        assert "created a key" not in run("add", "other", "--endpoint", "other:7233").stdout
 
     def test_one_that_is_there_is_only_replaced_when_that_is_said(
         self, store: EncryptedStore
@@ -107,7 +107,7 @@ class TestAdd:
         again = ("add", "Cloud", "--endpoint", "elsewhere:7233")
         refused = run(*again)
         assert refused.exit_code == 1
-        assert "--replace puts this one there" in refused.stderr
+        assert "replace it with --replace" in refused.stderr
         assert run(*again, "--replace").exit_code == 0
         assert store.all()["cloud"].endpoint == "elsewhere:7233"
 
@@ -254,7 +254,7 @@ class TestRemove:
         run(*CLOUD)
         result = run("remove", "cloud")
         assert result.exit_code == 0
-        assert "could be looked at: no engine" in result.stdout
+        assert "could be checked: no engine" in result.stdout
         assert store.all() == {}
 
     def test_one_that_is_not_in_the_store_is_one_line(self, services: FakeOrchestrator) -> None:
@@ -265,7 +265,7 @@ class TestRemove:
 
 
 class TestRekey:
-    def test_the_store_is_encrypted_anew(self, store: EncryptedStore) -> None:
+    def test_the_store_is_encrypted_with_a_new_key(self, store: EncryptedStore) -> None:
         run(*CLOUD)
         before = store.path.read_bytes(), store.key_file.read_bytes()
         result = run("rekey")

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from autoscaler.cli.simulate import shipped_traces, simulate
+from autoscaler.cli.simulate import simulate
 from autoscaler.core.errors import ConfigurationError
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -46,41 +46,19 @@ def problems(*arguments: str) -> tuple[str, ...]:
 
 
 class TestTrace:
-    def test_there_are_four_that_come_with_the_package(self) -> None:
-        assert list(shipped_traces()) == ["burst", "day", "fan-out", "ramp"]
+    def test_a_trace_of_the_package_is_named(self) -> None:
+        assert cells(run("burst"))["tasks done"] == ["2,000"]
 
     def test_a_file_is_read(self, tmp_path: Path) -> None:
         (tmp_path / "orders.csv").write_text("time,arrivals\n0,7\n1,0\n")
         assert cells(run(str(tmp_path / "orders.csv")))["tasks done"] == ["7"]
-
-    def test_a_file_of_json_lines_likewise(self, tmp_path: Path) -> None:
-        (tmp_path / "t").write_text('{"time": 0, "arrivals": 7}\r\n{"time": 1, "arrivals": 0}\r\n')
-        assert cells(run(str(tmp_path / "t")))["tasks done"] == ["7"]
 
     def test_a_recorded_backlog_says_what_it_cannot_tell(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("time,backlog\n0,95\n60,0\n")
         result = run(str(tmp_path / "t.csv"))
         assert cells(result)["longest wait"] == ["unknown"]
         assert cells(result)["peak replicas"] == ["10"]
-        assert "With arrivals the effect of the replicas shows" in result.stdout
-
-    @pytest.mark.parametrize(
-        ("name", "said"),
-        [
-            pytest.param("brust", "burst, day, fan-out, ramp, the nearest is burst", id="typo"),
-            pytest.param("", "neither a file nor one of the traces burst, day", id="empty"),
-            pytest.param("x.csv", "'x.csv' is neither a file nor one of the traces", id="no-file"),
-            pytest.param(".", "'.' is neither a file nor one of the traces", id="folder"),
-            pytest.param(
-                "a" * 5000, "neither a file nor one of", id="no-file-can-have-such-a-name"
-            ),
-            pytest.param("a\0b", "neither a file nor one of", id="a-name-with-a-zero-byte"),
-        ],
-    )
-    def test_a_trace_that_does_not_exist_names_those_that_do(self, name: str, said: str) -> None:
-        (problem,) = problems(name)
-        assert said in problem
-        assert len(problem) < 300
+        assert "The trace has backlogs, which no decision changes." in result.stdout
 
     def test_wrong_rows_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("time,backlog\n0,many\n5,-1\n")
@@ -89,15 +67,11 @@ class TestTrace:
             "t.csv, row 3, column backlog",
         ]
 
-    def test_a_file_that_is_no_text_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "t.csv").write_bytes(b"time,backlog\n0,\xff\n")
-        assert problems(str(tmp_path / "t.csv"))[0].endswith("t.csv is not UTF-8 text (byte 15)")
-
 
 class TestOptions:
     def test_labels_are_those_of_a_service(self) -> None:
         (alone,) = told("burst", "--label", "temporal.max=3", "--label", "temporal.min=2")
-        assert {look["desired"] for look in alone["looks"]} == {2, 3}
+        assert {step["desired"] for step in alone["looks"]} == {2, 3}
 
     def test_the_task_queue_is_named_like_the_trace(self) -> None:
         assert told("burst")[0]["name"] == "default labels"
@@ -121,9 +95,9 @@ class TestOptions:
         (alone,) = told(str(tmp_path / "t.csv"), *one, *base, *options)
         assert alone["figures"]["longest_wait"] == pytest.approx(longest_wait, abs=10)
 
-    def test_poll_is_the_time_between_two_looks(self) -> None:
+    def test_poll_is_the_time_between_two_decisions(self) -> None:
         (alone,) = told("burst", "--poll", "20s")
-        assert [look["at"] for look in alone["looks"][:3]] == [0, 20, 40]
+        assert [step["at"] for step in alone["looks"][:3]] == [0, 20, 40]
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
@@ -170,9 +144,9 @@ class TestCompare:
         ours, keda = told("burst", *options, "--compare", "keda")
         assert (ours["name"], keda["name"]) == ("these labels", "KEDA")
         for one in (ours, keda):
-            assert {look["desired"] for look in one["looks"]} == {0}
+            assert {step["desired"] for step in one["looks"]} == {0}
         _, awake = told("burst", *options[:4], "--compare", "keda")
-        assert max(look["desired"] for look in awake["looks"]) == 7
+        assert max(step["desired"] for step in awake["looks"]) == 7
 
     def test_other_labels_change_those_given(self) -> None:
         first, second = told(
@@ -181,8 +155,8 @@ class TestCompare:
             *("--compare", "temporal.max=30 temporal.target=20"),
         )
         assert second["name"] == "max=30 target=20"
-        assert {look["desired"] for look in first["looks"]} == {2, 4}
-        desired = {look["desired"] for look in second["looks"]}
+        assert {step["desired"] for step in first["looks"]} == {2, 4}
+        desired = {step["desired"] for step in second["looks"]}
         assert (min(desired), max(desired)) == (2, 30)
 
     def test_a_value_with_a_space_is_quoted(self) -> None:
@@ -233,12 +207,12 @@ class TestOutput:
         assert cells(result)["time to drain"] == ["never"]
         assert cells(result)["still waiting"] == ["3"]
 
-    def test_json_is_an_object_with_every_look(self) -> None:
+    def test_json_is_an_object_with_every_decision(self) -> None:
         result = run("burst", "--json")
         document = json.loads(result.stdout)
         assert (document["trace"], document["measure"]) == ("burst", "arrivals")
-        look = next(look for look in document["runs"][0]["looks"] if look["backlog"])
-        assert look == {
+        step = next(step for step in document["runs"][0]["looks"] if step["backlog"])
+        assert step == {
             "at": 70,
             "backlog": 1996,
             "replicas": 1,

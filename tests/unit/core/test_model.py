@@ -16,6 +16,7 @@ from autoscaler.core.in_flight import (
     Slots,
     Worker,
 )
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import (
     Backlog,
     BuildStatus,
@@ -25,7 +26,6 @@ from autoscaler.core.model import (
     UnknownBacklog,
     WorkerVersion,
 )
-from autoscaler.core.spec import QueueType
 from tests.fakes.clock import START
 from tests.unit.builders import (
     HOUR,

@@ -12,12 +12,12 @@ import pytest
 from autoscaler.core.decide import decide, wants_in_flight
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, UnknownInFlight, Worker
+from autoscaler.core.label_values import Fallback, QueueType, StepLimit
 from autoscaler.core.model import Backlog, BuildStatus, Ceiling, QueueStats, Replica, UnknownBacklog
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.recommend import recommend
 from autoscaler.core.situation import Decision, Situation
-from autoscaler.core.spec import Fallback, QueueType, StepLimit
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
     HOUR,

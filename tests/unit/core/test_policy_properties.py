@@ -22,12 +22,13 @@ from autoscaler.core.in_flight import (
     Worker,
     standings,
 )
+from autoscaler.core.label_values import LONGEST_WINDOW, Busy, Fallback, Mode, StepLimit
 from autoscaler.core.limits import RATE_LIMITED_FOR
 from autoscaler.core.model import Backlog, BuildStatus, Ceiling, Replica, UnknownBacklog
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.recommend import recommend
 from autoscaler.core.situation import Decision, Situation
-from autoscaler.core.spec import LONGEST_WINDOW, Busy, Fallback, Mode, ScalingSpec, StepLimit
+from autoscaler.core.spec import ScalingSpec
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
     HOUR,

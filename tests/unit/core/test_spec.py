@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import LabelError
-from autoscaler.core.spec import Busy, Fallback, Mode, QueueType, ScalingSpec, StepLimit
+from autoscaler.core.label_values import Busy, Fallback, Mode, QueueType, StepLimit
+from autoscaler.core.spec import ScalingSpec
 
 WORKFLOW, ACTIVITY, NEXUS = QueueType.WORKFLOW, QueueType.ACTIVITY, QueueType.NEXUS
 LABELS = {
@@ -475,16 +476,6 @@ def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
 )
 def test_none_may_be_written_where_the_reference_says_none(label: str) -> None:
     assert ScalingSpec.from_labels({"temporal.queue": "orders", label: "none"}) == read()
-
-
-@pytest.mark.parametrize("text", ["4/15s", "100%/1m30s", "1/0.5s"])
-def test_a_step_limit_is_written_as_it_is_read(text: str) -> None:
-    assert str(StepLimit.parse(text)) == text
-
-
-@pytest.mark.parametrize("text", ["hold", "0", "3", "at-least 3"])
-def test_a_fallback_is_written_as_it_is_read(text: str) -> None:
-    assert str(Fallback.parse(text)) == text
 
 
 def test_the_reference_follows_the_prefix() -> None:

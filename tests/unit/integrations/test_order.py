@@ -1,4 +1,4 @@
-"""Integrations by name: settings before the encrypted store before Temporal's own."""
+"""Integrations by name: from the settings, then the store, then Temporal's configuration."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_an_unknown_name_comes_with_the_known_ones_and_what_to_set() -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> EncryptedStore:
-    """A store with an integration that no other place has, and one each that another has."""
+    """A store with an integration of its own, and one whose name the settings have too."""
     made = EncryptedStore(tmp_path / "integrations")
     made.add("cloud", Integration(endpoint="stored:7233"))
     made.add("prod", Integration(endpoint="stored:7233"))

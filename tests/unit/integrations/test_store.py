@@ -1,4 +1,4 @@
-"""The encrypted store: nobody reads it without its key, nothing that happens tears it."""
+"""The encrypted store: unreadable without its key, and never torn by a crash."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MTLS = Integration(
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the store is to be; the folder is not there yet."""
+    """Return the path of a store whose folder does not exist yet."""
     return tmp_path / "var" / "integrations"
 
 
@@ -75,7 +75,7 @@ class TestContent:
             assert plain not in file.read_bytes()
 
     def test_one_that_is_there_is_not_replaced_by_mistake(self, store: EncryptedStore) -> None:
-        with pytest.raises(IntegrationError, match="integration Cloud is in the store already"):
+        with pytest.raises(IntegrationError, match="integration Cloud is already in the store"):
             store.add("Cloud", MTLS)
         assert store.all() == {"cloud": CLOUD}
         store.add("Cloud", MTLS, replace=True)
@@ -143,7 +143,7 @@ class TestKey:
         assert store.all() == {"cloud": CLOUD}
 
     def test_a_file_for_it_that_is_not_there_is_not_made(self, file: Path, tmp_path: Path) -> None:
-        with pytest.raises(IntegrationError, match="is not here"):
+        with pytest.raises(IntegrationError, match="is missing"):
             EncryptedStore(file, key_file=tmp_path / "key").add("cloud", CLOUD)
         assert not file.exists()
         assert not (tmp_path / "key").exists()
@@ -188,7 +188,7 @@ class TestKey:
         }
         with pytest.raises(IntegrationError) as caught:
             deeds[act]()
-        assert ("is not here" if loss == "lost" else "cannot be decrypted") in str(caught.value)
+        assert ("is missing" if loss == "lost" else "cannot be decrypted") in str(caught.value)
         assert "\n" not in str(caught.value)
         assert file.read_bytes() == before
         assert store.key_file.exists() is (loss != "lost")
@@ -241,7 +241,7 @@ class TestRekey:
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Run something in a process of its own and return what ended it: 0, or the signal."""
+    """Run something in a process of its own; return 0, or the signal that ended it."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -254,7 +254,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def killed_at(call: int, work: Callable[[], object]) -> Callable[[], object]:
-    """Make `work` die without a word at its n-th call to the file system."""
+    """Return `work` so that the process is killed at the n-th call to the file system."""
 
     def doomed() -> None:
         calls = count()

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.model import QueueStats
+from autoscaler.simulation.controllers import START, Observation
 from autoscaler.simulation.keda import Keda
-from autoscaler.simulation.simulation import START, Seen
 
 
-def seen(at: float, waiting: int, replicas: int) -> Seen:
+def seen(at: float, waiting: int, replicas: int) -> Observation:
     stats = QueueStats(waiting=waiting, age=timedelta(), add_rate=0.0, dispatch_rate=0.0)
-    return Seen(START + timedelta(seconds=at), replicas, stats)
+    return Observation(START + timedelta(seconds=at), replicas, stats)
 
 
 def follow(keda: Keda, backlogs: Sequence[int], begin: int | None = None) -> list[int]:
@@ -27,7 +27,7 @@ def follow(keda: Keda, backlogs: Sequence[int], begin: int | None = None) -> lis
         keda.start(START)
     after = []
     for number, waiting in enumerate(backlogs):
-        replicas = keda.wanted(seen(15 * number, waiting, replicas)).replicas
+        replicas = keda.decide(seen(15 * number, waiting, replicas)).desired
         after.append(replicas)
     return after
 
@@ -55,7 +55,7 @@ class TestRecommendation:
     def test_the_reasons_say_the_sum_and_what_limited_it(self) -> None:
         keda = Keda(10, 1)
         keda.start(START)
-        assert keda.wanted(seen(0, 2000, 1)).reasons == (
+        assert keda.decide(seen(0, 2000, 1)).reasons == (
             "2000 waiting tasks at target 10: 200",
             "at most 4 more, or twice as many, in 15 s: 5",
         )
@@ -68,9 +68,9 @@ class TestScaleUp:
     def test_looks_within_the_same_15_s_count_together(self) -> None:
         keda = Keda(1, 1)
         keda.start(START)
-        assert keda.wanted(seen(0, 100, 1)).replicas == 5
-        assert keda.wanted(seen(10, 100, 5)).replicas == 5
-        assert keda.wanted(seen(15, 100, 5)).replicas == 10
+        assert keda.decide(seen(0, 100, 1)).desired == 5
+        assert keda.decide(seen(10, 100, 5)).desired == 5
+        assert keda.decide(seen(15, 100, 5)).desired == 10
 
     def test_there_is_no_window(self) -> None:
         assert follow(Keda(10, 1), [0, 0, 50]) == [1, 1, 5]

@@ -15,8 +15,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import BuildStatus, TaskQueue, WorkerVersion
-from autoscaler.core.spec import QueueType
 from autoscaler.sources.builds import _STATUS
 from autoscaler.sources.calls import DEADLINE
 from autoscaler.sources.temporal import FRESH, TemporalBacklogSource

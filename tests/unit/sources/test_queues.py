@@ -10,7 +10,7 @@ from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueueStats, TaskQueueVersioningInfo
 
-from autoscaler.core.spec import QueueType
+from autoscaler.core.label_values import QueueType
 from autoscaler.sources.queues import TYPES, queue_call, queue_request, queue_stats, read_queue
 from tests.fakes.temporal import FakeTemporal
 from tests.unit.builders import stats

@@ -17,8 +17,8 @@ from autoscaler.core.budget import Budget
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.in_flight import WorkerQuery
 from autoscaler.core.integration import Integration
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, TaskQueue
-from autoscaler.core.spec import QueueType
 from autoscaler.sources.calls import AT_ONCE, DEADLINE
 from autoscaler.sources.temporal import FRESH, READ_AT_ONCE, TemporalBacklogSource
 from tests.fakes.clock import Clock, run_in_virtual_time

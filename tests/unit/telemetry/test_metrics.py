@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, ServiceId, TaskQueue
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import ServiceReport
-from autoscaler.core.spec import QueueType
 from autoscaler.telemetry.metrics import Metrics
 from tests.fakes.clock import START
 from tests.fakes.reports import broken, integration, scaled, service, tick
