@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import ServiceReport
 from autoscaler.core.spec import ScalingSpec
-from tests.fakes.reports import broken, busy_hour, integration, scaled, service, tick
+from tests.fakes.reports import broken, busy_hour, compose, integration, scaled, service, tick
 from tests.real.browser import Browser
 from tests.real.site import ABOUT, ServedSite
 from tests.real.waiting import until
@@ -183,7 +184,7 @@ class TestTrouble:
         found = (
             integration(expires_at=now + timedelta(days=400)),
             integration("cloud", up=False, error="check the API key", expires_at=now),
-            integration("soon", expires_at=now + timedelta(days=3, hours=1)),
+            integration("soon", expires_at=now + timedelta(days=29, hours=1)),
             integration("spare", up=None),
         )
         show(site, service(waiting=None, errors=("no answer",)), at=now, integrations=found)
@@ -192,15 +193,35 @@ class TestTrouble:
         assert "credential expires in 400 days" in lines["default"]
         assert "Down" in lines["cloud"]
         assert "credential expired" in lines["cloud"]
-        assert "expires in 3 days" in lines["soon"]
+        assert "expires in 29 days" in lines["soon"]
+        marks = [found.get_attribute("data-soon") for found in browser.find_all(".expiry")]
+        assert marks == ["false", "over", "true"]
         assert "Not used" in lines["spare"]
         assert browser.violations() == []
+
+    @pytest.mark.parametrize(
+        ("code", "state"),
+        [
+            (ReasonCode.OFF, "Left alone"),
+            (ReasonCode.REFUSED, "Left alone"),
+            (ReasonCode.STOPPED_BY_HAND, "Left alone"),
+            (ReasonCode.CEILING, "Steady"),
+            (ReasonCode.BUSY, "Steady"),
+            (ReasonCode.MAX, "Steady"),
+        ],
+    )
+    def test_one_that_nobody_scales_is_left_alone(
+        self, site: ServedSite, browser: Browser, code: ReasonCode, state: str
+    ) -> None:
+        show(site, service(reasons=(Reason(code, "because"),)))
+        browser.shows(state, card("shop/worker"))
 
     def test_without_an_engine_the_services_stay_and_say_so(
         self, site: ServedSite, browser: Browser
     ) -> None:
         show(site, service())
-        show(site, errors=("no Docker Engine answers at unix:///nowhere",))
+        error = "no Docker Engine answers at unix:///nowhere"
+        show(site, errors=(error,), unseen=compose("shop/worker"))
         browser.shows("no Docker Engine answers", "#banners")
         browser.shows("Not seen", card("shop/worker"))
         show(site, service())
@@ -215,7 +236,7 @@ class TestTrouble:
         browser.run("window.mark = 1")
         site.stop()
         browser.shows("The daemon does not answer", "#banners")
-        assert "Shown is what it saw at" in browser.text("#banners")
+        assert "This is what it saw at" in browser.text("#banners")
         assert "40 waiting" in browser.text(card("shop/worker"))
         assert browser.driver.title == "Daemon lost - Autoscaler"
         assert browser.violations() == []

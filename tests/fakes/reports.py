@@ -46,6 +46,11 @@ def service(name: str = "shop/worker", waiting: int | None = 0, **seen: Any) -> 
     return ServiceReport(ServiceId("compose", name), **(well | seen))
 
 
+def compose(*names: str) -> tuple[ServiceId, ...]:
+    """Name services of Compose."""
+    return tuple(ServiceId("compose", name) for name in names)
+
+
 def scaled(report: ServiceReport, desired: int) -> ServiceReport:
     """Let this tick have started a change of replicas."""
     action = ScalingAction(report.service, report.replicas, desired, report.reasons)

@@ -29,8 +29,9 @@ def test_plan_without_an_engine_names_the_socket_and_what_to_do(tmp_path: Path) 
     done = autoscaler(tmp_path, "plan", "--json", DOCKER_HOST=missing)
 
     assert done.returncode == 1
-    assert json.loads(done.stdout) == []
+    planned = json.loads(done.stdout)
     (line,) = done.stderr.splitlines()
+    assert (planned["services"], planned["errors"]) == ([], [line.removeprefix("autoscaler: ")])
     assert line.startswith("autoscaler: no Docker Engine answers at")
     assert missing in line
     assert "No such file or directory" in line

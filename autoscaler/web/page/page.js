@@ -74,7 +74,7 @@
     return ["", "Steady"];
   }
 
-  function fits(one, which, wanted) {
+  function matches(one, which, wanted) {
     if (which === "changing" && !isChanging(one)) return false;
     if (which === "trouble" && !isTroubled(one)) return false;
     return !wanted || `${one.service}\n${one.queues.join("\n")}`.toLowerCase().includes(wanted);
@@ -238,9 +238,9 @@
     const wanted = $("filter").value.trim().toLowerCase();
     let any = false;
     for (const [key, one] of services) {
-      const fit = fits(one, which, wanted);
-      cards.get(key).root.hidden = !fit;
-      any ||= fit;
+      const matched = matches(one, which, wanted);
+      cards.get(key).root.hidden = !matched;
+      any ||= matched;
     }
     $("none").hidden = any || !services.size;
   }

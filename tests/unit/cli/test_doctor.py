@@ -14,6 +14,8 @@ from autoscaler.core.findings import Finding, Outcome
 from autoscaler.core.report import IntegrationReport
 from autoscaler.reconcile import Reconciler
 from autoscaler.settings import Settings
+from autoscaler.wishes.labels import Labels
+from autoscaler.wishes.wishes import Wishes
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
@@ -45,7 +47,8 @@ class House:
 
     @property
     def reconciler(self) -> Reconciler:
-        return Reconciler([self.orchestrator], self.source, clock=Clock())
+        wishes = Wishes([Labels("temporal")], "temporal")
+        return Reconciler([self.orchestrator], self.source, wishes, clock=Clock())
 
     async def examine_engine(self) -> list[Finding]:
         return self.engine
@@ -76,7 +79,7 @@ def test_where_all_is_well_it_says_so_and_ends_with_0(house: House) -> None:
     assert result.stdout.splitlines() == [
         "ok       engine: it answers",
         "ok       integration default: it answers",
-        "ok       service shop/worker: follows orders: 10 waiting, 1 replicas are right",
+        "ok       service shop/worker: follows orders: 10 waiting, 1 replica is right",
     ]
     assert result.exit_code == 0
     assert house.orchestrator.actions == []
@@ -123,7 +126,7 @@ def test_a_store_that_cannot_be_read_is_wrong_and_the_rest_is_examined(house: Ho
     assert "ok       integration cloud: it answers" in result.stdout
 
 
-def test_what_ails_the_engine_is_said_once(house: House) -> None:
+def test_what_is_wrong_with_the_engine_is_said_once(house: House) -> None:
     house.engine = [Finding("engine", Outcome.WRONG, "no engine")]
     house.orchestrator.unreachable = OrchestratorError("no engine")
     result = doctor()
