@@ -19,7 +19,7 @@ tick over 5,000 services. Remove this when that is no longer so.
 
 
 def run() -> None:
-    """Follow the backlogs until SIGTERM: the daemon."""
+    """Run the daemon: scale services by their backlogs until SIGTERM."""
     gc.set_threshold(OBJECTS_BETWEEN_SEARCHES)
     app = build(Settings.load())
     sys.stderr = RedactedStream(sys.stderr, app.redactor)

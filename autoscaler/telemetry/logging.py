@@ -88,7 +88,7 @@ class RedactedStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream behind."""
+        """Flush the underlying stream."""
         self._stream.flush()
 
 
@@ -132,7 +132,7 @@ class LogObserver:
         self._log_services(report, unseen)
         for service in report.services:
             self._log_action(service)
-        self._log_held(report)
+        self._log_held(report, unseen)
         self._log_problems(set(_problems(report)), unseen)
         for integration in report.integrations:
             self._log_expiry(integration, report.at)
@@ -162,7 +162,7 @@ class LogObserver:
                 "busy replicas stopped", service=str(report.service), replicas=report.interrupted
             )
 
-    def _log_held(self, report: TickReport) -> None:
+    def _log_held(self, report: TickReport, unseen: set[str]) -> None:
         """Log once when something begins to keep a service from following its backlog."""
         held = {
             (str(service.service), reason.code): service
@@ -172,7 +172,7 @@ class LogObserver:
         }
         for key in sorted(held.keys() - self._held):
             self._log_decision("held", held[key], held[key].replicas, held[key].desired)
-        self._held = set(held)
+        self._held = {*held, *(key for key in self._held if key[0] in unseen)}
 
     def _log_decision(self, event: str, report: ServiceReport, replicas: int, desired: int) -> None:
         self._logger.info(
@@ -186,9 +186,9 @@ class LogObserver:
         )
 
     def _log_problems(self, problems: set[Problem], unseen: set[str]) -> None:
-        """Log each problem once when it begins, and each service once that has no more of them.
+        """Log each problem once when it begins, and each service once when it has none any more.
 
-        Services with the same problem share a line. Problems of unseen services go on.
+        Services with the same problem share a line. A problem of an unseen service goes on.
         """
         problems |= {problem for problem in self._problems if problem.subject in unseen}
         begun = sorted(problems - self._problems)
@@ -225,7 +225,7 @@ class LogObserver:
             )
 
     def _log_integration(self, integration: IntegrationReport) -> None:
-        """Log once what is wrong with a connection that works all the same.
+        """Log once what is wrong with a connection that still works.
 
         What is wrong with one that does not work is logged as an error of its services.
         """

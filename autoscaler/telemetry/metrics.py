@@ -16,9 +16,9 @@ from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 NO_SERVICE = ""
 """Value of the label `service` where an orchestrator could not name its services."""
 TICK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-"""Seconds."""
+"""Upper bounds, in seconds."""
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-"""Seconds."""
+"""Upper bounds, in seconds."""
 
 LabelPair = tuple[str, str]
 """A service's name and the value of a counter's second label."""

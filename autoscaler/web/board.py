@@ -56,7 +56,7 @@ class _Entry:
 
 
 class Board:
-    """An observer that remembers what ticks saw, for those who read it once or stream it."""
+    """An observer that remembers what ticks saw, and returns or streams it."""
 
     def __init__(
         self, about: About, clock: Callable[[], float], redactor: Redactor | None = None

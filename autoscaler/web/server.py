@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
 SILENT = "critical"
-"""uvicorn's own log level: the daemon logs what users should know."""
+"""uvicorn's log level. The daemon itself logs what users should know."""
 
 
 class Address(NamedTuple):
@@ -89,7 +89,7 @@ class Server:
 
 
 def _why(error: OSError) -> str:
-    # asyncio and socket put the address behind the reason, in brackets.
+    # asyncio and socket append the address in brackets.
     return (error.strerror or str(error)).partition(" (")[0]
 
 

@@ -24,12 +24,12 @@ pytestmark = pytest.mark.browser
 TOKEN = "correct-horse-battery-staple"
 EVIL = "<img src=x onerror=hacked()><script>hacked()</script>&quot;{{7*7}}"
 LOST = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
-"""What Chromium itself writes down when a server goes away."""
+"""What Chromium itself logs when a server goes away."""
 
 
 @pytest.fixture
 def site(browser: Browser) -> Iterator[ServedSite]:
-    """A daemon whose page is open, and in whose page nothing went wrong at the end."""
+    """A daemon whose page is open. At the end the page must have logged no error."""
     with ServedSite() as served:
         browser.open(served.url)
         yield served
@@ -399,7 +399,7 @@ class TestThousand:
 
 
 def test_state_and_changes_lead_to_the_same_page(browser: Browser) -> None:
-    """A page that has followed for an hour shows what one shows that was just opened."""
+    """A page that was open for an hour shows the same as one that was just opened."""
     with ServedSite() as served:
         reports = list(busy_hour(datetime.now(UTC), 2))
         served.observe(reports[0])

@@ -1,4 +1,4 @@
-"""The running daemon, looked at: page, status, metrics and health while it scales."""
+"""Page, status, metrics and health of a daemon while it scales."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_the_page_follows_a_stack_that_scales_without_a_reload(  # noqa: P
     tasks = await temporal.enqueue(queue, 45)
     browser.shows("45 waiting", card)
     browser.shows("4 replicas", card)
-    # In one step, or in two if a tick has looked while the tasks came in.
+    # In one step, or in two if a tick began while tasks were still added.
     browser.shows("→ 4", "#recent-list")
     assert "max: 4" in browser.text(card)
     assert browser.violations() == []

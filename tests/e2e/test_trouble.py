@@ -1,4 +1,4 @@
-"""What is missing, or cannot be scaled, is one clear line; replicas are held, nothing ends."""
+"""Each problem is one clear line; replicas are held, and the daemon goes on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_while_temporal_is_away_replicas_are_held_and_the_daemon_goes_on(
 ) -> None:
     own_temporal.start()
     await own_temporal.enqueue(queue, 30)
-    # Temporal may count waiting tasks twice after its own restart: max is what there is.
+    # Temporal may count waiting tasks twice after its own restart: max keeps the number at 3.
     compose_stage.up({"worker": 3}, {"worker": labels(queue, max="3") | AT_ONCE})
     daemon = run_daemon(
         compose_stage,
@@ -198,7 +198,7 @@ async def test_an_image_that_is_gone_is_said_and_what_can_still_run_runs(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
     image = f"{compose_stage.project}:1"
-    # An image of its own: under another name alone it would still be there.
+    # A copy: a second tag of a shared image would keep the image.
     made = docker("create", TINY_IMAGE).strip()
     docker("commit", "--message=of its own", made, image)
     docker("rm", made)

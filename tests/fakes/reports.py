@@ -52,7 +52,7 @@ def compose(*names: str) -> tuple[ServiceId, ...]:
 
 
 def scaled(report: ServiceReport, desired: int) -> ServiceReport:
-    """Let this tick have started a change of replicas."""
+    """Return a report with a change of replicas that its tick started."""
     action = ScalingAction(report.service, report.replicas, desired, report.reasons)
     return replace(report, desired=desired, action=action)
 

@@ -1,4 +1,4 @@
-"""The command line as a process, where something is missing: one clear line, no traceback."""
+"""The command line as a process: what is missing or wrong is one clear line, no traceback."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@
   let lost = null;              // why the daemon does not answer; null while it does
   let token = sessionStorage.getItem("token");
 
-  // ---------------------------------------------------------------- small things
+  // ---------------------------------------------------------------- helpers
 
   function text(node, value) {
     if (node.textContent !== value) node.textContent = value;
@@ -48,7 +48,7 @@
     return number === 1 ? one : many;
   }
 
-  // ---------------------------------------------------------------- what a service is like
+  // ---------------------------------------------------------------- the state of a service
 
   function isChanging(one) {
     return one.desired !== one.replicas || one.draining > 0;
@@ -313,7 +313,7 @@
     document.title = kind === "live" ? `${troubled ? `(${troubled}) ` : ""}Autoscaler` : `${words} - Autoscaler`;
   }
 
-  // ---------------------------------------------------------------- what comes in
+  // ---------------------------------------------------------------- messages of the stream
 
   function onState(data) {
     if (daemon && daemon.version !== data.about.version) return location.reload();

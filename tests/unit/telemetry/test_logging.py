@@ -142,6 +142,12 @@ class TestHeld:
         assert log.events(*others(), service()) == []
         assert log.events(*others(), held) == ["held"]
 
+    def test_it_is_not_logged_again_when_the_engine_is_back(self, log: Log) -> None:
+        held = service(backlog=100, reasons=(TEN, Reason(ReasonCode.REFUSED, "held at 1")))
+        log.lines(*others(), held)
+        log.lines(errors=(NO_ENGINE,), unseen=ALL)
+        assert log.events(*others(), held) == ["recovered"]
+
     @pytest.mark.parametrize(
         "code", [code for code in ReasonCode if code.bearing is Bearing.NORMAL]
     )
@@ -300,7 +306,7 @@ class TestIntegrations:
         return IntegrationReport("cloud", "cloud:7233", "shop", **(well | seen))
 
     def events(self, *looks: tuple[datetime, IntegrationReport]) -> list[str]:
-        """Show one look after the other, and return what was said."""
+        """Show ticks one after another, and return what was logged."""
         stream, observer = self.log()
         for now, integration in looks:
             observer.observe(TickReport(now, integrations=(integration,)))

@@ -35,7 +35,7 @@ class Clock:
 
 
 class Words(Redactor):
-    """Counts what is put into words: secrets are taken out of each."""
+    """Counts the texts that are shown: secrets are hidden in each."""
 
     def __init__(self) -> None:
         super().__init__()
