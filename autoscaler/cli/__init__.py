@@ -66,6 +66,6 @@ def main() -> None:
         code = 2
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: threads that wait for a container to stop would hold the end up, and the
-    # Temporal client's own crash an interpreter that shuts down right after a call.
+    # Not sys.exit: it waits for threads that wait for a container to stop, and an interpreter that
+    # shuts down right after a call of the Temporal client may crash in the client's threads.
     os._exit(code if isinstance(code, int) else 0)

@@ -23,8 +23,8 @@ def doctor(
 ) -> None:
     """Examine the engine, every Temporal connection and every labelled service.
 
-    Says of each what is right, what is wrong and what to do. Changes nothing. Exit code 1 when
-    something needs doing.
+    Prints what is right, what is wrong and what to do. Changes nothing. Exit code 1 when something
+    needs doing.
     """
     show(asyncio.run(_examine(Settings.load())), as_json=json)
 
@@ -36,9 +36,9 @@ async def _examine(settings: Settings) -> Sequence[Finding]:
     names, problems = _names(app, report)
     found += problems
     found += await app.examine_integrations(names)
-    # What ails the engine has been said.
-    said = {finding.text for finding in found}
-    found += [finding for finding in examine_services(report) if finding.text not in said]
+    # The tick meets the same errors of the engine again.
+    known = {finding.text for finding in found}
+    found += [finding for finding in examine_services(report) if finding.text not in known]
     await app.reconciler.close(timedelta())
     return found
 

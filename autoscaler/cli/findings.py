@@ -1,4 +1,4 @@
-"""How findings are shown: a line each, or a list of objects for programs."""
+"""Printing findings: a line each, or a list of objects for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoscaler.core.findings import Finding, Outcome
 
 
 def show(findings: Sequence[Finding], *, as_json: bool) -> None:
-    """Print findings; ends the command with exit code 1 when something needs doing."""
+    """Print findings. Raises typer.Exit with exit code 1 when something needs doing."""
     if as_json:
         objects = [
             {"subject": each.subject, "outcome": each.outcome.value, "text": each.text}

@@ -8,11 +8,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from autoscaler.core.model import Backlog
-from autoscaler.core.reason import ReasonCode
+from autoscaler.core.reason import Bearing
 from autoscaler.core.report import ServiceReport, TickReport
+from autoscaler.core.words import counted
 
 EXPIRY_WARNINGS = (timedelta(days=30), timedelta(days=7), timedelta(days=1))
-"""How long before a credential expires people are told, each time anew."""
+"""How long before a credential expires the log warns, once each.
+
+From the first of them on, the credential expires soon: `doctor` and the page say so.
+"""
 
 
 class Outcome(StrEnum):
@@ -22,12 +26,12 @@ class Outcome(StrEnum):
     WARNING = "warning"
     """It works, but something should be done."""
     WRONG = "wrong"
-    """Something does not work until it is put right."""
+    """It does not work until somebody corrects it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was examined."""
 
     subject: str
     """Such as `engine`, `integration cloud` or `service shop/worker`."""
@@ -37,7 +41,7 @@ class Finding:
 
 
 def examine_services(report: TickReport) -> Iterator[Finding]:
-    """Say of each labelled service what keeps it, or might keep it, from being scaled."""
+    """Yield what keeps each labelled service, or might keep it, from being scaled."""
     for error in report.errors:
         yield Finding("services", Outcome.WRONG, error)
     if not report.services and not report.errors:
@@ -56,26 +60,28 @@ def _examine_service(report: ServiceReport) -> Iterator[Finding]:
     for error in report.errors:
         yield Finding(subject, Outcome.WRONG, error)
     for reason in report.reasons:
-        if reason.code in _HELD:
+        if reason.code.bearing is Bearing.TROUBLE:
             yield Finding(subject, Outcome.WARNING, str(reason))
-    for warning in (*report.warnings, *_never_seen(report)):
+    for warning in (*report.warnings, *_lifeless_queues(report)):
         yield Finding(subject, Outcome.WARNING, warning)
     if not report.errors and report.backlog is not None:
-        change = (
-            f"{report.replicas} replicas are right"
-            if report.replicas == report.desired
-            else f"{report.replicas} replicas should be {report.desired}"
-        )
         queues = ", ".join(report.queues)
-        yield Finding(subject, Outcome.OK, f"follows {queues}: {report.backlog} waiting, {change}")
+        yield Finding(
+            subject,
+            Outcome.OK,
+            f"follows {queues}: {report.backlog} waiting, {_judged_replicas(report)}",
+        )
 
 
-_HELD = {ReasonCode.REFUSED, ReasonCode.CEILING, ReasonCode.STOPPED_BY_HAND}
-"""What keeps a service from being scaled whatever its backlog is."""
+def _judged_replicas(report: ServiceReport) -> str:
+    replicas = counted(report.replicas, "replica")
+    if report.desired != report.replicas:
+        return f"{replicas} should be {report.desired:,}"
+    return f"{replicas} {'is' if report.replicas == 1 else 'are'} right"
 
 
-def _never_seen(report: ServiceReport) -> Iterator[str]:
-    """Name the queues that may be a slip of the pen: the server answers for any name."""
+def _lifeless_queues(report: ServiceReport) -> Iterator[str]:
+    """Yield a warning for each queue whose name may be misspelt: the server knows every name."""
     backlog = Backlog(report.parts)
     for queue in sorted(backlog.queues - backlog.lively_queues):
         yield (
@@ -84,11 +90,16 @@ def _never_seen(report: ServiceReport) -> Iterator[str]:
         )
 
 
+def expires_soon(ends: datetime, now: datetime) -> bool:
+    """Return whether it is time to replace a credential that expires, or expired, at `ends`."""
+    return ends - now <= max(EXPIRY_WARNINGS)
+
+
 def examine_expiry(subject: str, what: str, ends: datetime, now: datetime) -> Finding:
-    """Say when a credential expires, and whether it is time to replace it."""
+    """Return when a credential expires, and whether it is time to replace it."""
     day = f"{ends:%Y-%m-%d}"
     if ends <= now:
         return Finding(subject, Outcome.WRONG, f"its {what} expired on {day}: replace it")
-    if ends - now <= max(EXPIRY_WARNINGS):
+    if expires_soon(ends, now):
         return Finding(subject, Outcome.WARNING, f"its {what} expires on {day}: replace it")
     return Finding(subject, Outcome.OK, f"its {what} expires on {day}")

@@ -1,4 +1,4 @@
-"""Log lines: one for each change of replicas and each new trouble, none for an idle tick."""
+"""Log lines: one for each change of replicas and each new problem, none for an idle tick."""
 
 from __future__ import annotations
 
@@ -9,29 +9,36 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from typing import Any, TextIO
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from autoscaler.core.findings import EXPIRY_WARNINGS
-from autoscaler.core.reason import ReasonCode
+from autoscaler.core.reason import Bearing, ReasonCode
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 
-Trouble = tuple[str, str, str]
-"""error or warning, its text, and the service (or the engine) that it befalls."""
 ENGINE = "engine"
-HOLDING = {
-    ReasonCode.BUSY,
-    ReasonCode.CEILING,
-    ReasonCode.FALLBACK,
-    ReasonCode.PHANTOM,
-    ReasonCode.RATE_LIMITED,
-    ReasonCode.REFUSED,
-    ReasonCode.STOPPED_BY_HAND,
-}
-"""What keeps a service from following its backlog without being an error."""
+"""Stands in place of a service where an orchestrator could not name its services."""
+
+
+class Problem(NamedTuple):
+    """An error or a warning of one service, or an error of the engine."""
+
+    level: Literal["error", "warning"]
+    text: str
+    subject: str
+    """Name of the service, or `engine`."""
+
+
+class Expiry(NamedTuple):
+    """How far the log has announced the end of a credential."""
+
+    ends: datetime
+    announced: int
+    """How many of the warnings before the end, and the end itself, have been due."""
 
 
 def make_logger(
@@ -41,9 +48,9 @@ def make_logger(
     redactor: Redactor | None = None,
     stream: TextIO = sys.stdout,
 ) -> FilteringBoundLogger:
-    """Return a logger for people (console) or for machines (a JSON object a line).
+    """Return a logger for people (console) or for programs (one JSON object in each line).
 
-    `redactor` takes the secrets that it knows out of every line.
+    No secret that `redactor` knows is written.
     """
     shared: list[Processor] = [
         partial(_redact, redactor or Redactor()),
@@ -69,19 +76,19 @@ def make_logger(
 
 
 class RedactedStream(io.TextIOBase):
-    """A stream without secrets, for what does not come through the logger: tracebacks."""
+    """A stream that hides secrets in tracebacks, which do not come through the logger."""
 
     def __init__(self, stream: TextIO, redactor: Redactor) -> None:
         self._stream = stream
         self._redactor = redactor
 
     def write(self, text: str) -> int:
-        """Write the text without its secrets."""
+        """Write the text, with its secrets hidden."""
         self._stream.write(self._redactor.hide(text))
         return len(text)
 
     def flush(self) -> None:
-        """Write out what is buffered."""
+        """Flush the underlying stream."""
         self._stream.flush()
 
 
@@ -104,76 +111,70 @@ def _join_lists(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 class LogObserver:
-    """Writes down what changed since the last tick."""
+    """Logs what has changed since the tick before.
+
+    Events: `service found`, `service gone`, `scaling out`, `scaling in`, `held`, `cannot scale`,
+    `warning`, `recovered`, `busy replicas stopped`, `credential expires` and `credential expired`.
+    """
 
     def __init__(self, logger: FilteringBoundLogger) -> None:
         self._logger = logger
-        self._troubles: set[Trouble] = set()
-        self._holding: set[tuple[str, ReasonCode]] = set()
         self._known: set[str] | None = None
-        self._expiries: dict[str, tuple[datetime, int]] = {}
-        self._integrations: dict[str, str] = {}
+        """Services of the latest tick; None before the first one."""
+        self._problems: set[Problem] = set()
+        self._held: set[tuple[str, ReasonCode]] = set()
+        self._expiries: dict[str, Expiry] = {}
+        self._integration_errors: dict[str, str | None] = {}
 
     def observe(self, report: TickReport) -> None:
-        """Log each change of replicas, each trouble that began, and each that ended."""
-        present = {str(service.service) for service in report.services}
-        self._census(present, report)
+        """Log what this tick changed: services, replicas, problems and connections."""
+        unseen = {str(service) for service in report.unseen}
+        self._log_services(report, unseen)
         for service in report.services:
-            if service.action is not None:
-                action = service.action
-                event = "scaling out" if action.desired > action.current else "scaling in"
-                self._log(service, event, action.current, action.desired)
-            if service.interrupted:
-                self._logger.error(
-                    "interrupted", service=str(service.service), replicas=service.interrupted
-                )
-        self._held(report)
-        self._tell(set(_troubles(report)), present)
+            self._log_action(service)
+        self._log_held(report, unseen)
+        self._log_problems(set(_problems(report)), unseen)
         for integration in report.integrations:
-            self._expiry(integration, report.at)
-            self._integration(integration)
+            self._log_expiry(integration, report.at)
+            self._log_integration(integration)
         self._logger.debug("tick", services=len(report.services), failed=report.failed)
 
-    def _expiry(self, integration: IntegrationReport, now: datetime) -> None:
-        """Say 30, 7 and 1 days before a credential expires, and when it has."""
-        ends = integration.expires_at
-        if ends is None:
-            return
-        passed = sum(ends - now <= warning for warning in EXPIRY_WARNINGS) + (ends <= now)
-        said = self._expiries.get(integration.name)
-        self._expiries[integration.name] = ends, passed
-        if passed > (said[1] if said is not None and said[0] == ends else 0):
-            log = self._logger.error if ends <= now else self._logger.warning
-            log(
-                "credential has expired" if ends <= now else "credential expires",
-                integration=integration.name,
-                expires_at=ends.isoformat(),
-                days=max(0, (ends - now).days),
+    def _log_services(self, report: TickReport, unseen: set[str]) -> None:
+        """Log which services were found, and which are gone, since the tick before."""
+        present = {str(service.service) for service in report.services} | unseen
+        if self._known is None and not present and not report.errors:
+            self._logger.info("no service carries a label of the autoscaler yet")
+        known = self._known or set()
+        self._known = present
+        for name in sorted(present - known):
+            self._logger.info("service found", service=name)
+        for name in sorted(known - present):
+            self._logger.info("service gone", service=name)
+
+    def _log_action(self, report: ServiceReport) -> None:
+        """Log a change of replicas, and replicas that were stopped although they were busy."""
+        action = report.action
+        if action is not None:
+            event = "scaling out" if action.desired > action.current else "scaling in"
+            self._log_decision(event, report, action.current, action.desired)
+        if report.interrupted:
+            self._logger.error(
+                "busy replicas stopped", service=str(report.service), replicas=report.interrupted
             )
 
-    def _integration(self, integration: IntegrationReport) -> None:
-        """Say once what is wrong with an integration that serves all the same.
-
-        What keeps it from serving is in the errors of its services.
-        """
-        error = integration.error if integration.up else None
-        if error is not None and error != self._integrations.get(integration.name):
-            self._logger.warning("take note", integration=integration.name, warning=error)
-        self._integrations[integration.name] = error or ""
-
-    def _held(self, report: TickReport) -> None:
-        """Say once when something outside the labels begins to hold a service back."""
+    def _log_held(self, report: TickReport, unseen: set[str]) -> None:
+        """Log once when something begins to keep a service from following its backlog."""
         held = {
             (str(service.service), reason.code): service
             for service in report.services
             for reason in service.reasons
-            if reason.code in HOLDING
+            if reason.code.bearing is not Bearing.NORMAL
         }
-        for key in sorted(held.keys() - self._holding):
-            self._log(held[key], "held", held[key].replicas, held[key].desired)
-        self._holding = set(held)
+        for key in sorted(held.keys() - self._held):
+            self._log_decision("held", held[key], held[key].replicas, held[key].desired)
+        self._held = {*held, *(key for key in self._held if key[0] in unseen)}
 
-    def _log(self, report: ServiceReport, event: str, replicas: int, desired: int) -> None:
+    def _log_decision(self, event: str, report: ServiceReport, replicas: int, desired: int) -> None:
         self._logger.info(
             event,
             service=str(report.service),
@@ -184,45 +185,60 @@ class LogObserver:
             reasons=[str(reason) for reason in report.reasons],
         )
 
-    def _tell(self, troubles: set[Trouble], present: set[str]) -> None:
-        """Say each trouble once when it begins, with all it befalls, and once when it is over."""
-        begun = sorted(troubles - self._troubles)
-        for (level, text), members in groupby(begun, key=lambda trouble: trouble[:2]):
-            log = self._logger.error if level == "error" else self._logger.warning
-            where = [name for _, _, name in members]
-            log(
-                "cannot scale" if level == "error" else "take note", services=where, **{level: text}
-            )
-        affected = {name for _, _, name in troubles}
-        was_affected = {name for _, _, name in self._troubles}
-        over = sorted((was_affected - affected) & {*present, ENGINE})
-        if over:
-            self._logger.info("all is well again", services=over)
-        # While an orchestrator does not answer, nothing is known of its services' troubles.
-        unseen = (
-            {t for t in self._troubles if t[2] not in present} if affected & {ENGINE} else set()
+    def _log_problems(self, problems: set[Problem], unseen: set[str]) -> None:
+        """Log each problem once when it begins, and each service once when it has none any more.
+
+        Services with the same problem share a line. A problem of an unseen service goes on.
+        """
+        problems |= {problem for problem in self._problems if problem.subject in unseen}
+        begun = sorted(problems - self._problems)
+        for (level, text), same in groupby(begun, key=attrgetter("level", "text")):
+            subjects = [problem.subject for problem in same]
+            if level == "error":
+                self._logger.error("cannot scale", services=subjects, error=text)
+            else:
+                self._logger.warning("warning", services=subjects, warning=text)
+        affected_before, affected = (
+            {problem.subject for problem in each} for each in (self._problems, problems)
         )
-        self._troubles = troubles | unseen
+        recovered = (affected_before - affected) & {*(self._known or ()), ENGINE}
+        if recovered:
+            self._logger.info("recovered", services=sorted(recovered))
+        self._problems = problems
 
-    def _census(self, present: set[str], report: TickReport) -> None:
-        """Say which services are looked after, whenever that changes."""
-        known = self._known
-        if report.errors:
-            # Those of an orchestrator that does not answer are not gone.
-            present = present | (known or set())
-        self._known = present
-        if known is None and not present and not report.errors:
-            self._logger.info("no service carries a label of the autoscaler yet")
-        for name in sorted(present - (known or set())):
-            self._logger.info("service found", service=name)
-        for name in sorted((known or set()) - present):
-            self._logger.info("service gone", service=name)
+    def _log_expiry(self, integration: IntegrationReport, now: datetime) -> None:
+        """Log that a credential expires, 30, 7 and 1 days before, and that it has expired."""
+        ends = integration.expires_at
+        if ends is None:
+            return
+        expired = ends <= now
+        due = sum(ends - now <= warning for warning in EXPIRY_WARNINGS) + expired
+        before = self._expiries.get(integration.name)
+        self._expiries[integration.name] = Expiry(ends, due)
+        if due > (before.announced if before is not None and before.ends == ends else 0):
+            log = self._logger.error if expired else self._logger.warning
+            log(
+                "credential expired" if expired else "credential expires",
+                integration=integration.name,
+                expires_at=ends.isoformat(),
+                days=max(0, (ends - now).days),
+            )
+
+    def _log_integration(self, integration: IntegrationReport) -> None:
+        """Log once what is wrong with a connection that still works.
+
+        What is wrong with one that does not work is logged as an error of its services.
+        """
+        error = integration.error if integration.up else None
+        if error is not None and error != self._integration_errors.get(integration.name):
+            self._logger.warning("warning", integration=integration.name, warning=error)
+        self._integration_errors[integration.name] = error
 
 
-def _troubles(report: TickReport) -> Iterator[Trouble]:
+def _problems(report: TickReport) -> Iterator[Problem]:
     for error in report.errors:
-        yield "error", error, ENGINE
+        yield Problem("error", error, ENGINE)
     for service in report.services:
         name = str(service.service)
-        yield from (("error", error, name) for error in service.errors)
-        yield from (("warning", warning, name) for warning in service.warnings)
+        yield from (Problem("error", error, name) for error in service.errors)
+        yield from (Problem("warning", warning, name) for warning in service.warnings)

@@ -13,13 +13,15 @@ from prometheus_client.registry import Collector
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 
-Key = tuple[str, str]
-"""A service and a value of the counter's second label."""
-
-ENGINE = ""
-"""In place of a service, where the engine itself does not answer."""
+NO_SERVICE = ""
+"""Value of the label `service` where an orchestrator could not name its services."""
 TICK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+"""Upper bounds, in seconds."""
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+"""Upper bounds, in seconds."""
+
+LabelPair = tuple[str, str]
+"""A service's name and the value of a counter's second label."""
 
 _SERVICE_GAUGES: tuple[tuple[str, str, Callable[[ServiceReport], float | None]], ...] = (
     (
@@ -57,13 +59,13 @@ _INTEGRATION_GAUGES: tuple[tuple[str, str, Callable[[IntegrationReport], float |
 
 
 class Metrics(Collector):
-    """An observer of ticks, and what a scrape of it shows.
+    """An observer of ticks that Prometheus can scrape.
 
-    What is unknown has no series; the series of a service end with it.
+    What is unknown has no series. The series of a service end when it is gone.
     """
 
     def __init__(self) -> None:
-        # Prometheus has no use for the second series that would tell when each first began.
+        # Without this, every counter has a second series with the time of its beginning.
         disable_created_metrics()
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -80,40 +82,38 @@ class Metrics(Collector):
             registry=self._registry,
         )
         self._report: TickReport | None = None
-        self._known: set[str] = set()
-        self._actions: Counter[Key] = Counter()
-        self._decisions: Counter[Key] = Counter()
-        self._errors: Counter[Key] = Counter()
+        self._services: set[str] = set()
+        """Services of the latest tick, those that it did not see included."""
+        self._actions: Counter[LabelPair] = Counter()
+        self._decisions: Counter[LabelPair] = Counter()
+        self._errors: Counter[LabelPair] = Counter()
         self._interrupted: Counter[str] = Counter()
 
     def observe(self, report: TickReport) -> None:
-        """Take note of a tick."""
+        """Record a tick."""
         self._report = report
         self._tick.observe(report.took.total_seconds())
-        self._errors[ENGINE, "engine"] += len(report.errors)
+        self._errors[NO_SERVICE, "engine"] += len(report.errors)
         for service in report.services:
             self._count(service)
-        present = {str(service.service) for service in report.services}
-        # Those of an orchestrator that does not answer are not gone.
-        gone = set() if report.errors else self._known - present
-        self._known = (self._known | present) - gone
-        for counter in (self._actions, self._decisions, self._errors):
-            for key in [key for key in counter if key[0] in gone]:
-                del counter[key]
-        for name in gone:
-            del self._interrupted[name]
+        services = {
+            *(str(service.service) for service in report.services),
+            *map(str, report.unseen),
+        }
+        self._drop_counts(self._services - services)
+        self._services = services
 
     def request_took(self, seconds: float) -> None:
-        """Take note of how long one call of Temporal took."""
+        """Record how long one call to Temporal took."""
         self._request.observe(seconds)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Write all metrics in the format that `accept` asks for: the body and its type."""
+        """Return the body and content type of all metrics, as an Accept header asks for them."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
     def collect(self) -> Iterable[GaugeMetricFamily | CounterMetricFamily]:
-        """Yield every metric but the histograms."""
+        """Yield every metric except the histograms, which register themselves."""
         services = () if self._report is None else self._report.services
         integrations = () if self._report is None else self._report.integrations
         yield _gauge(
@@ -162,8 +162,15 @@ class Metrics(Collector):
             self._decisions[name, code] += 1
         if report.errors:
             self._errors[name, _kind(report)] += len(report.errors)
-        # Zero is a promise kept, so it is shown from the first tick on.
+        # This counter should stay 0, so it is shown from the first tick on.
         self._interrupted[name] += report.interrupted
+
+    def _drop_counts(self, gone: set[str]) -> None:
+        for counter in (self._actions, self._decisions, self._errors):
+            for key in [key for key in counter if key[0] in gone]:
+                del counter[key]
+        for name in gone:
+            del self._interrupted[name]
 
 
 def _kind(report: ServiceReport) -> str:
@@ -175,7 +182,7 @@ def _kind(report: ServiceReport) -> str:
 
 
 def _waiting(services: Iterable[ServiceReport]) -> Iterator[tuple[tuple[str, ...], float]]:
-    """Add up the backlogs of queues that differ in namespace only."""
+    """Yield the backlog of each queue and type; queues that differ in namespace only add up."""
     for service in services:
         waiting: Counter[tuple[str, str, str]] = Counter()
         for queue, stats in service.parts.items():

@@ -7,13 +7,14 @@ import json
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from autoscaler import present
+from autoscaler.core.model import ServiceId
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport, TickReport
-from autoscaler.web import wire
+from autoscaler.present import Plain
 from autoscaler.web.trail import Point, Trail
-from autoscaler.web.wire import Wire
 
 LAST_CHANGES = 5
 """How many changes of replicas are remembered for each service."""
@@ -33,45 +34,49 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One message of the stream: everything at its beginning, then what a tick changed."""
+    """One message of the stream."""
 
     name: str
-    """`state` or `tick`."""
+    """`state`, with everything, or `tick`, with what a tick changed."""
     data: str
     """A JSON object in one line."""
 
 
 @dataclass(slots=True)
 class _Entry:
-    """One service: what the latest tick said of it, and what happened before."""
+    """What is remembered of one service."""
 
     report: ServiceReport
+    """The latest that there is."""
     unseen: bool = False
-    """Whether the latest tick could not look at it: what is shown is older."""
-    row: Wire | None = None
-    """The two as they are shown, once somebody has looked."""
+    """Whether the latest tick did not see the service, so that the report is older."""
     trail: Trail = field(default_factory=Trail)
-    changes: deque[Wire] = field(default_factory=lambda: deque(maxlen=LAST_CHANGES))
+    changes: deque[Plain] = field(default_factory=lambda: deque(maxlen=LAST_CHANGES))
+    """The oldest first."""
 
 
 class Board:
-    """An observer that remembers what it saw, and can be read and followed."""
+    """An observer that remembers what ticks saw, and returns or streams it."""
 
     def __init__(
         self, about: About, clock: Callable[[], float], redactor: Redactor | None = None
     ) -> None:
-        """`clock` gives seconds that never go back; no secret that `redactor` knows is shown."""
+        """`clock` gives seconds that never go back; the redactor's secrets are never shown."""
         self._about = about
-        self._hide = (redactor or Redactor()).hide
+        self._redactor = redactor or Redactor()
         self._clock = clock
-        self._entries: dict[str, _Entry] = {}
-        self._tick: Wire = {"at": None, "took": 0.0, "errors": [], "integrations": []}
+        self._entries: dict[ServiceId, _Entry] = {}
+        self._summary: Plain = present.BEFORE_THE_FIRST_TICK
         self._revision = 0
-        self._followers = 0
-        self._latest: Event | None = None
-        """What the latest tick changed, where anybody followed it."""
+        """Number of the latest tick."""
         self._ticked_at = clock()
-        self._news = asyncio.Event()
+        self._next_tick = asyncio.Event()
+        self._streams = 0
+        """How many streams are open."""
+        self._sent: Mapping[str, Plain] = {}
+        """The services as open streams know them. Without a stream they are out of date."""
+        self._latest: Event | None = None
+        """What the latest tick changed; None where no stream was open."""
 
     @property
     def about(self) -> About:
@@ -86,125 +91,104 @@ class Board:
     @property
     def ready(self) -> bool:
         """Whether there was a tick, and the engine answered in the latest one."""
-        return self._revision > 0 and not self._tick["errors"] and not self.stalled
+        return self._revision > 0 and not self._summary["errors"] and not self.stalled
 
     def observe(self, report: TickReport) -> None:
-        """Take note of a tick, and tell those who follow what it changed."""
-        told = {_key(service): service for service in report.services}
-        before = self._rows() if self._followers else {}
-        points = {key: self._note(key, service, report) for key, service in told.items()}
-        gone = sorted(self._entries.keys() - told.keys())
-        if report.errors:
-            # Those of an orchestrator that does not answer are not gone.
-            for key in gone:
-                self._lose(self._entries[key])
-            gone = []
-        for key in gone:
-            del self._entries[key]
-        self._tick = {
-            "at": wire.moment(report.at),
-            "took": round(report.took.total_seconds(), 3),
-            "errors": [self._hide(error) for error in report.errors],
-            "integrations": [wire.integration(one, self._hide) for one in report.integrations],
+        """Record a tick, and send what it changed to every open stream."""
+        points = {
+            _key(service.service): self._record(service, report.at) for service in report.services
         }
-        # With nobody there it would be most of what observing a tick costs, for nothing.
-        self._latest = self._changes(report, before, points, gone) if self._followers else None
+        for id_ in report.unseen:
+            if id_ in self._entries:
+                self._entries[id_].unseen = True
+        present_now = {service.service for service in report.services}.union(report.unseen)
+        gone = sorted(self._entries.keys() - present_now)
+        for id_ in gone:
+            del self._entries[id_]
+        self._summary = present.summary(report, self._redactor)
+        # Comparing is most of the work of a tick here: it is done only for those who stream.
+        self._latest = self._changes(points, list(map(_key, gone))) if self._streams else None
         self._revision += 1
         self._ticked_at = self._clock()
-        self._news.set()
-        self._news = asyncio.Event()
+        self._next_tick.set()
+        self._next_tick = asyncio.Event()
 
-    def services(self) -> Wire:
-        """Return what the latest tick saw, for programs."""
-        services = [
-            {**self._row(entry), "changes": list(entry.changes)} for entry in self._entries.values()
-        ]
-        return {**self._tick, "services": services}
+    def services(self) -> Plain:
+        """Return the latest tick as `/api/services` has it."""
+        return {**self._summary, "services": list(self._rows().values())}
 
-    async def follow(self, silence: timedelta) -> AsyncGenerator[Event | None]:
-        """Give the whole state, then each tick's changes for ever; None after each `silence`.
+    async def stream(self, silence: timedelta) -> AsyncGenerator[Event | None]:
+        """Yield the whole state, then what each tick changes, for ever.
 
-        Whoever reads too slowly to see every tick is given the whole state again instead.
+        None is yielded after each `silence` without a tick. Whoever reads too slowly to see every
+        tick is given the whole state again.
         """
-        seen = -1
-        self._followers += 1
+        revision = -1
+        self._streams += 1
         try:
             while True:
-                news = self._news
-                if seen != self._revision:
-                    missed = seen < 0 or seen < self._revision - 1
-                    seen = self._revision
+                next_tick = self._next_tick
+                if revision != self._revision:
+                    missed = revision < 0 or revision < self._revision - 1
+                    revision = self._revision
                     yield self._state() if missed or self._latest is None else self._latest
                     continue
                 try:
                     async with asyncio.timeout(silence.total_seconds()):
-                        await news.wait()
+                        await next_tick.wait()
                 except TimeoutError:
                     yield None
         finally:
-            self._followers -= 1
+            self._streams -= 1
+
+    def _record(self, service: ServiceReport, at: datetime) -> Point | None:
+        """Remember a service; return its point of the plot where this tick made or moved it."""
+        entry = self._entries.setdefault(service.service, _Entry(service))
+        entry.report, entry.unseen = service, False
+        if service.action is not None:
+            entry.changes.append(present.change(service.action, at, self._redactor))
+        return entry.trail.add(at, service.backlog, service.replicas)
+
+    def _rows(self) -> Mapping[str, Plain]:
+        """Return every service by its key."""
+        return {
+            _key(id_): present.service(
+                entry.report, self._redactor, unseen=entry.unseen, changes=entry.changes
+            )
+            for id_, entry in self._entries.items()
+        }
 
     def _state(self) -> Event:
-        services = {
-            key: {**self._row(entry), "trail": entry.trail.points, "changes": list(entry.changes)}
-            for key, entry in self._entries.items()
-        }
+        """Return everything, and remember what the stream now knows."""
+        self._sent = self._rows()
+        trails = {_key(id_): entry.trail.points for id_, entry in self._entries.items()}
+        services = {key: {**row, "trail": trails[key]} for key, row in self._sent.items()}
         about = {
             "version": self._about.version,
             "prefix": self._about.prefix,
             "poll_interval": self._about.poll_interval.total_seconds(),
             "stalled_after": self._about.stalled_after.total_seconds(),
         }
-        return Event("state", _json({**self._tick, "about": about, "services": services}))
+        return Event("state", _line({**self._summary, "about": about, "services": services}))
 
-    def _note(self, key: str, service: ServiceReport, report: TickReport) -> Point | None:
-        """Remember a service; return its point of the plot where this tick made or moved it."""
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry(service)
-        entry.report, entry.unseen, entry.row = service, False, None
-        if service.action is not None:
-            entry.changes.append(wire.change(service.action, report.at, self._hide))
-        return entry.trail.note(report.at, service.backlog, service.replicas)
-
-    @staticmethod
-    def _lose(entry: _Entry) -> None:
-        """Keep what was seen last of a service that could not be looked at."""
-        if not entry.unseen:
-            entry.unseen, entry.row = True, None
-
-    def _row(self, entry: _Entry) -> Wire:
-        if entry.row is None:
-            entry.row = {**wire.service(entry.report, self._hide), "unseen": entry.unseen}
-        return entry.row
-
-    def _rows(self) -> dict[str, Wire]:
-        return {key: self._row(entry) for key, entry in self._entries.items()}
-
-    def _changes(
-        self,
-        report: TickReport,
-        before: Mapping[str, Wire],
-        points: Mapping[str, Point | None],
-        gone: Sequence[str],
-    ) -> Event:
-        """Put into words what a tick changed: for the trails, points and changes of replicas."""
-        acted = {_key(service) for service in report.services if service.action is not None}
-        moved = {}
-        for key, row in self._rows().items():
-            news = wire.changed(before.get(key, {}), row)
+    def _changes(self, points: Mapping[str, Point | None], gone: Sequence[str]) -> Event:
+        """Return what a tick changed: for each service the fields that differ, and its point."""
+        rows = self._rows()
+        changed: dict[str, Plain] = {}
+        for key, row in rows.items():
+            before = self._sent.get(key, {})
+            news = {name: value for name, value in row.items() if before.get(name, ...) != value}
             if (point := points.get(key)) is not None:
                 news["point"] = point
-            if key in acted:
-                news["change"] = self._entries[key].changes[-1]
             if news:
-                moved[key] = news
-        return Event("tick", _json({**self._tick, "services": moved, "gone": gone}))
+                changed[key] = news
+        self._sent = rows
+        return Event("tick", _line({**self._summary, "services": changed, "gone": gone}))
 
 
-def _key(service: ServiceReport) -> str:
-    return f"{service.service.orchestrator}:{service.service.name}"
+def _key(service: ServiceId) -> str:
+    return f"{service.orchestrator}:{service.name}"
 
 
-def _json(value: Wire) -> str:
+def _line(value: Plain) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

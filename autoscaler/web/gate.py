@@ -1,4 +1,4 @@
-"""Who may look in: whoever has the token, or, where there is none, whoever is near."""
+"""Who may read: whoever has the access token; where none is set, whoever uses a local name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN = frozenset({"/healthz", "/readyz"})
-"""What answers without a token: it says nothing but yes or no."""
+"""Paths that answer without a token. They answer only yes or no."""
 
 LOCKED = "this daemon asks for its access token: Authorization: Bearer <AUTOSCALER_ACCESS_TOKEN>"
 
 
 class Gate:
-    """Lets requests through to the site, or answers them itself; adds headers to all answers.
+    """Passes requests to the site or refuses them; adds headers to all answers.
 
-    Without a token the daemon answers only to names that no foreign web page can be loaded
-    under: addresses, localhost, and names without a dot, such as a Compose service's. A page on
-    the internet whose name is made to lead here is thereby kept out.
+    Without a token the daemon answers only where the Host header is an IP address, localhost or a
+    name without a dot, such as a Compose service's. No web page of somebody else is loaded from
+    such a name, so a domain on the internet that resolves to this machine (DNS rebinding) reads
+    nothing.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Gate:
         headers: Mapping[str, str],
         sign_in: Callable[[], Response],
     ) -> None:
-        """`sign_in` makes what a browser without a token is shown instead of the page."""
+        """`sign_in` makes the answer for a browser that has no token yet."""
         self._app = app
         self._token = None if token is None else token.get_secret_value().encode()
         self._headers = headers
@@ -52,7 +53,7 @@ class Gate:
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
         if self._token is None:
-            if _is_near(headers.get("host", "")):
+            if _is_local(headers.get("host", "")):
                 return None
             return JSONResponse(
                 {
@@ -77,8 +78,8 @@ class Gate:
         return answer
 
 
-def _is_near(host: str) -> bool:
-    """Whether a Host header is none that a page of the internet could come with."""
+def _is_local(host: str) -> bool:
+    """Return whether a Host header is an IP address or a name without dots."""
     bracketed = host.startswith("[")
     name = host[1:].partition("]")[0] if bracketed else host.partition(":")[0]
     try:

@@ -1,4 +1,4 @@
-"""The HTTP server, in the daemon's own loop."""
+"""The HTTP server, in the daemon's own event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
 SILENT = "critical"
-"""uvicorn's own log level: what users should know of the page, the site says itself."""
+"""uvicorn's log level. The daemon itself logs what users should know."""
 
 
 class Address(NamedTuple):
@@ -24,17 +24,11 @@ class Address(NamedTuple):
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves the signals to the daemon, which ends the server with everything else."""
+    """uvicorn without signal handlers.
 
-    async def main_loop(self) -> None:
-        """Keep the date of the answers right.
-
-        Uvicorn looks ten times a second whether it should end: with one service, most of what
-        the main thread of a daemon at rest did.
-        """
-        while True:
-            await self.on_tick(0)
-            await asyncio.sleep(1)
+    The daemon handles SIGTERM and SIGINT itself. uvicorn has no setting for this (0.54), and
+    overriding this method is how programs that embed it do without.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,16 +45,23 @@ class Server:
         self._logger = logger
 
     async def serve(self) -> None:
-        """Answer until cancelled. Where it cannot listen it says so once: scaling goes on."""
-        listener = self._listen()
-        if isinstance(listener, OSError):
-            self._logger.error(
-                "no status page",
-                error=f"cannot listen on {_written(self._address)} ({_why(listener)}): free it,"
-                " or set AUTOSCALER_LISTEN to another address, and start the daemon anew",
+        """Answer until cancelled. Where it cannot listen, log that once: scaling goes on."""
+        try:
+            listener = self._listen()
+        except OSError as error:
+            self._logger.error(  # noqa: TRY400 - a traceback would tell users nothing
+                "status page unavailable",
+                error=f"cannot listen on {_written(self._address)} ({_why(error)}): free it,"
+                " or set AUTOSCALER_LISTEN to another address, and restart the daemon",
             )
             await asyncio.Event().wait()
             return
+        host, port = listener.getsockname()[:2]
+        self._logger.info("listening", url=f"http://{_written(Address(host, port))}/")
+        with listener:
+            await self._serve_on(listener)
+
+    async def _serve_on(self, listener: socket.socket) -> None:
         server = _Uvicorn(
             uvicorn.Config(
                 self._site,
@@ -71,31 +72,24 @@ class Server:
                 ws="none",
                 server_header=False,
                 proxy_headers=False,
+                # Streams never end by themselves: at the end they are cut off at once.
+                timeout_graceful_shutdown=0,
             )
         )
-        server.servers = []
-        host, port = listener.getsockname()[:2]
-        self._logger.info("listening", url=f"http://{_written(Address(host, port))}/")
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            await server.serve(sockets=[listener])
+            await asyncio.shield(serving)
         finally:
-            for opened in server.servers:
-                opened.close()
-            # Changes under way may keep the daemon for a while: the streams end at once.
-            for connection in server.server_state.connections:
-                connection.transport.abort()
-            listener.close()
+            server.should_exit = True
+            await serving
 
-    def _listen(self) -> socket.socket | OSError:
+    def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
-        try:
-            return socket.create_server(self._address, family=family)
-        except OSError as error:
-            return error
+        return socket.create_server(self._address, family=family)
 
 
 def _why(error: OSError) -> str:
-    # asyncio and socket put the address behind the reason, in brackets.
+    # asyncio and socket append the address in brackets.
     return (error.strerror or str(error)).partition(" (")[0]
 
 

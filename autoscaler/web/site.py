@@ -1,4 +1,4 @@
-"""The paths: / for people; /api, /metrics, /healthz and /readyz for programs. All only read."""
+"""The paths: / for people; /api, /metrics, /healthz and /readyz for programs. All are read-only."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from autoscaler.web.board import Board
 from autoscaler.web.gate import Gate
 
 SILENCE = timedelta(seconds=10)
-"""The stream says something at least this often, so that a lost daemon is noticed."""
+"""The stream sends at least one line in this time, so that the page notices a lost daemon."""
 FIRST_LABELS = 9
-"""Labels that an empty page explains; `autoscaler labels` has them all."""
+"""How many labels the page explains while there is no service; `autoscaler labels` has all."""
 
 Exposition = Callable[[str], tuple[bytes, str]]
-"""Writes the metrics for an Accept header: the body and its content type."""
+"""Returns the metrics for an Accept header: the body and its content type."""
 
 
 def make_site(
@@ -51,7 +51,7 @@ def make_site(
     page = Page()
     site = _Site(board, metrics, page)
 
-    async def failed(request: Request, error: Exception) -> Response:
+    async def fail(request: Request, error: Exception) -> Response:
         logger.error("page failed", path=request.url.path, error=describe(error))
         return JSONResponse({"error": "the daemon's log says what went wrong"}, status_code=500)
 
@@ -68,15 +68,14 @@ def make_site(
             Middleware(Gate, token=token, headers=page.headers, sign_in=page.answer),
             Middleware(GZipMiddleware, minimum_size=1000),
         ],
-        exception_handlers={HTTPException: _refused, Exception: failed},
+        exception_handlers={HTTPException: _refuse, Exception: fail},
     )
 
 
 class Page:
-    """The one document: markup, style and script in a piece, without any data of the daemon.
+    """The one document, with its style and script, and without any data of the daemon.
 
-    What is in it comes from this package alone, and its policy lets a browser load and run
-    nothing else.
+    Its content security policy lets a browser load and run nothing else.
     """
 
     def __init__(self) -> None:
@@ -90,7 +89,7 @@ class Page:
         )
         labels = list(ScalingSpec.reference())[:FIRST_LABELS]
         self._text = environment.get_template("page.html").render(
-            # Both are ours and stand in their elements as they are.
+            # Both files come with this package: they are not escaped.
             style=Markup(style),  # noqa: S704
             script=Markup(script),  # noqa: S704
             labels=labels,
@@ -128,7 +127,7 @@ class _Site:
         return JSONResponse(self._board.services())
 
     async def stream(self, _request: Request) -> Response:
-        # A proxy that gathers the answer before it passes it on would show nothing.
+        # A proxy must not buffer the answer: it never ends.
         headers = {"X-Accel-Buffering": "no"}
         return StreamingResponse(
             _messages(self._board), media_type="text/event-stream", headers=headers
@@ -150,13 +149,13 @@ class _Site:
 
 
 async def _messages(board: Board) -> AsyncIterator[str]:
-    async with aclosing(board.follow(SILENCE)) as events:
+    async with aclosing(board.stream(SILENCE)) as events:
         async for event in events:
             yield ":\n\n" if event is None else f"event: {event.name}\ndata: {event.data}\n\n"
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for no other
+async def _refuse(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
     return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
 

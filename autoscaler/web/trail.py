@@ -9,17 +9,18 @@ from typing import NamedTuple
 SPAN = timedelta(hours=1)
 """How far back a trail goes."""
 STEP = timedelta(seconds=30)
-"""What is seen within one step becomes one point."""
+"""All ticks within one step become one point."""
 
 
 class Point(NamedTuple):
-    """The highest of what was seen within one step."""
+    """What the ticks of one step saw."""
 
     at: int
     """When the step began, in seconds since 1970."""
     backlog: int | None
-    """Waiting tasks; None where they were unknown all the time."""
+    """The most waiting tasks; None where no tick knew the backlog."""
     replicas: int
+    """The most replicas."""
 
 
 class Trail:
@@ -30,29 +31,29 @@ class Trail:
 
     @property
     def points(self) -> tuple[Point, ...]:
-        """Oldest first. Each holds until the next one; the first may be older than an hour."""
+        """The oldest first. A point holds until the next one; the first may be over an hour old."""
         return tuple(self._points)
 
-    def note(self, at: datetime, backlog: int | None, replicas: int) -> Point | None:
-        """Take note of one look; return the newest point where this look made or moved it."""
+    def add(self, at: datetime, backlog: int | None, replicas: int) -> Point | None:
+        """Record what one tick saw; return the newest point where this tick made or moved it."""
         step = int(STEP.total_seconds())
-        seen = Point(int(at.timestamp()) // step * step, backlog, replicas)
-        self._forget(seen.at - int(SPAN.total_seconds()))
+        point = Point(int(at.timestamp()) // step * step, backlog, replicas)
+        self._drop_points(point.at - int(SPAN.total_seconds()))
         last = self._points[-1] if self._points else None
-        if last is not None and last.at == seen.at:
-            # A peak between two points of the plot is still a peak.
+        if last is not None and last.at == point.at:
+            # The plot shows a peak that began and ended within one step.
             known = [number for number in (last.backlog, backlog) if number is not None]
-            seen = Point(seen.at, max(known, default=None), max(last.replicas, replicas))
-            if seen == last:
+            point = Point(point.at, max(known, default=None), max(last.replicas, replicas))
+            if point == last:
                 return None
-            self._points[-1] = seen
-        elif last is not None and last[1:] == seen[1:]:
+            self._points[-1] = point
+        elif last is not None and last[1:] == point[1:]:
             return None
         else:
-            self._points.append(seen)
-        return seen
+            self._points.append(point)
+        return point
 
-    def _forget(self, before: int) -> None:
-        """Drop what is older, but for the one point that tells how the hour began."""
+    def _drop_points(self, before: int) -> None:
+        """Drop older points, except the last of them: it holds when the hour begins."""
         while len(self._points) > 1 and self._points[1].at <= before:
             self._points.popleft()

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import ServiceReport
 from autoscaler.core.spec import ScalingSpec
-from tests.fakes.reports import broken, busy_hour, integration, scaled, service, tick
+from tests.fakes.reports import broken, busy_hour, compose, integration, scaled, service, tick
 from tests.real.browser import Browser
 from tests.real.site import ABOUT, ServedSite
 from tests.real.waiting import until
@@ -23,12 +24,12 @@ pytestmark = pytest.mark.browser
 TOKEN = "correct-horse-battery-staple"
 EVIL = "<img src=x onerror=hacked()><script>hacked()</script>&quot;{{7*7}}"
 LOST = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
-"""What Chromium itself writes down when a server goes away."""
+"""What Chromium itself logs when a server goes away."""
 
 
 @pytest.fixture
 def site(browser: Browser) -> Iterator[ServedSite]:
-    """A daemon whose page is open, and in whose page nothing went wrong at the end."""
+    """A daemon whose page is open. At the end the page must have logged no error."""
     with ServedSite() as served:
         browser.open(served.url)
         yield served
@@ -183,7 +184,7 @@ class TestTrouble:
         found = (
             integration(expires_at=now + timedelta(days=400)),
             integration("cloud", up=False, error="check the API key", expires_at=now),
-            integration("soon", expires_at=now + timedelta(days=3, hours=1)),
+            integration("soon", expires_at=now + timedelta(days=29, hours=1)),
             integration("spare", up=None),
         )
         show(site, service(waiting=None, errors=("no answer",)), at=now, integrations=found)
@@ -192,15 +193,35 @@ class TestTrouble:
         assert "credential expires in 400 days" in lines["default"]
         assert "Down" in lines["cloud"]
         assert "credential expired" in lines["cloud"]
-        assert "expires in 3 days" in lines["soon"]
+        assert "expires in 29 days" in lines["soon"]
+        marks = [found.get_attribute("data-soon") for found in browser.find_all(".expiry")]
+        assert marks == ["false", "over", "true"]
         assert "Not used" in lines["spare"]
         assert browser.violations() == []
+
+    @pytest.mark.parametrize(
+        ("code", "state"),
+        [
+            (ReasonCode.OFF, "Left alone"),
+            (ReasonCode.REFUSED, "Left alone"),
+            (ReasonCode.STOPPED_BY_HAND, "Left alone"),
+            (ReasonCode.CEILING, "Steady"),
+            (ReasonCode.BUSY, "Steady"),
+            (ReasonCode.MAX, "Steady"),
+        ],
+    )
+    def test_one_that_nobody_scales_is_left_alone(
+        self, site: ServedSite, browser: Browser, code: ReasonCode, state: str
+    ) -> None:
+        show(site, service(reasons=(Reason(code, "because"),)))
+        browser.shows(state, card("shop/worker"))
 
     def test_without_an_engine_the_services_stay_and_say_so(
         self, site: ServedSite, browser: Browser
     ) -> None:
         show(site, service())
-        show(site, errors=("no Docker Engine answers at unix:///nowhere",))
+        error = "no Docker Engine answers at unix:///nowhere"
+        show(site, errors=(error,), unseen=compose("shop/worker"))
         browser.shows("no Docker Engine answers", "#banners")
         browser.shows("Not seen", card("shop/worker"))
         show(site, service())
@@ -215,7 +236,7 @@ class TestTrouble:
         browser.run("window.mark = 1")
         site.stop()
         browser.shows("The daemon does not answer", "#banners")
-        assert "Shown is what it saw at" in browser.text("#banners")
+        assert "This is what it saw at" in browser.text("#banners")
         assert "40 waiting" in browser.text(card("shop/worker"))
         assert browser.driver.title == "Daemon lost - Autoscaler"
         assert browser.violations() == []
@@ -378,7 +399,7 @@ class TestThousand:
 
 
 def test_state_and_changes_lead_to_the_same_page(browser: Browser) -> None:
-    """A page that has followed for an hour shows what one shows that was just opened."""
+    """A page that was open for an hour shows the same as one that was just opened."""
     with ServedSite() as served:
         reports = list(busy_hour(datetime.now(UTC), 2))
         served.observe(reports[0])

@@ -96,7 +96,7 @@ def test_an_integration_that_is_added_while_the_daemon_runs_is_used_at_once(
         tmp_path, "integrations", "add", "late", "--endpoint", temporal.endpoint, **store
     )
     assert added.returncode == 0, added.stderr
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
 
     removed = autoscaler(
         tmp_path,

@@ -75,7 +75,9 @@ async def test_idle_replicas_are_stopped_and_busy_ones_stay_until_they_have_fini
     await until_async(lambda: len(hosts(compose_stage)) == 1, "1 replica")
     assert crew.lost() == []
     assert interrupted(second, compose_stage) == 0
-    assert not [line for line in first.lines + second.lines if line["event"] == "interrupted"]
+    assert not [
+        line for line in first.lines + second.lines if line["event"] == "busy replicas stopped"
+    ]
 
 
 def interrupted(daemon: DaemonProcess, stage: ComposeStage, service: str = "worker") -> float:
@@ -151,7 +153,7 @@ async def test_a_fan_out_grows_with_slots_target_and_does_not_without(
 
 def notes(daemon: DaemonProcess, beginning: str) -> list[str]:
     """Return the warnings in the log that begin like this."""
-    texts = (line["warning"] for line in daemon.lines if line["event"] == "take note")
+    texts = (line["warning"] for line in daemon.lines if line["event"] == "warning")
     return [text for text in texts if text.startswith(beginning)]
 
 

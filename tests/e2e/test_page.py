@@ -114,7 +114,7 @@ async def test_a_port_in_use_is_one_log_line_and_scaling_continues(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         daemon = run_daemon(compose_stage, AUTOSCALER_LISTEN=address)
-        line = daemon.wait_for("no status page")
+        line = daemon.wait_for("status page unavailable")
         assert address in line["error"]
         daemon.wait_for("scaling out", desired=3)
         await until_async(lambda: len(compose_stage.running("worker")) == 3, "3 replicas")

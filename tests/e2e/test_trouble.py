@@ -43,7 +43,7 @@ async def test_while_temporal_is_down_replicas_are_held_and_the_daemon_continues
     assert len(compose_stage.running("worker")) == 3
 
     own_temporal.start()
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
     assert daemon.alive()
     assert not [line for line in daemon.lines if line["event"] in ("scaling in", "not JSON")]
 
@@ -72,7 +72,9 @@ async def test_plan_names_each_connection_that_fails_and_plans_the_other_service
     )
 
     assert (done.returncode, done.stderr) == (1, "")
-    planned = {each["service"].partition("/")[2]: each for each in json.loads(done.stdout)}
+    planned = {
+        each["service"].partition("/")[2]: each for each in json.loads(done.stdout)["services"]
+    }
     assert planned.pop("right")["desired"] == 3
     words = {
         "down": [nobody, "check the endpoint"],
@@ -81,12 +83,13 @@ async def test_plan_names_each_connection_that_fails_and_plans_the_other_service
     }
     for service, each in planned.items():
         assert (each["backlog"], each["replicas"], each["desired"]) == (None, 1, 1)
-        assert "\n" not in each["error"]
-        assert all(word in each["error"] for word in words[service]), each["error"]
+        (error,) = each["errors"]
+        assert "\n" not in error
+        assert all(word in error for word in words[service]), error
 
 
 def reasons(stage: Stage, temporal: TemporalServer, folder: Path) -> dict[str, tuple[int, str]]:
-    """Plan a stage; return each service's desired replicas, and its error or its last reason."""
+    """Plan a stage; return each service's desired replicas, and its last reason or its errors."""
     done = autoscaler(
         folder,
         "plan",
@@ -96,8 +99,11 @@ def reasons(stage: Stage, temporal: TemporalServer, folder: Path) -> dict[str, t
     )
     start = len(stage.name(""))
     return {
-        each["service"][start:]: (each["desired"], each["error"] or each["reasons"][-1])
-        for each in json.loads(done.stdout)
+        each["service"][start:]: (
+            each["desired"],
+            "; ".join(each["errors"]) or each["reasons"][-1]["text"],
+        )
+        for each in json.loads(done.stdout)["services"]
     }
 
 

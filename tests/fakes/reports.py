@@ -46,8 +46,13 @@ def service(name: str = "shop/worker", waiting: int | None = 0, **seen: Any) -> 
     return ServiceReport(ServiceId("compose", name), **(well | seen))
 
 
+def compose(*names: str) -> tuple[ServiceId, ...]:
+    """Name services of Compose."""
+    return tuple(ServiceId("compose", name) for name in names)
+
+
 def scaled(report: ServiceReport, desired: int) -> ServiceReport:
-    """Let this tick have started a change of replicas."""
+    """Return a report with a change of replicas that its tick started."""
     action = ScalingAction(report.service, report.replicas, desired, report.reasons)
     return replace(report, desired=desired, action=action)
 

@@ -313,7 +313,7 @@ async def run(minutes: float, seed: int) -> list[str]:
             wrong.append("the daemon has ended")
         for number, row in enumerate(rows):
             print(table_row(number, row))
-        for event in ("tick", "scaling out", "scaling in", "cannot scale", "all is well again"):
+        for event in ("tick", "scaling out", "scaling in", "cannot scale", "recovered"):
             print(f"{event}: {sum(line['event'] == event for line in lines)}")
         print(f"containers in the end: {dict(Counter(soak.stage.states()))}")
     return wrong

@@ -110,7 +110,7 @@ async def test_socket_gone_and_back(
     assert len(compose_stage.running("worker")) == 1
 
     engine_gate.mend()
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
     await settle(compose_stage, 3)
     await temporal.drain(queue, tasks)
     await settle(compose_stage, 1)

@@ -127,7 +127,7 @@ async def test_network_cut_between_the_nodes(
     assert daemon.alive()
 
     cluster.heal()
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
     await replicas(stack, 4)
     await temporal.drain(queue, [*first, *second])
     await replicas(stack, 1)

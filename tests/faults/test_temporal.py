@@ -53,7 +53,7 @@ async def test_restarted_with_a_count_that_may_be_doubled(
     own_temporal.stop()
     daemon.wait_for("cannot scale")
     own_temporal.start()
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
 
     assert len(compose_stage.running("worker")) >= 3
     assert not scaled(daemon)
@@ -84,7 +84,7 @@ async def test_hung(
     finally:
         own_temporal.thaw()
 
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
     assert not scaled(daemon)
     await own_temporal.drain(queue, tasks)
     await settle(compose_stage, 1)
@@ -110,7 +110,7 @@ async def test_slow(
     assert len(compose_stage.running("worker")) == 3
 
     temporal_gate.delay = 0
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
     assert not scaled(daemon)
     await temporal.drain(queue, tasks)
     await settle(compose_stage, 1)
@@ -140,7 +140,7 @@ async def test_more_calls_than_the_server_allows(
 
     own_temporal.stop()
     own_temporal.start()
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
     assert not scaled(daemon)
     await watch.recovered()
 
@@ -162,6 +162,6 @@ async def test_namespace_deleted(
     assert not scaled(daemon)
 
     own_temporal.create_namespace("shop")
-    daemon.wait_for("all is well again")
+    daemon.wait_for("recovered")
     await settle(compose_stage, 1)
     await watch.recovered()

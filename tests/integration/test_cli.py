@@ -1,4 +1,4 @@
-"""The command line as a process, where something is missing: one clear line, no traceback."""
+"""The command line as a process: what is missing or wrong is one clear line, no traceback."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def test_plan_without_an_engine_names_the_socket_and_what_to_do(tmp_path: Path) 
     done = autoscaler(tmp_path, "plan", "--json", DOCKER_HOST=missing)
 
     assert done.returncode == 1
-    assert json.loads(done.stdout) == []
+    planned = json.loads(done.stdout)
     (line,) = done.stderr.splitlines()
+    assert (planned["services"], planned["errors"]) == ([], [line.removeprefix("autoscaler: ")])
     assert line.startswith("autoscaler: no Docker Engine answers at")
     assert missing in line
     assert "No such file or directory" in line

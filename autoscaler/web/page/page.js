@@ -1,26 +1,24 @@
 "use strict";
-// The page of a running daemon. It opens one stream, keeps what comes in a Map and writes it into
+// The page of a running daemon. It opens one stream, keeps the services in a Map and writes them into
 // the document: only as text and attributes, never as markup.
 (() => {
   const SPAN = 3600;            // seconds that a plot shows
   const SILENCE = 30_000;       // ms without a byte after which the daemon counts as lost
-  const AGAIN = 2_000;          // ms until the next try
-  const FEED = 8;               // latest changes of all services
-  const SOON = 14 * 86_400;     // seconds before its end from which a credential is marked
-  const LEFT_ALONE = new Set(["off", "refused", "stopped-by-hand"]);
+  const RETRY = 2_000;          // ms between two attempts to reach the daemon
+  const FEED = 8;               // how many latest changes of all services are listed
 
   const $ = (id) => document.getElementById(id);
   const count = new Intl.NumberFormat("en");
   const byName = new Intl.Collator("en", { numeric: true });
-  const services = new Map();   // key -> what the daemon says of a service
-  const cards = new Map();      // key -> its parts in the document
-  let daemon = null;            // what does not change while it runs
-  let tick = null;              // what the latest tick says besides its services
-  let tickedAt = 0;             // when it came in, in ms of this page's clock
-  let lost = null;              // why the daemon does not answer
+  const services = new Map();   // key -> the service as the daemon sent it, with its trail
+  const cards = new Map();      // key -> the parts of its card in the document
+  let daemon = null;            // what does not change while the daemon runs
+  let tick = null;              // what the latest tick said apart from its services
+  let tickedAt = 0;             // when the latest tick came in, in ms of this page's clock
+  let lost = null;              // why the daemon does not answer; null while it does
   let token = sessionStorage.getItem("token");
 
-  // ---------------------------------------------------------------- small things
+  // ---------------------------------------------------------------- helpers
 
   function text(node, value) {
     if (node.textContent !== value) node.textContent = value;
@@ -50,7 +48,7 @@
     return number === 1 ? one : many;
   }
 
-  // ---------------------------------------------------------------- what a service is like
+  // ---------------------------------------------------------------- the state of a service
 
   function isChanging(one) {
     return one.desired !== one.replicas || one.draining > 0;
@@ -60,17 +58,23 @@
     return one.errors.length + one.warnings.length > 0 || one.unseen;
   }
 
+  // A ceiling is trouble too, but below it the service is still scaled.
+  function isLeftAlone(one) {
+    return one.reasons.some(({ code, bearing }) =>
+      code === "off" || (bearing === "trouble" && code !== "ceiling"));
+  }
+
   function state(one) {
     if (one.unseen) return ["error", "Not seen"];
     if (one.errors.length) return ["error", "Error"];
-    if (one.reasons.some((reason) => LEFT_ALONE.has(reason.code))) return ["", "Left alone"];
+    if (isLeftAlone(one)) return ["", "Left alone"];
     if (one.desired > one.replicas) return ["out", "Scaling out"];
     if (one.desired < one.replicas) return ["in", "Scaling in"];
     if (one.warnings.length) return ["warning", "Warning"];
     return ["", "Steady"];
   }
 
-  function fits(one, which, wanted) {
+  function matches(one, which, wanted) {
     if (which === "changing" && !isChanging(one)) return false;
     if (which === "trouble" && !isTroubled(one)) return false;
     return !wanted || `${one.service}\n${one.queues.join("\n")}`.toLowerCase().includes(wanted);
@@ -78,7 +82,7 @@
 
   // ---------------------------------------------------------------- a card
 
-  const seen = new IntersectionObserver((entries) => {
+  const onScreen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const card = cards.get(entry.target.dataset.key);
       if (!card) continue;
@@ -98,7 +102,7 @@
     const card = { root, parts, visible: false };
     parts.details.addEventListener("toggle", () => showDetails(card, services.get(key)));
     cards.set(key, card);
-    seen.observe(root);
+    onScreen.observe(root);
     return card;
   }
 
@@ -154,16 +158,16 @@
   }
 
   function showTroubles(list, one) {
-    const told = [
-      ...(one.unseen ? [["error", "The engine did not show this service at the latest look; this is what was seen before."]] : []),
+    const troubles = [
+      ...(one.unseen ? [["error", "The engine did not answer for this service at the latest look; this is what was seen before."]] : []),
       ...one.errors.map((words) => ["error", words]),
       ...one.warnings.map((words) => ["warning", words]),
     ];
-    const key = JSON.stringify(told);
-    if (list.dataset.told === key) return;
-    list.dataset.told = key;
-    list.hidden = !told.length;
-    list.replaceChildren(...told.map(([kind, words]) =>
+    const content = JSON.stringify(troubles);
+    if (list.dataset.shown === content) return;
+    list.dataset.shown = content;
+    list.hidden = !troubles.length;
+    list.replaceChildren(...troubles.map(([kind, words]) =>
       make("li", [make("b", kind === "error" ? "Error" : "Warning"), words], { "data-kind": kind })));
   }
 
@@ -234,9 +238,9 @@
     const wanted = $("filter").value.trim().toLowerCase();
     let any = false;
     for (const [key, one] of services) {
-      const fit = fits(one, which, wanted);
-      cards.get(key).root.hidden = !fit;
-      any ||= fit;
+      const matched = matches(one, which, wanted);
+      cards.get(key).root.hidden = !matched;
+      any ||= matched;
     }
     $("none").hidden = any || !services.size;
   }
@@ -268,17 +272,17 @@
   }
 
   function showConnections() {
-    const told = JSON.stringify([tick.integrations, Math.floor(tick.at / 60)]);
+    const content = JSON.stringify([tick.integrations, Math.floor(tick.at / 60)]);
     $("connections").hidden = !tick.integrations.length;
-    if ($("connection-list").dataset.told === told) return;
-    $("connection-list").dataset.told = told;
+    if ($("connection-list").dataset.shown === content) return;
+    $("connection-list").dataset.shown = content;
     $("connection-list").replaceChildren(...tick.integrations.map((one) => {
       const [kind, word] = one.up === null ? ["", "Not used"] : one.up ? ["up", "Up"] : ["error", "Down"];
       const lines = [`${one.endpoint} · ${one.namespace}`, `from ${one.origin}`].map((words) => make("p", words, { class: "where" }));
       if (one.expires_at !== null) {
         const left = one.expires_at - tick.at;
         lines.push(make("p", left > 0 ? `credential expires in ${duration(left)}` : `credential expired ${duration(-left)} ago`,
-          { class: "expiry", "data-soon": left <= 0 ? "over" : `${left < SOON}` }));
+          { class: "expiry", "data-soon": left <= 0 ? "over" : `${one.expires_soon}` }));
       }
       if (one.error) lines.push(make("p", one.error, { class: "error" }));
       return make("li", [make("header", [make("h3", one.name), make("span", word, { class: "badge", "data-state": kind })]), ...lines],
@@ -295,13 +299,13 @@
     text($("pulse-text"), words);
     document.body.classList.toggle("old", Boolean(lost || stalled));
     const banners = [];
-    const when = tick?.at ? `Shown is what it saw at ${new Date(tick.at * 1000).toLocaleTimeString("en-GB")}.` : "";
-    if (lost) banners.push(["The daemon does not answer", `${lost}. ${when} Trying again every ${AGAIN / 1000} s.`]);
+    const when = tick?.at ? `This is what it saw at ${new Date(tick.at * 1000).toLocaleTimeString("en-GB")}.` : "";
+    if (lost) banners.push(["The daemon does not answer", `${lost}. ${when} Trying again every ${RETRY / 1000} s.`]);
     if (stalled) banners.push(["The daemon has stopped looking", `${when} See its log, and restart it.`]);
     for (const error of tick?.errors ?? []) banners.push(["Error", error]);
-    const told = JSON.stringify(banners);
-    if ($("banners").dataset.told !== told) {
-      $("banners").dataset.told = told;
+    const content = JSON.stringify(banners);
+    if ($("banners").dataset.shown !== content) {
+      $("banners").dataset.shown = content;
       $("banners").replaceChildren(...banners.map(([head, words]) =>
         make("p", [make("b", `${head}: `), words], { class: "banner", "data-kind": "error" })));
     }
@@ -309,7 +313,7 @@
     document.title = kind === "live" ? `${troubled ? `(${troubled}) ` : ""}Autoscaler` : `${words} - Autoscaler`;
   }
 
-  // ---------------------------------------------------------------- what comes in
+  // ---------------------------------------------------------------- messages of the stream
 
   function onState(data) {
     if (daemon && daemon.version !== data.about.version) return location.reload();
@@ -328,8 +332,8 @@
   function onTick(data) {
     tick = data;
     let more = false, changed = false;
-    for (const [key, { point, change, ...news }] of Object.entries(data.services)) {
-      const one = services.get(key) ?? { trail: [], changes: [] };
+    for (const [key, { point, ...news }] of Object.entries(data.services)) {
+      const one = services.get(key) ?? { trail: [] };
       more ||= !services.has(key);
       Object.assign(one, news);
       if (point) {
@@ -337,10 +341,7 @@
         while (one.trail.length > 1 && one.trail[1][0] <= point[0] - SPAN) one.trail.shift();
         one.trail.push(point);
       }
-      if (change) {
-        one.changes = [...one.changes, change].slice(-5);
-        changed = true;
-      }
+      changed ||= "changes" in news;
       services.set(key, one);
       show(key);
     }
@@ -368,7 +369,7 @@
   }
 
   function drop(key) {
-    seen.unobserve(cards.get(key).root);
+    onScreen.unobserve(cards.get(key).root);
     cards.get(key).root.remove();
     cards.delete(key);
   }
@@ -383,8 +384,8 @@
     if (name === "tick") onTick(JSON.parse(data));
   }
 
-  // An EventSource could not send the token, and does not notice a daemon that only falls silent.
-  async function follow() {
+  // Not an EventSource: it cannot send the token, and does not notice a daemon that hangs.
+  async function readStream() {
     const abort = new AbortController();
     let watchdog = setTimeout(() => abort.abort(), SILENCE);
     try {
@@ -397,7 +398,7 @@
       lost = null;
       for (let rest = "";;) {
         const { value, done } = await reader.read();
-        if (done) throw new Error("It has ended the connection");
+        if (done) throw new Error("It closed the connection");
         clearTimeout(watchdog);
         watchdog = setTimeout(() => abort.abort(), SILENCE);
         const messages = (rest + value).split("\n\n");
@@ -405,9 +406,9 @@
         messages.forEach(onMessage);
       }
     } catch (error) {
-      lost = abort.signal.aborted ? "It has fallen silent" : error instanceof TypeError ? "The connection is broken" : error.message;
+      lost = abort.signal.aborted ? "It has gone silent" : error instanceof TypeError ? "The connection is broken" : error.message;
       showPulse();
-      await new Promise((done) => setTimeout(done, AGAIN));
+      await new Promise((done) => setTimeout(done, RETRY));
     } finally {
       clearTimeout(watchdog);
     }
@@ -436,7 +437,7 @@
     try {
       await navigator.clipboard.writeText(source.textContent);
     } catch {
-      // Without HTTPS only the old way is open.
+      // The clipboard API needs HTTPS or localhost.
       getSelection().selectAllChildren(source);
       document.execCommand("copy");
     }
@@ -461,6 +462,6 @@
   for (const choice of document.querySelectorAll("input[name=which]")) choice.addEventListener("change", filter);
   setInterval(showPulse, 1000);
   (async () => {
-    for (;;) await follow();
+    for (;;) await readStream();
   })();
 })();

@@ -77,7 +77,7 @@ def test_where_all_is_well_it_says_so_and_ends_with_0(house: House) -> None:
     assert result.stdout.splitlines() == [
         "ok       engine: it answers",
         "ok       integration default: it answers",
-        "ok       service shop/worker: follows orders: 10 waiting, 1 replicas are right",
+        "ok       service shop/worker: follows orders: 10 waiting, 1 replica is right",
     ]
     assert result.exit_code == 0
     assert house.orchestrator.actions == []
@@ -124,7 +124,7 @@ def test_a_store_that_cannot_be_read_is_wrong_and_the_rest_is_examined(house: Ho
     assert "ok       integration cloud: it answers" in result.stdout
 
 
-def test_what_ails_the_engine_is_said_once(house: House) -> None:
+def test_what_is_wrong_with_the_engine_is_said_once(house: House) -> None:
     house.engine = [Finding("engine", Outcome.WRONG, "no engine")]
     house.orchestrator.unreachable = OrchestratorError("no engine")
     result = doctor()

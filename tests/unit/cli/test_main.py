@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -77,10 +78,10 @@ def test_a_plan_that_failed_ends_with_1(
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     assert autoscaler("plan", "--json") == 1
     out, err = capsys.readouterr()
-    assert out == "[]\n"
-    assert (
-        "no Docker Engine answers at unix:///nowhere/docker.sock (No such file or directory)" in err
-    )
+    planned = json.loads(out)
+    (error,) = planned["errors"]
+    assert "no Docker Engine answers at unix:///nowhere/docker.sock (No such file" in error
+    assert (planned["services"], err) == ([], f"autoscaler: {error}\n")
 
 
 @pytest.mark.parametrize(

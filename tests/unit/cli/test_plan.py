@@ -1,21 +1,26 @@
-"""autoscaler plan: one look, a table for people or a list of objects for programs."""
+"""autoscaler plan: one tick, as a table for people or an object for programs."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from autoscaler.cli import commands
 from autoscaler.core.errors import ConfigurationError, OrchestratorError
+from autoscaler.core.redaction import Redactor
 from autoscaler.reconcile import Reconciler
 from autoscaler.settings import Settings
+from autoscaler.web.board import Board
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.fakes.wishes import by_labels
+from tests.real.site import ABOUT
 
 ORDERS = {"temporal.queue": "orders"}
 
@@ -25,6 +30,7 @@ class App:
     """What the command gets to work with."""
 
     reconciler: Reconciler
+    redactor: Redactor
 
 
 class House:
@@ -33,13 +39,13 @@ class House:
     def __init__(self) -> None:
         self.orchestrator = FakeOrchestrator()
         self.source = FakeBacklogSource()
+        self.redactor = Redactor()
+
+    def reconciler(self, prefix: str = "temporal") -> Reconciler:
+        return Reconciler([self.orchestrator], self.source, by_labels(prefix), clock=Clock())
 
     def app(self, settings: Settings) -> App:
-        return App(
-            Reconciler(
-                [self.orchestrator], self.source, by_labels(settings.label_prefix), clock=Clock()
-            )
-        )
+        return App(self.reconciler(settings.label_prefix), self.redactor)
 
     def plan(self, *options: str) -> Result:
         """Run `autoscaler plan` on a wide terminal."""
@@ -116,46 +122,65 @@ class TestTable:
 
 
 class TestJson:
-    def test_each_service_is_an_object(self, house: House) -> None:
+    def test_it_is_the_object_that_the_api_returns(self, house: House) -> None:
         house.orchestrator.add("shop/worker", ORDERS, warnings=("take care",))
+        house.orchestrator.add("shop/mailer", {"temporal.max": "many"})
+        house.source.fill("orders", 999)
+        board = Board(ABOUT, lambda: 0.0)
+        board.observe(asyncio.run(house.reconciler().tick(act=False)))
+        assert json.loads(house.plan("--json").stdout) == json.loads(json.dumps(board.services()))
+
+    def test_each_service_is_an_object(self, house: House) -> None:
+        house.orchestrator.add("shop/worker", ORDERS)
         house.source.fill("orders", 999)
         result = house.plan("--json")
         assert result.exit_code == 0
-        assert json.loads(result.stdout) == [
-            {
-                "service": "shop/worker",
-                "orchestrator": "compose",
-                "queues": ["orders"],
-                "backlog": 999,
-                "replicas": 1,
-                "desired": 10,
-                "reasons": ["999 waiting tasks at target 10: 100", "max: 10"],
-                "warnings": ["take care"],
-                "error": None,
-            }
+        (told,) = json.loads(result.stdout)["services"]
+        assert (told["service"], told["orchestrator"]) == ("shop/worker", "compose")
+        assert (told["backlog"], told["replicas"], told["desired"]) == (999, 1, 10)
+        assert [(reason["code"], reason["text"]) for reason in told["reasons"]] == [
+            ("backlog", "999 waiting tasks at target 10: 100"),
+            ("max", "max: 10"),
         ]
 
     def test_what_went_wrong_is_in_the_object(self, house: House) -> None:
         house.orchestrator.add("shop/worker", {"temporal.quue": "x", "temporal.max": "many"})
         result = house.plan("--json")
         assert result.exit_code == 1
-        (told,) = json.loads(result.stdout)
+        (told,) = json.loads(result.stdout)["services"]
         assert (told["backlog"], told["replicas"], told["desired"]) == (None, 1, 1)
-        assert "temporal.quue" in told["error"]
-        assert "temporal.max='many'" in told["error"]
+        assert [error.split("=")[0].split()[0] for error in told["errors"]] == [
+            "temporal.quue",
+            "temporal.queue",
+            "temporal.max",
+        ]
 
-    def test_without_any_service_it_is_an_empty_list(self, house: House) -> None:
-        assert json.loads(house.plan("--json").stdout) == []
+    def test_without_any_service_it_has_none(self, house: House) -> None:
+        told = json.loads(house.plan("--json").stdout)
+        assert (told["errors"], told["services"]) == ([], [])
 
-    def test_an_engine_that_does_not_answer_leaves_the_list_to_be_read(self, house: House) -> None:
+    def test_an_engine_that_does_not_answer_leaves_the_object_to_be_read(
+        self, house: House
+    ) -> None:
         house.orchestrator.unreachable = OrchestratorError("no Docker Engine")
         result = house.plan("--json")
         assert result.exit_code == 1
-        assert json.loads(result.stdout) == []
+        told = json.loads(result.stdout)
+        assert (told["errors"], told["services"]) == (["no Docker Engine"], [])
         assert result.stderr == "autoscaler: no Docker Engine\n"
 
 
-def test_wrong_settings_end_it_before_the_first_look(
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["table", "json"])
+def test_it_shows_no_secret(house: House, options: tuple[str, ...]) -> None:
+    house.redactor.learn(SecretStr("planted-secret"))
+    house.orchestrator.add("shop/worker", ORDERS)
+    house.source.fail("orders", "the server said: planted-secret is no key")
+    out = house.plan(*options).stdout
+    assert "planted" not in out
+    assert "the server said: [hidden] is no key" in out
+
+
+def test_wrong_settings_end_it_before_the_tick(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTOSCALER_DRYRUN", "true")
@@ -169,4 +194,4 @@ def test_the_label_prefix_of_the_settings_is_used(
 ) -> None:
     monkeypatch.setenv("AUTOSCALER_LABEL_PREFIX", "acme")
     house.orchestrator.add("shop/worker", {"acme.queue": "orders"})
-    assert json.loads(house.plan("--json").stdout)[0]["queues"] == ["orders"]
+    assert json.loads(house.plan("--json").stdout)["services"][0]["queues"] == ["orders"]

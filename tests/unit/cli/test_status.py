@@ -1,4 +1,4 @@
-"""autoscaler status: what the running daemon last saw and did, asked over HTTP."""
+"""autoscaler status: what the running daemon last saw and did, read over HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoscaler.cli.status import picture
 from autoscaler.core.report import ServiceReport
 from autoscaler.web.board import Board
 from tests.fakes.clock import START
-from tests.fakes.reports import broken, integration, scaled, service, tick
+from tests.fakes.reports import broken, compose, integration, scaled, service, tick
 from tests.real.site import ABOUT, ServedSite
 from tests.real.waiting import free_port
 
@@ -96,7 +96,7 @@ class TestTable:
 
     def test_without_an_engine_what_was_seen_before_is_marked(self, site: ServedSite) -> None:
         site.observe(tick(service(), at=now()))
-        site.observe(tick(at=now(), errors=("no Docker Engine",)))
+        site.observe(tick(at=now(), errors=("no Docker Engine",), unseen=compose("shop/worker")))
         result = status()
         assert result.exit_code == 1
         assert "error: no Docker Engine" in result.stdout

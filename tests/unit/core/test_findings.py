@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from autoscaler.core.findings import Finding, Outcome, examine_expiry, examine_services
+from autoscaler.core.findings import (
+    Finding,
+    Outcome,
+    examine_expiry,
+    examine_services,
+    expires_soon,
+)
 from autoscaler.core.model import ServiceId
-from autoscaler.core.reason import Reason, ReasonCode
+from autoscaler.core.reason import Bearing, Reason, ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
 from tests.fakes.clock import START
 from tests.unit.builders import DAY, SECOND, stats, task_queue
@@ -40,12 +46,10 @@ def told(**seen: Any) -> list[tuple[Outcome, str]]:
 
 class TestServices:
     def test_one_that_is_well_is_one_line(self) -> None:
-        assert told() == [(Outcome.OK, "follows orders: 3 waiting, 1 replicas are right")]
+        assert told() == [(Outcome.OK, "follows orders: 3 waiting, 1 replica is right")]
 
     def test_what_it_would_be_scaled_to_is_said(self) -> None:
-        assert told(desired=4) == [
-            (Outcome.OK, "follows orders: 3 waiting, 1 replicas should be 4")
-        ]
+        assert told(desired=4) == [(Outcome.OK, "follows orders: 3 waiting, 1 replica should be 4")]
 
     def test_errors_are_wrong_and_warnings_are_to_be_looked_at(self) -> None:
         assert told(backlog=None, parts={}, errors=("no Temporal",), warnings=("no grace",)) == [
@@ -53,22 +57,17 @@ class TestServices:
             (Outcome.WARNING, "no grace"),
         ]
 
-    @pytest.mark.parametrize(
-        ("code", "is_told"),
-        [
-            (ReasonCode.REFUSED, True),
-            (ReasonCode.CEILING, True),
-            (ReasonCode.STOPPED_BY_HAND, True),
-            (ReasonCode.MAX, False),
-            (ReasonCode.COOLDOWN, False),
-        ],
-    )
-    def test_what_holds_it_whatever_its_backlog_is_to_be_looked_at(
-        self, code: ReasonCode, *, is_told: bool
-    ) -> None:
-        assert ((Outcome.WARNING, "held") in told(reasons=(Reason(code, "held"),))) is is_told
+    def test_several_replicas_are_counted_as_several(self) -> None:
+        assert told(replicas=2, desired=2) == [
+            (Outcome.OK, "follows orders: 3 waiting, 2 replicas are right")
+        ]
 
-    def test_a_queue_without_any_sign_of_life_may_be_a_slip_of_the_pen(self) -> None:
+    @pytest.mark.parametrize("code", list(ReasonCode))
+    def test_a_reason_that_means_trouble_is_to_be_looked_at(self, code: ReasonCode) -> None:
+        is_told = (Outcome.WARNING, "because") in told(reasons=(Reason(code, "because"),))
+        assert is_told is (code.bearing is Bearing.TROUBLE)
+
+    def test_a_queue_without_any_sign_of_life_may_be_misspelt(self) -> None:
         (warning, _) = told(backlog=0, parts={task_queue("ordesr"): stats(0)})
         assert warning[0] is Outcome.WARNING
         assert "task queue 'ordesr' has no poller, no backlog" in warning[1]
@@ -96,3 +95,4 @@ def test_a_credential_is_to_be_replaced_a_month_before_its_end(
     left: timedelta, outcome: Outcome, text: str
 ) -> None:
     assert examine_expiry("x", "API key", START + left, START) == Finding("x", outcome, text)
+    assert expires_soon(START + left, START) is (outcome is not Outcome.OK)

@@ -1,4 +1,4 @@
-"""Log lines: one for each change and each trouble, none for an idle tick."""
+"""Log lines: one for each change and each problem, none for an idle tick."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ import pytest
 from pydantic import SecretStr
 
 from autoscaler.core.model import ScalingAction, ServiceId
-from autoscaler.core.reason import Reason, ReasonCode
+from autoscaler.core.reason import Bearing, Reason, ReasonCode
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 from autoscaler.telemetry.logging import LogObserver, RedactedStream, make_logger
 from tests.fakes.clock import START
+from tests.fakes.reports import compose
 
 TEN = Reason(ReasonCode.BACKLOG, "100 waiting tasks at target 10: 10")
 MAX = Reason(ReasonCode.MAX, "max: 5")
 NO_ENGINE = "no Docker Engine at the default socket"
 NO_TEMPORAL = "Temporal does not answer"
+ALL = compose("a/one", "b/two", "shop/worker")
+"""The services that `log` has seen."""
 
 
 class Log:
-    """An observer, and what it wrote since one looked last."""
+    """An observer, and what it wrote for the latest tick."""
 
     def __init__(self, level: str = "info", *, as_json: bool = True) -> None:
         self._stream = io.StringIO()
         self._observer = LogObserver(make_logger(level, json=as_json, stream=self._stream))
 
-    def text(self, *services: ServiceReport, errors: tuple[str, ...] = ()) -> str:
+    def text(self, *services: ServiceReport, **rest: Any) -> str:
         """Show one tick, and return what was written for it."""
-        self._observer.observe(TickReport(START, services, errors))
+        self._observer.observe(TickReport(START, services, **rest))
         written = self._stream.getvalue()
         self._stream.seek(0)
         self._stream.truncate()
         return written
 
-    def lines(self, *services: ServiceReport, errors: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    def lines(self, *services: ServiceReport, **rest: Any) -> list[dict[str, Any]]:
         """Show one tick, and return the lines written for it, without their time."""
-        lines = [json.loads(line) for line in self.text(*services, errors=errors).splitlines()]
+        lines = [json.loads(line) for line in self.text(*services, **rest).splitlines()]
         for line in lines:
             assert line.pop("timestamp")
         return lines
 
-    def events(self, *services: ServiceReport, errors: tuple[str, ...] = ()) -> list[str]:
+    def events(self, *services: ServiceReport, **rest: Any) -> list[str]:
         """Show one tick, and return what its lines are about."""
-        return [line["event"] for line in self.lines(*services, errors=errors)]
+        return [line["event"] for line in self.lines(*services, **rest)]
 
 
 def service(name: str = "shop/worker", **seen: Any) -> ServiceReport:
@@ -66,7 +69,7 @@ def scaled(current: int, desired: int, *reasons: Reason) -> ServiceReport:
 
 @pytest.fixture
 def log() -> Log:
-    """A log after a first tick without any trouble."""
+    """A log after a first tick without any problem."""
     quiet = Log()
     quiet.lines(service("a/one"), service("b/two"), service())
     return quiet
@@ -98,6 +101,16 @@ class TestChanges:
     def test_a_tick_that_changes_nothing_is_no_line(self, log: Log) -> None:
         assert log.lines(*others(), service(replicas=1, desired=5, dry_run=True)) == []
 
+    def test_busy_replicas_that_were_stopped_are_an_error(self, log: Log) -> None:
+        assert log.lines(*others(), service(interrupted=2)) == [
+            {
+                "event": "busy replicas stopped",
+                "level": "error",
+                "service": "shop/worker",
+                "replicas": 2,
+            }
+        ]
+
     def test_below_info_every_tick_is_a_line(self) -> None:
         log = Log("debug")
         log.lines(service())
@@ -112,20 +125,12 @@ class TestChanges:
 
 
 class TestHeld:
-    """What holds a service back without being an error, and without being its labels' wish."""
+    """What keeps a service from following its backlog, and is no error."""
 
     @pytest.mark.parametrize(
-        "code",
-        [
-            ReasonCode.CEILING,
-            ReasonCode.FALLBACK,
-            ReasonCode.PHANTOM,
-            ReasonCode.RATE_LIMITED,
-            ReasonCode.REFUSED,
-            ReasonCode.STOPPED_BY_HAND,
-        ],
+        "code", [code for code in ReasonCode if code.bearing is not Bearing.NORMAL]
     )
-    def test_it_is_told_once_when_it_begins_and_again_when_it_comes_back(
+    def test_it_is_logged_once_when_it_begins_and_again_when_it_comes_back(
         self, log: Log, code: ReasonCode
     ) -> None:
         held = service(backlog=100, reasons=(TEN, Reason(code, "held at 1")))
@@ -137,8 +142,18 @@ class TestHeld:
         assert log.events(*others(), service()) == []
         assert log.events(*others(), held) == ["held"]
 
-    def test_what_the_labels_ask_for_holds_nothing_back(self, log: Log) -> None:
-        assert log.events(*others(), service(backlog=100, reasons=(TEN, MAX))) == []
+    def test_it_is_not_logged_again_when_the_engine_is_back(self, log: Log) -> None:
+        held = service(backlog=100, reasons=(TEN, Reason(ReasonCode.REFUSED, "held at 1")))
+        log.lines(*others(), held)
+        log.lines(errors=(NO_ENGINE,), unseen=ALL)
+        assert log.events(*others(), held) == ["recovered"]
+
+    @pytest.mark.parametrize(
+        "code", [code for code in ReasonCode if code.bearing is Bearing.NORMAL]
+    )
+    def test_what_is_as_it_should_be_is_not_logged(self, log: Log, code: ReasonCode) -> None:
+        normal = service(backlog=100, reasons=(TEN, Reason(code, "because")))
+        assert log.events(*others(), normal) == []
 
 
 class TestServices:
@@ -161,12 +176,23 @@ class TestServices:
             ("service gone", "shop/worker"),
         ]
 
-    def test_while_an_engine_does_not_answer_none_is_gone(self, log: Log) -> None:
-        assert log.events(errors=(NO_ENGINE,)) == ["cannot scale"]
-        assert log.events(*others(), service()) == ["all is well again"]
+    def test_those_of_an_engine_that_does_not_answer_are_not_gone(self, log: Log) -> None:
+        assert log.events(errors=(NO_ENGINE,), unseen=ALL) == ["cannot scale"]
+        assert log.events(*others(), service()) == ["recovered"]
+
+    def test_an_error_of_one_orchestrator_keeps_no_service_of_the_other(self, log: Log) -> None:
+        lines = log.lines(service(), errors=("no Swarm",), unseen=compose("b/two"))
+        assert [(line["event"], line.get("service")) for line in lines] == [
+            ("service gone", "a/one"),
+            ("cannot scale", None),
+        ]
+
+    def test_one_that_goes_while_the_engine_is_away_is_gone_when_it_is_back(self, log: Log) -> None:
+        log.lines(errors=(NO_ENGINE,), unseen=ALL)
+        assert log.events(*others()) == ["service gone", "recovered"]
 
 
-class TestTrouble:
+class TestProblems:
     def test_it_is_told_once_and_its_end_once(self, log: Log) -> None:
         troubled = service(errors=(NO_TEMPORAL,))
         (begun,) = log.lines(*others(), troubled)
@@ -175,71 +201,73 @@ class TestTrouble:
         assert begun["error"] == NO_TEMPORAL
         assert log.lines(*others(), troubled) == []
         (over,) = log.lines(*others(), service())
-        assert over["event"] == "all is well again"
+        assert over["event"] == "recovered"
         assert over["level"] == "info"
         assert log.lines(*others(), service()) == []
 
-    def test_one_trouble_of_many_services_is_one_line_that_names_them(self, log: Log) -> None:
+    def test_one_problem_of_many_services_is_one_line_that_names_them(self, log: Log) -> None:
         troubled = [service(name, errors=(NO_TEMPORAL,)) for name in ("b/two", "a/one")]
         (begun,) = log.lines(*troubled, service())
-        assert ["a/one", "b/two"] in begun.values()
+        assert begun["services"] == ["a/one", "b/two"]
         (over,) = log.lines(*others(), service())
-        assert ["a/one", "b/two"] in over.values()
+        assert over["services"] == ["a/one", "b/two"]
 
-    def test_a_service_that_is_befallen_later_is_told_alone(self, log: Log) -> None:
+    def test_a_service_that_meets_it_later_is_told_alone(self, log: Log) -> None:
         first, second = (service(name, errors=(NO_TEMPORAL,)) for name in ("a/one", "b/two"))
         log.lines(first, service("b/two"), service())
         (begun,) = log.lines(first, second, service())
-        assert ["b/two"] in begun.values()
+        assert begun["services"] == ["b/two"]
 
-    def test_two_troubles_of_a_service_are_two_lines_and_over_together(self, log: Log) -> None:
+    def test_two_problems_of_a_service_are_two_lines_and_one_recovery(self, log: Log) -> None:
         both = service(errors=(NO_TEMPORAL, "temporal.max='x' must be a whole number"))
         assert log.events(*others(), both) == ["cannot scale", "cannot scale"]
         assert log.events(*others(), service(errors=(NO_TEMPORAL,))) == []
-        assert log.events(*others(), service()) == ["all is well again"]
+        assert log.events(*others(), service()) == ["recovered"]
 
-    def test_another_trouble_in_place_of_the_first_is_told(self, log: Log) -> None:
+    def test_another_problem_in_place_of_the_first_is_told(self, log: Log) -> None:
         log.lines(*others(), service(errors=(NO_TEMPORAL,)))
         (begun,) = log.lines(*others(), service(errors=("no space left on device",)))
         assert begun["error"] == "no space left on device"
 
-    def test_a_trouble_that_comes_back_is_told_again(self, log: Log) -> None:
+    def test_a_problem_that_comes_back_is_told_again(self, log: Log) -> None:
         troubled = service(errors=(NO_TEMPORAL,))
         for _ in range(2):
             assert log.events(*others(), troubled) == ["cannot scale"]
-            assert log.events(*others(), service()) == ["all is well again"]
+            assert log.events(*others(), service()) == ["recovered"]
 
     def test_a_warning_is_a_line_of_its_own_level(self, log: Log) -> None:
-        (line,) = log.lines(*others(), service(warnings=("take care",)))
-        assert (line["event"], line["level"], line["warning"]) == (
-            "take note",
-            "warning",
-            "take care",
-        )
+        assert log.lines(*others(), service(warnings=("take care",))) == [
+            {
+                "event": "warning",
+                "level": "warning",
+                "services": ["shop/worker"],
+                "warning": "take care",
+            }
+        ]
 
-    def test_that_of_a_service_that_is_gone_is_not_called_over(self, log: Log) -> None:
+    def test_that_of_a_service_that_is_gone_is_not_called_recovered(self, log: Log) -> None:
         log.lines(*others(), service(errors=(NO_TEMPORAL,)))
         assert log.events(*others()) == ["service gone"]
 
     def test_that_of_an_engine_is_told_as_the_engines(self, log: Log) -> None:
-        (begun,) = log.lines(errors=(NO_ENGINE,))
+        (begun,) = log.lines(errors=(NO_ENGINE,), unseen=ALL)
         assert begun["error"] == NO_ENGINE
-        assert ["engine"] in begun.values()
-        assert log.lines(errors=(NO_ENGINE,)) == []
+        assert begun["services"] == ["engine"]
+        assert log.lines(errors=(NO_ENGINE,), unseen=ALL) == []
 
     def test_that_of_a_service_is_not_told_again_when_the_engine_is_back(self, log: Log) -> None:
         troubled = service(errors=(NO_TEMPORAL,))
         log.lines(*others(), troubled)
-        log.lines(errors=(NO_ENGINE,))
+        log.lines(errors=(NO_ENGINE,), unseen=ALL)
         (line,) = log.lines(*others(), troubled)
-        assert line["event"] == "all is well again"
-        assert ["engine"] in line.values()
+        assert line["event"] == "recovered"
+        assert line["services"] == ["engine"]
 
     def test_that_of_a_service_may_end_together_with_the_engines(self, log: Log) -> None:
         log.lines(*others(), service(errors=(NO_TEMPORAL,)))
-        log.lines(errors=(NO_ENGINE,))
+        log.lines(errors=(NO_ENGINE,), unseen=ALL)
         (line,) = log.lines(*others(), service())
-        assert ["engine", "shop/worker"] in line.values()
+        assert line["services"] == ["engine", "shop/worker"]
 
 
 class TestConsole:
@@ -253,7 +281,7 @@ class TestConsole:
         assert "replicas=1 desired=5" in line
         assert "reasons='100 waiting tasks at target 10: 10; max: 5'" in line
 
-    def test_services_in_one_trouble_stand_side_by_side(self) -> None:
+    def test_services_with_one_problem_stand_side_by_side(self) -> None:
         log = Log(as_json=False)
         services = [service(name, errors=(NO_TEMPORAL,)) for name in ("a/one", "b/two")]
         line = log.text(*services).splitlines()[-1]
@@ -265,7 +293,7 @@ class TestConsole:
 
 
 class TestIntegrations:
-    """What is said of connections themselves; what they keep services from is said there."""
+    """What is logged of connections; what they keep services from is logged with the services."""
 
     @staticmethod
     def log() -> tuple[io.StringIO, LogObserver]:
@@ -278,7 +306,7 @@ class TestIntegrations:
         return IntegrationReport("cloud", "cloud:7233", "shop", **(well | seen))
 
     def events(self, *looks: tuple[datetime, IntegrationReport]) -> list[str]:
-        """Show one look after the other, and return what was said."""
+        """Show ticks one after another, and return what was logged."""
         stream, observer = self.log()
         for now, integration in looks:
             observer.observe(TickReport(now, integrations=(integration,)))
@@ -295,7 +323,7 @@ class TestIntegrations:
             "warning: credential expires 30",
             "warning: credential expires 7",
             "warning: credential expires 1",
-            "error: credential has expired 0",
+            "error: credential expired 0",
         ]
 
     def test_a_daemon_that_is_started_late_says_it_once(self) -> None:
@@ -303,7 +331,7 @@ class TestIntegrations:
         looks = [(START + timedelta(seconds=tick), self.cloud(expires_at=ends)) for tick in (0, 5)]
         assert self.events(*looks) == ["warning: credential expires 3"]
 
-    def test_after_a_rotation_it_begins_anew(self) -> None:
+    def test_after_a_rotation_it_begins_again(self) -> None:
         near, far = START + timedelta(days=1), START + timedelta(days=7)
         assert self.events(
             (START, self.cloud(expires_at=near)),
@@ -317,7 +345,7 @@ class TestIntegrations:
     def test_credentials_that_could_not_be_taken_up_are_said_once(self) -> None:
         kept = self.cloud(error="the key is half written; the previous are used")
         looks = [(START, each) for each in (kept, kept, self.cloud(), kept)]
-        assert self.events(*looks) == ["warning: take note", "warning: take note"]
+        assert self.events(*looks) == ["warning: warning", "warning: warning"]
 
     def test_one_that_is_down_is_in_its_services_errors_alone(self) -> None:
         assert self.events((START, self.cloud(up=False, error="down"))) == []

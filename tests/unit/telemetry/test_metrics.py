@@ -14,7 +14,7 @@ from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import ServiceReport
 from autoscaler.telemetry.metrics import Metrics
 from tests.fakes.clock import START
-from tests.fakes.reports import broken, integration, scaled, service, tick
+from tests.fakes.reports import broken, compose, integration, scaled, service, tick
 
 Labels = dict[str, str]
 
@@ -140,7 +140,8 @@ class TestCounters:
         stuck = service("shop/stuck", errors=("no such image",))
         for _ in range(2):
             metrics.observe(tick(broken(), unread, stuck))
-        metrics.observe(tick(errors=("no Docker Engine",)))
+        unseen = compose("shop/mailer", "shop/blind", "shop/stuck")
+        metrics.observe(tick(errors=("no Docker Engine",), unseen=unseen))
         expected = {
             ("shop/mailer", "labels"): 4,
             ("shop/blind", "temporal"): 2,
@@ -187,7 +188,7 @@ class TestGone:
 
     def test_while_the_engine_does_not_answer_counters_are_kept(self, metrics: Metrics) -> None:
         metrics.observe(tick(scaled(service(), 3)))
-        metrics.observe(tick(errors=("no Docker Engine",)))
+        metrics.observe(tick(errors=("no Docker Engine",), unseen=compose(WORKER)))
         assert series(metrics, WORKER) == {
             "autoscaler_scaling_actions_total",
             "autoscaler_decisions_total",
@@ -195,6 +196,22 @@ class TestGone:
         }
         metrics.observe(tick(scaled(service(), 3)))
         assert value(metrics, "scaling_actions_total", service=WORKER, direction="out") == 2
+
+    def test_an_error_of_one_orchestrator_keeps_no_series_of_the_other(
+        self, metrics: Metrics
+    ) -> None:
+        metrics.observe(tick(self.everything(), service("lost")))
+        metrics.observe(tick(errors=("no Swarm",), unseen=(ServiceId("swarm", "lost"),)))
+        assert series(metrics, WORKER) == set()
+        assert "autoscaler_decisions_total" in series(metrics, "lost")
+
+    def test_a_service_that_goes_while_the_engine_is_away_leaves_no_series(
+        self, metrics: Metrics
+    ) -> None:
+        metrics.observe(tick(self.everything(), service("stays")))
+        metrics.observe(tick(errors=("no engine",), unseen=compose(WORKER, "stays")))
+        metrics.observe(tick(service("stays")))
+        assert series(metrics, WORKER) == set()
 
     def test_series_depend_on_services_and_queues_only(self, metrics: Metrics) -> None:
         metrics.observe(tick(self.everything()))
@@ -206,7 +223,7 @@ class TestGone:
         assert len(scrape(metrics)) == before
 
 
-def test_a_name_with_every_sign_in_it_is_written_so_that_it_can_be_read(metrics: Metrics) -> None:
+def test_a_name_with_any_character_in_it_is_escaped(metrics: Metrics) -> None:
     name = 'shop/"wor\\ker\n'
     metrics.observe(tick(ServiceReport(ServiceId("compose", name), 1, 1)))
     assert value(metrics, "replicas", service=name) == 1

@@ -1,4 +1,4 @@
-"""What the page shows: everything at first, then changes only; nothing forgotten on a bad day."""
+"""What the page shows: everything at first, then changes only; unseen services are kept."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.web.board import LAST_CHANGES, About, Board, Event
 from tests.fakes.clock import START, run_in_virtual_time
-from tests.fakes.reports import broken, busy_hour, integration, scaled, service, tick
+from tests.fakes.reports import broken, busy_hour, compose, integration, scaled, service, tick
 
 ABOUT = About("1.2.3", "temporal", timedelta(seconds=5), stalled_after=timedelta(seconds=60))
 QUIET = timedelta(seconds=10)
+NO_ENGINE = "no Docker Engine"
 
 
 class Clock:
@@ -34,7 +35,7 @@ class Clock:
 
 
 class Words(Redactor):
-    """Counts what is put into words: secrets are taken out of each."""
+    """Counts the texts that are shown: secrets are hidden in each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +76,7 @@ class TestHealth:
         assert (board.stalled, board.ready) == (False, True)
 
     def test_without_an_engine_it_is_alive_and_not_ready(self, board: Board) -> None:
-        board.observe(tick(errors=("no Docker Engine",)))
+        board.observe(tick(errors=(NO_ENGINE,)))
         assert (board.stalled, board.ready) == (False, False)
 
     def test_trouble_of_a_service_is_no_trouble_of_the_daemon(self, board: Board) -> None:
@@ -107,65 +108,6 @@ class TestServices:
             "services": [],
         }
 
-    def test_a_service_is_an_object_with_all_that_was_seen(self, board: Board) -> None:
-        board.observe(tick(service(waiting=40, replicas=1, desired=4, busy=1)))
-        (seen,) = board.services()["services"]
-        assert seen == {
-            "service": "shop/worker",
-            "orchestrator": "compose",
-            "queues": ["orders"],
-            "backlog": 40,
-            "age": 10,
-            "parts": [
-                {
-                    "queue": "orders",
-                    "type": type_,
-                    "integration": "default",
-                    "namespace": None,
-                    "waiting": waiting,
-                    "age": age,
-                    "add_rate": 5.7,
-                    "dispatch_rate": 2.9,
-                    "pollers": 2,
-                    "rate_limited": False,
-                }
-                for type_, waiting, age in (("activity", 30, 10), ("workflow", 10, 5))
-            ],
-            "replicas": 1,
-            "desired": 4,
-            "min": 1,
-            "max": 20,
-            "busy": 1,
-            "draining": 0,
-            "interrupted": 0,
-            "reasons": [{"code": "backlog", "text": "40 waiting tasks at target 10: 4"}],
-            "warnings": [],
-            "errors": [],
-            "dry_run": False,
-            "unseen": False,
-            "changes": [],
-        }
-
-    def test_what_is_unknown_is_null(self, board: Board) -> None:
-        board.observe(tick(broken()))
-        (seen,) = board.services()["services"]
-        assert [seen[name] for name in ("backlog", "age", "min", "max", "busy")] == [None] * 5
-
-    def test_a_connection_is_an_object_without_a_secret(self, board: Board) -> None:
-        expiry = START + timedelta(days=9)
-        board.observe(tick(integrations=(integration(expires_at=expiry),)))
-        assert board.services()["integrations"] == [
-            {
-                "name": "default",
-                "endpoint": "temporal:7233",
-                "namespace": "default",
-                "origin": "environment",
-                "up": True,
-                "error": None,
-                "expires_at": expiry.timestamp(),
-            }
-        ]
-
     async def test_a_secret_that_some_error_quotes_is_not_shown(self, clock: Clock) -> None:
         redactor = Redactor()
         redactor.learn(SecretStr("planted-secret"))
@@ -175,7 +117,7 @@ class TestServices:
         seen = service(errors=(error,), warnings=(error,), reasons=(reason,))
         found = (integration(error=error, up=False),)
         board.observe(tick(scaled(seen, 2), errors=(error,), integrations=found))
-        event = await anext(board.follow(QUIET))
+        event = await anext(board.stream(QUIET))
         assert event is not None
         for text in (event.data, json.dumps(board.services())):
             assert "planted" not in text
@@ -186,13 +128,25 @@ class TestServices:
         board.observe(tick(service("b/two")))
         assert [seen["service"] for seen in board.services()["services"]] == ["b/two"]
 
-    def test_services_that_could_not_be_looked_at_are_kept_and_marked(self, board: Board) -> None:
+    def test_a_service_that_was_not_seen_is_kept_and_marked(self, board: Board) -> None:
         board.observe(tick(service("a/one"), service("b/two")))
-        board.observe(tick(service("b/two"), errors=("no Docker Engine",)))
+        board.observe(tick(service("b/two"), errors=(NO_ENGINE,), unseen=compose("a/one")))
         seen = {seen["service"]: seen["unseen"] for seen in board.services()["services"]}
         assert seen == {"a/one": True, "b/two": False}
         board.observe(tick(service("a/one"), service("b/two")))
         assert not any(seen["unseen"] for seen in board.services()["services"])
+
+    def test_an_error_of_one_orchestrator_keeps_no_service_of_the_other(self, board: Board) -> None:
+        lost = ServiceReport(ServiceId("swarm", "lost"), 1, 1)
+        board.observe(tick(service("gone"), service("stays"), lost))
+        board.observe(tick(service("stays"), errors=("no Swarm",), unseen=(lost.service,)))
+        seen = {seen["service"]: seen["unseen"] for seen in board.services()["services"]}
+        assert seen == {"stays": False, "lost": True}
+
+    def test_an_error_alone_marks_no_service(self, board: Board) -> None:
+        board.observe(tick(service()))
+        board.observe(tick(service(), errors=("no Swarm",)))
+        assert [seen["unseen"] for seen in board.services()["services"]] == [False]
 
     def test_the_same_name_on_compose_and_swarm_is_two_services(self, board: Board) -> None:
         twin = ServiceReport(ServiceId("swarm", "shop/worker"), 1, 1)
@@ -200,14 +154,10 @@ class TestServices:
         assert len(board.services()["services"]) == 2
 
 
-class TestFollowing:
-    @staticmethod
-    def follow(board: Board) -> AsyncGenerator[Event | None]:
-        return board.follow(QUIET)
-
+class TestStream:
     async def test_it_begins_with_everything_there_is(self, board: Board) -> None:
         board.observe(later(0, scaled(service(waiting=40), 4)))
-        first = await told(self.follow(board))
+        first = await told(board.stream(QUIET))
         assert first["name"] == "state"
         assert first["about"] == {
             "version": "1.2.3",
@@ -229,7 +179,7 @@ class TestFollowing:
 
     async def test_it_goes_on_with_what_a_tick_changed_and_nothing_else(self, board: Board) -> None:
         board.observe(later(0, service("a/one"), service("b/two")))
-        events = self.follow(board)
+        events = board.stream(QUIET)
         await anext(events)
         board.observe(later(30, service("a/one"), service("b/two", replicas=2, desired=2)))
         second = await told(events)
@@ -245,7 +195,7 @@ class TestFollowing:
     ) -> None:
         many = [service(f"shop/worker-{number}") for number in range(1000)]
         board.observe(later(0, *many))
-        events = self.follow(board)
+        events = board.stream(QUIET)
         await anext(events)
         board.observe(later(5, *many))
         event = await anext(events)
@@ -254,34 +204,34 @@ class TestFollowing:
 
     async def test_a_change_of_replicas_is_told_with_its_reasons(self, board: Board) -> None:
         board.observe(later(0, service()))
-        events = self.follow(board)
+        events = board.stream(QUIET)
         await anext(events)
         board.observe(later(5, scaled(service(waiting=40), 4)))
-        news = (await told(events))["services"]["compose:shop/worker"]
-        assert news["change"]["desired"] == 4
-        assert news["change"]["reasons"] == ["40 waiting tasks at target 10: 4"]
+        (change,) = (await told(events))["services"]["compose:shop/worker"]["changes"]
+        assert change["desired"] == 4
+        assert change["reasons"] == ["40 waiting tasks at target 10: 4"]
 
-    async def test_a_service_that_could_not_be_looked_at_is_told_once(self, board: Board) -> None:
+    async def test_a_service_that_was_not_seen_is_told_once(self, board: Board) -> None:
         board.observe(later(0, service()))
-        events = self.follow(board)
+        events = board.stream(QUIET)
         await anext(events)
-        board.observe(later(5, errors=("no Docker Engine",)))
+        board.observe(later(5, errors=(NO_ENGINE,), unseen=compose("shop/worker")))
         assert (await told(events))["services"] == {"compose:shop/worker": {"unseen": True}}
-        board.observe(later(10, errors=("no Docker Engine",)))
+        board.observe(later(10, errors=(NO_ENGINE,), unseen=compose("shop/worker")))
         assert (await told(events))["services"] == {}
         board.observe(later(15, service()))
         assert (await told(events))["services"] == {"compose:shop/worker": {"unseen": False}}
 
     async def test_a_service_that_is_gone_is_named(self, board: Board) -> None:
         board.observe(later(0, service("a/one"), service("b/two")))
-        events = self.follow(board)
+        events = board.stream(QUIET)
         await anext(events)
         board.observe(later(5, service("b/two")))
         assert (await told(events))["gone"] == ["compose:a/one"]
 
     async def test_whoever_missed_a_tick_is_given_everything_again(self, board: Board) -> None:
         board.observe(later(0, service()))
-        events = self.follow(board)
+        events = board.stream(QUIET)
         await anext(events)
         board.observe(later(5, service(waiting=10)))
         board.observe(later(10, service(waiting=20)))
@@ -289,21 +239,21 @@ class TestFollowing:
         assert again["name"] == "state"
         assert again["services"]["compose:shop/worker"]["backlog"] == 20
 
-    async def test_all_who_follow_see_the_same(self, board: Board) -> None:
+    async def test_all_streams_send_the_same(self, board: Board) -> None:
         board.observe(later(0, service()))
-        followers = [self.follow(board) for _ in range(3)]
-        for events in followers:
+        streams = [board.stream(QUIET) for _ in range(3)]
+        for events in streams:
             await anext(events)
-        waiting = [asyncio.ensure_future(anext(events)) for events in followers]
+        waiting = [asyncio.ensure_future(anext(events)) for events in streams]
         await asyncio.sleep(0)
         board.observe(later(5, service(waiting=10)))
         seen = await asyncio.gather(*waiting)
         assert len({event for event in seen if event is not None}) == 1
 
-    async def test_with_nobody_there_a_tick_is_not_put_into_words(self, clock: Clock) -> None:
+    async def test_while_no_stream_is_open_a_tick_is_not_put_into_words(self, clock: Clock) -> None:
         words = Words()
         board = Board(ABOUT, clock, words)
-        events = self.follow(board)
+        events = board.stream(QUIET)
         board.observe(later(0, service()))
         assert words.read == 0
         await anext(events)
@@ -315,17 +265,17 @@ class TestFollowing:
 
     async def test_whoever_comes_again_is_given_what_happened_meanwhile(self, board: Board) -> None:
         board.observe(later(0, service()))
-        events = self.follow(board)
+        events = board.stream(QUIET)
         await anext(events)
         await events.aclose()
         board.observe(later(5, scaled(service(waiting=40), 4)))
-        state = await told(self.follow(board))
+        state = await told(board.stream(QUIET))
         seen = state["services"]["compose:shop/worker"]
         assert (seen["backlog"], len(seen["changes"])) == (40, 1)
 
     def test_silence_is_told_so_that_a_lost_daemon_can_be_noticed(self, board: Board) -> None:
         async def work() -> tuple[Event | None, float]:
-            events = self.follow(board)
+            events = board.stream(QUIET)
             await anext(events)
             return await anext(events), asyncio.get_running_loop().time()
 
@@ -334,7 +284,7 @@ class TestFollowing:
     async def test_only_the_last_changes_are_remembered(self, board: Board) -> None:
         for number in range(LAST_CHANGES + 3):
             board.observe(later(number, scaled(service(replicas=number), number + 1)))
-        first = await told(self.follow(board))
+        first = await told(board.stream(QUIET))
         changes = first["services"]["compose:shop/worker"]["changes"]
         assert [change["current"] for change in changes] == [3, 4, 5, 6, 7]
 
@@ -343,6 +293,6 @@ class TestFollowing:
     ) -> None:
         for report in busy_hour(START, services=20):
             board.observe(report)
-        event = await anext(self.follow(board))
+        event = await anext(board.stream(QUIET))
         assert event is not None
         assert len(event.data) < 20 * 3000

@@ -7,12 +7,13 @@ import io
 import json
 import signal
 import socket
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from autoscaler.telemetry.logging import make_logger
@@ -23,13 +24,25 @@ async def hello(_: object) -> PlainTextResponse:
     return PlainTextResponse("hello")
 
 
+async def stream(_: object) -> StreamingResponse:
+    async def lines() -> AsyncIterator[str]:
+        yield "begun\n"
+        await asyncio.Event().wait()
+
+    return StreamingResponse(lines())
+
+
 class House:
     """A server, and what it logs."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._log = io.StringIO()
         logger = make_logger("info", json=True, stream=self._log)
-        self.server = Server(Starlette(routes=[Route("/", hello)]), Address(host, port), logger)
+        self.server = Server(
+            Starlette(routes=[Route("/", hello), Route("/stream", stream)]),
+            Address(host, port),
+            logger,
+        )
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -97,11 +110,11 @@ async def test_a_port_in_use_is_one_line_that_says_what_to_do_and_no_end() -> No
         port = taken.getsockname()[1]
         house = House(port=port)
         serving = asyncio.create_task(house.server.serve())
-        line = await house.until_it_said("no status page")
+        line = await house.until_it_said("status page unavailable")
         assert line["level"] == "error"
         assert line["error"] == (
             f"cannot listen on 127.0.0.1:{port} (Address already in use): free it, or set"
-            " AUTOSCALER_LISTEN to another address, and start the daemon anew"
+            " AUTOSCALER_LISTEN to another address, and restart the daemon"
         )
         assert not serving.done()
         await end(serving)
@@ -110,7 +123,7 @@ async def test_a_port_in_use_is_one_line_that_says_what_to_do_and_no_end() -> No
 async def test_a_host_that_is_not_this_machine_is_one_line_too() -> None:
     house = House("192.0.2.1", 8080)
     serving = asyncio.create_task(house.server.serve())
-    line = await house.until_it_said("no status page")
+    line = await house.until_it_said("status page unavailable")
     assert "cannot listen on 192.0.2.1:8080 (" in line["error"]
     await end(serving)
 
@@ -123,3 +136,19 @@ async def test_its_port_is_free_again_at_the_end() -> None:
     port = int(line["url"].rstrip("/").rpartition(":")[2])
     with pytest.raises(ConnectionRefusedError):
         await get("127.0.0.1", port)
+
+
+async def test_streams_are_cut_off_at_the_end_although_they_never_end_themselves() -> None:
+    house = House()
+    serving = asyncio.create_task(house.server.serve())
+    line = await house.until_it_said("listening")
+    port = int(line["url"].rstrip("/").rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"begun\n")
+    serving.cancel()
+    async with asyncio.timeout(5):
+        await reader.read()
+        with suppress(asyncio.CancelledError):
+            await serving
+    writer.close()

@@ -10,11 +10,11 @@ from tests.fakes.clock import START
 FIRST = int(START.timestamp())
 
 
-def trail(*looks: tuple[float, int | None, int]) -> Trail:
-    """Note looks: seconds since the beginning, backlog, replicas."""
+def trail(*ticks: tuple[float, int | None, int]) -> Trail:
+    """Add what ticks saw: seconds since the beginning, backlog, replicas."""
     made = Trail()
-    for seconds, backlog, replicas in looks:
-        made.note(START + timedelta(seconds=seconds), backlog, replicas)
+    for seconds, backlog, replicas in ticks:
+        made.add(START + timedelta(seconds=seconds), backlog, replicas)
     return made
 
 
@@ -49,12 +49,12 @@ def test_within_one_step_a_known_backlog_counts_more_than_an_unknown_one() -> No
     assert seen(trail((0, None, 1), (5, 4, 1), (10, None, 1))) == [(0, 4, 1)]
 
 
-def test_a_look_returns_the_newest_point_where_it_made_or_moved_it() -> None:
+def test_a_tick_returns_the_newest_point_where_it_made_or_moved_it() -> None:
     made = Trail()
-    assert made.note(START, 1, 1) == Point(FIRST, 1, 1)
-    assert made.note(START + timedelta(seconds=5), 1, 1) is None
-    assert made.note(START + timedelta(seconds=10), 9, 1) == Point(FIRST, 9, 1)
-    assert made.note(START + STEP, 9, 1) is None
+    assert made.add(START, 1, 1) == Point(FIRST, 1, 1)
+    assert made.add(START + timedelta(seconds=5), 1, 1) is None
+    assert made.add(START + timedelta(seconds=10), 9, 1) == Point(FIRST, 9, 1)
+    assert made.add(START + STEP, 9, 1) is None
 
 
 def test_what_is_older_than_the_span_goes_but_for_how_it_began() -> None:
