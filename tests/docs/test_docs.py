@@ -41,7 +41,8 @@ def labels_of(service: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_reference_of_labels_is_generated_from_the_code() -> None:
-    assert (ROOT / "docs" / "labels.md").read_text() == reference_markdown()
+    written = (ROOT / "docs" / "labels.md").read_text()
+    assert written == reference_markdown(), "run: autoscaler labels --markdown > docs/labels.md"
 
 
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: str(file.relative_to(ROOT)))

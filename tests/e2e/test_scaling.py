@@ -234,17 +234,15 @@ async def test_plan_says_what_would_be_done_and_changes_nothing(
     printed, _ = await plan.communicate()
 
     assert plan.returncode == 0
-    assert json.loads(printed) == [
-        {
-            "service": stage.name("worker"),
-            "orchestrator": stage.orchestrator,
-            "queues": [queue],
-            "backlog": 100,
-            "replicas": 1,
-            "desired": 10,
-            "reasons": ["100 waiting tasks at target 10: 10"],
-            "warnings": [],
-            "error": None,
-        }
+    (planned,) = json.loads(printed)["services"]
+    assert (planned["service"], planned["orchestrator"]) == (
+        stage.name("worker"),
+        stage.orchestrator,
+    )
+    assert (planned["queues"], planned["backlog"]) == ([queue], 100)
+    assert (planned["replicas"], planned["desired"]) == (1, 10)
+    assert [reason["text"] for reason in planned["reasons"]] == [
+        "100 waiting tasks at target 10: 10"
     ]
+    assert (planned["warnings"], planned["errors"]) == ([], [])
     assert len(stage.running("worker")) == 1
