@@ -31,7 +31,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from ticking import BARE, DAEMON, INTERVAL, MOST_CALLS, READY, bare, connect
 
-from autoscaler.sources.calls import AT_ONCE
+from autoscaler.sources.temporal.calls import AT_ONCE
 from tests.real.daemon import DaemonProcess
 from tests.real.temporal import TemporalServer
 

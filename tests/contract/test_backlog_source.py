@@ -23,8 +23,8 @@ from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.spec import QueueType
 from autoscaler.integrations.order import Integrations
 from autoscaler.ports import BacklogSource
-from autoscaler.sources.connections import Connections
-from autoscaler.sources.temporal import TemporalBacklogSource
+from autoscaler.sources.connections.clients import Connections
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.real.temporal import TemporalServer

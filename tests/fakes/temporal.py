@@ -25,7 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
-from autoscaler.sources.connections import Connections
+from autoscaler.sources.connections.clients import Connections
 
 
 class FakeTemporal:

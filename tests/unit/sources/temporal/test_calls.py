@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from autoscaler.sources.calls import DEADLINE, ask
+from autoscaler.sources.temporal.calls import DEADLINE, ask
 from tests.fakes.clock import run_in_virtual_time
 
 

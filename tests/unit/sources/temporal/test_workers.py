@@ -13,9 +13,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from autoscaler.core.errors import InFlightUnavailable, IntegrationError
 from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
 from autoscaler.core.integration import Integration
-from autoscaler.sources.calls import AT_ONCE, DEADLINE
-from autoscaler.sources.temporal import TemporalBacklogSource
-from autoscaler.sources.workers import NAMES_AT_ONCE
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
+from autoscaler.sources.temporal.calls import AT_ONCE, DEADLINE
+from autoscaler.sources.temporal.workers import NAMES_AT_ONCE
 from tests.fakes.clock import START, Clock
 from tests.fakes.temporal import FakeConnections, FakeTemporal
 
@@ -159,7 +159,9 @@ class TestAsking:
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         place.server.heartbeats = [heartbeat("w1", "r1"), heartbeat("w2", "r2")]
-        monkeypatch.setattr("autoscaler.sources.workers._clauses", lambda _: ["TaskQueue='orders'"])
+        monkeypatch.setattr(
+            "autoscaler.sources.temporal.workers._clauses", lambda _: ["TaskQueue='orders'"]
+        )
         assert await place.keys(["r1"]) == ["w1"]
 
     async def test_nothing_to_ask_for_costs_nothing(self, place: Place) -> None:

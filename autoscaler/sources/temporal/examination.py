@@ -22,9 +22,9 @@ from autoscaler.core.errors import IntegrationError
 from autoscaler.core.findings import Finding, Outcome, examine_expiry
 from autoscaler.core.integration import Integration
 from autoscaler.ports import IntegrationStore
-from autoscaler.sources.calls import ask
-from autoscaler.sources.connections import Connections
-from autoscaler.sources.credentials import Credentials
+from autoscaler.sources.connections.clients import Connections
+from autoscaler.sources.connections.credentials import Credentials
+from autoscaler.sources.temporal.calls import ask
 
 NOBODY = "autoscaler-doctor"
 """Name of a task queue, a worker and a build that do not exist: asking for them is enough."""

@@ -17,9 +17,9 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import BuildStatus, TaskQueue, WorkerVersion
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.builds import _STATUS
-from autoscaler.sources.calls import DEADLINE
-from autoscaler.sources.temporal import FRESH, TemporalBacklogSource
+from autoscaler.sources.temporal.backlogs import FRESH, TemporalBacklogSource
+from autoscaler.sources.temporal.builds import _STATUS
+from autoscaler.sources.temporal.calls import DEADLINE
 from tests.fakes.clock import Clock
 from tests.fakes.temporal import FakeConnections, FakeTemporal
 from tests.unit.builders import stats

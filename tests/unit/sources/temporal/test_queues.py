@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueueStats, TaskQueueVersioningInfo
+from temporalio.service import ServiceClient
 
 from autoscaler.core.spec import QueueType
-from autoscaler.sources.queues import TYPES, queue_call, queue_request, queue_stats, read_queue
+from autoscaler.sources.temporal.queues import (
+    TYPES,
+    queue_stats,
+    read_queue,
+)
 from tests.fakes.temporal import FakeTemporal
 from tests.unit.builders import stats
 
@@ -62,6 +68,6 @@ async def test_a_queue_whose_builds_are_summed_up_names_their_deployment(
     server = FakeTemporal()
     if versioning is not None:
         server.versioning["orders"] = versioning
-    request = queue_request("shop", "orders", QueueType.ACTIVITY)
-    call = queue_call(server, request)  # type: ignore[arg-type]
-    assert read_queue(await call()) == stats(0, deployment=deployment)
+    client = cast("ServiceClient", server)
+    read = await read_queue(client, "shop", "orders", QueueType.ACTIVITY)
+    assert read == stats(0, deployment=deployment)

@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkerRequest, ListWorkers
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
-from autoscaler.sources.calls import ask
+from autoscaler.sources.temporal.calls import ask
 
 NAMES_AT_ONCE = 50
 """Hosts or task queues in one query."""

@@ -23,7 +23,7 @@ from temporalio.service import ConnectConfig, RPCError, RPCStatusCode, ServiceCl
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration
 from autoscaler.core.redaction import Redactor
-from autoscaler.sources.connections import Connections
+from autoscaler.sources.connections.clients import Connections
 from tests.fakes.clock import START, Clock
 from tests.fakes.temporal import FakeIntegrations
 from tests.real.certificates import Authority, Pair

@@ -19,8 +19,8 @@ from autoscaler.core.integration import Integration, canonical
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport
 from autoscaler.ports import IntegrationStore
-from autoscaler.sources.credentials import Credentials
-from autoscaler.sources.explanation import Attempt, explain
+from autoscaler.sources.connections.credentials import Credentials
+from autoscaler.sources.connections.explanation import Attempt, explain
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 

@@ -8,7 +8,7 @@ import pytest
 
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.integration import Integration, TlsMode
-from autoscaler.sources.environment import temporal_environment
+from autoscaler.sources.connections.environment import temporal_environment
 
 Env = pytest.MonkeyPatch
 

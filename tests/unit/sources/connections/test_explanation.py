@@ -9,7 +9,7 @@ import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.integration import Integration
-from autoscaler.sources.explanation import Attempt, explain
+from autoscaler.sources.connections.explanation import Attempt, explain
 
 UNAUTHENTICATED = RPCError("no", RPCStatusCode.UNAUTHENTICATED, b"")
 CERTIFICATE = {"tls_cert_file": "/client.pem", "tls_key_file": "/client.key"}
