@@ -1,4 +1,4 @@
-"""Backlogs as a real Temporal server tells them."""
+"""Backlogs as a real Temporal server reports them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from autoscaler.integrations.order import Integrations
 from autoscaler.reconcile import Reconciler
 from autoscaler.sources.connections.clients import Connections
 from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
+from autoscaler.wishes.labels import Labels
+from autoscaler.wishes.wishes import Wishes
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.real.temporal import TemporalServer
@@ -68,7 +70,8 @@ async def test_two_services_that_share_a_queue_cost_one_read_per_type_and_tick(
     services.add("second", second, replicas=1)
     clock = Clock()
     reading = source(clock, default=Integration(endpoint=temporal.endpoint))
-    reconciler = Reconciler([services], reading, clock=clock)
+    wishes = Wishes([Labels("temporal")], "temporal")
+    reconciler = Reconciler([services], reading, wishes, clock=clock)
     before = temporal.calls("DescribeTaskQueue")
 
     await reconciler.tick()
@@ -132,7 +135,7 @@ async def test_a_server_that_comes_back_is_read_again_by_the_same_client(
     own_temporal.start()
     await own_temporal.enqueue(queue, 2)
     assert isinstance((await reading.read([task_queue]))[task_queue], BacklogUnavailable), (
-        "it was asked again before the back-off was over"
+        "it was read again before the back-off was over"
     )
     clock.advance(1)
     seen = (await reading.read([task_queue]))[task_queue]
