@@ -55,7 +55,7 @@ async def test_the_backlog_is_the_number_of_tasks_that_wait(
     assert readings[idle] == QueueStats(0, timedelta(), 0.0, 0.0)
 
 
-async def test_two_services_that_share_a_queue_cost_one_read_per_type_and_tick(
+async def test_a_queue_that_two_services_share_is_read_once_per_type_and_tick(
     temporal: TemporalServer, queue: str
 ) -> None:
     # One names the integration's own namespace, the other leaves it out; the case differs too.
@@ -95,7 +95,7 @@ async def test_a_namespace_of_its_own_has_a_backlog_of_its_own(
     assert [readings[q].waiting for q in (here, there)] == [0, 3]  # type: ignore[union-attr]
 
 
-async def test_what_cannot_be_read_says_what_was_tried_and_what_to_do_and_the_others_go_on(
+async def test_an_error_says_what_was_tried_and_what_to_do_and_other_queues_are_read(
     temporal: TemporalServer, queue: str
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"

@@ -55,7 +55,7 @@ class TestReading:
             (QueueType.NEXUS, TaskQueueType.TASK_QUEUE_TYPE_NEXUS),
         ],
     )
-    async def test_each_type_is_asked_for_as_itself(
+    async def test_each_type_is_read_as_that_type(
         self, place: Place, type_: QueueType, asked: TaskQueueType.ValueType
     ) -> None:
         await place.source.read([task_queue("orders", type_)])
@@ -91,7 +91,7 @@ class TestReading:
             pytest.param(task_queue(integration="prod"), "live", id="of-another-integration"),
         ],
     )
-    async def test_the_namespace_is_the_labels_or_else_the_integrations(
+    async def test_the_namespace_is_the_label_or_else_the_integration_default(
         self, place: Place, queue: TaskQueue, namespace: str
     ) -> None:
         await place.source.read([queue])
@@ -136,7 +136,7 @@ class TestReading:
 
 
 class TestTrouble:
-    async def test_an_integration_that_is_not_known_fails_its_own_queues_only(
+    async def test_an_unknown_integration_makes_only_its_own_queues_unknown(
         self, place: Place
     ) -> None:
         known, unknown = task_queue(), task_queue(integration="pord")
@@ -144,7 +144,7 @@ class TestTrouble:
         assert answers[known] == stats(0)
         assert str(answers[unknown]) == "integration pord is not known"
 
-    async def test_a_namespace_that_fails_is_unknown_and_the_others_are_read(
+    async def test_a_namespace_that_fails_makes_only_its_own_queues_unknown(
         self, place: Place
     ) -> None:
         place.server.broken_namespaces["eu"] = GONE
@@ -228,7 +228,7 @@ class TestBudget:
         assert place.source.warnings("prod") == ()
         assert len(place.source.warnings("default")) == 1
 
-    async def test_namespaces_of_an_integration_share_it(self, place: Place) -> None:
+    async def test_namespaces_of_an_integration_share_its_budget(self, place: Place) -> None:
         queues = [task_queue(f"q{number}", namespace="eu") for number in range(10)]
         queues += [task_queue(f"q{number}") for number in range(10)]
         assert await place.calls(queues) == 10

@@ -1,4 +1,4 @@
-"""Backlogs of one task queue by DescribeTaskQueue."""
+"""The backlog of one task queue, read by DescribeTaskQueue."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.fakes.temporal import FakeTemporal
 from tests.unit.builders import stats
 
 
-def test_every_type_of_a_label_has_one_of_temporals() -> None:
+def test_every_queue_type_has_a_type_of_temporal() -> None:
     assert set(TYPES) == set(QueueType)
     assert TaskQueueType.TASK_QUEUE_TYPE_UNSPECIFIED not in TYPES.values()
     assert len(set(TYPES.values())) == len(TYPES)
 
 
-def test_all_the_servers_figures_are_taken_over() -> None:
+def test_all_the_servers_figures_are_returned() -> None:
     answer = TaskQueueStats(
         approximate_backlog_count=7,
         approximate_backlog_age=Duration(seconds=90),
@@ -62,7 +62,7 @@ def test_all_the_servers_figures_are_taken_over() -> None:
         ),
     ],
 )
-async def test_a_queue_whose_builds_are_summed_up_names_their_deployment(
+async def test_a_reading_of_all_builds_names_their_deployment(
     versioning: TaskQueueVersioningInfo | None, deployment: str
 ) -> None:
     server = FakeTemporal()
