@@ -33,7 +33,7 @@ from autoscaler.orchestrators.compose import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.simulation.keda import HPA_SYNC, Keda
 from autoscaler.simulation.simulation import Seen
-from autoscaler.sources.temporal.queues import queue_call, queue_request, read_queue
+from autoscaler.sources.temporal.queues import read_queue
 from tests.real.daemon import DaemonProcess
 from tests.real.waiting import free_port
 

@@ -55,7 +55,7 @@ class TemporalBacklogSource:
         budget: Budget = DEFAULT_BUDGET,
         took: Took = lambda _: None,
     ) -> None:
-        """Give each integration this budget of calls; `took` hears of each call."""
+        """Give each integration this budget of calls; `took` is called after each call."""
         self._connections = connections
         self._clock = clock
         self._budget = replace(budget, spacing=FRESH)

@@ -28,4 +28,5 @@ async def ask(method: Callable[..., Awaitable[T]], request: Any) -> T:
         async with asyncio.timeout(DEADLINE_WITH_CONNECTION.total_seconds()):
             return await method(request, retry=False, timeout=DEADLINE)
     except TimeoutError as error:
-        raise RPCError("no answer within 5 s", RPCStatusCode.DEADLINE_EXCEEDED, b"") from error
+        text = f"no answer within {DEADLINE.total_seconds():g} s"
+        raise RPCError(text, RPCStatusCode.DEADLINE_EXCEEDED, b"") from error

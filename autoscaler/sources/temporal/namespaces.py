@@ -21,7 +21,7 @@ from autoscaler.sources.temporal.builds import read_build
 from autoscaler.sources.temporal.queues import read_queue
 
 Took = Callable[[float], None]
-"""Hears how many seconds each call took."""
+"""Is called with the seconds that each call took, including calls that failed."""
 Call = TaskQueue | WorkerVersion
 """What one call reads: a task queue of one type, or all task queues of one build."""
 Calls = Mapping[Call, Sequence[TaskQueue]]
@@ -56,7 +56,7 @@ class NamespaceReader:
         clock: Callable[[], datetime],
         took: Took,
     ) -> None:
-        """Read over the connection of `integration`; `took` hears of each call."""
+        """Read over the connection of `integration`; `took` is called after each call."""
         self._integration = integration
         self._namespace = namespace
         self._connections = connections

@@ -35,7 +35,7 @@ async def list_workers(
     # names are joined by OR, and the answer is filtered here as well.
     found: dict[str, WorkerHeartbeat] = {}
     for clause in _clauses(query):
-        for beat in await _listed(client, namespace, clause, gate):
+        for beat in await _list(client, namespace, clause, gate):
             if beat.host_info.host_name in query.hosts or beat.task_queue in query.queues:
                 found[beat.worker_instance_key] = beat
     return [_worker(beat) for _, beat in sorted(found.items())]
@@ -59,7 +59,7 @@ def _quoted(name: str) -> str:
     return name.replace("\\", "\\\\").replace("'", "\\'")
 
 
-async def _listed(
+async def _list(
     client: ServiceClient, namespace: str, clause: str, gate: asyncio.Semaphore
 ) -> Iterable[WorkerHeartbeat]:
     beats: list[WorkerHeartbeat] = []
@@ -84,12 +84,12 @@ async def _listed(
             break
         request.next_page_token = answer.next_page_token
     described = await asyncio.gather(
-        *(_described(client, namespace, key, gate) for key in without_slots)
+        *(_describe(client, namespace, key, gate) for key in without_slots)
     )
     return [*beats, *(beat for beat in described if beat is not None)]
 
 
-async def _described(
+async def _describe(
     client: ServiceClient, namespace: str, key: str, gate: asyncio.Semaphore
 ) -> WorkerHeartbeat | None:
     request = DescribeWorkerRequest(namespace=namespace, worker_instance_key=key)
