@@ -29,9 +29,9 @@ Calls = Mapping[Call, Sequence[TaskQueue]]
 
 
 def group_by_call(queues: Iterable[TaskQueue]) -> Calls:
-    """Return the calls that it takes to read task queues, each of which is read only once."""
+    """Return the calls that read some task queues; one call for the same queue or build."""
     calls: dict[Call, list[TaskQueue]] = defaultdict(list)
-    for queue in dict.fromkeys(queues):
+    for queue in queues:
         calls[queue.version or queue].append(queue)
     return calls
 

@@ -141,3 +141,23 @@ async def test_credentials_that_cannot_be_used_make_the_namespace_unknown(place:
     place.connections.unusable = None
     place.clock.advance(1)
     assert await place.source.read(queues) == dict.fromkeys(queues, stats(0))
+
+
+def test_the_pause_begins_when_the_calls_have_ended(place: Place) -> None:
+    async def work() -> int:
+        place.server.answering = asyncio.Event()
+        reading = asyncio.create_task(place.source.read([task_queue()]))
+        await asyncio.sleep(1)
+        place.clock.advance(DEADLINE_WITH_CONNECTION.total_seconds())
+        await reading
+        return await place.calls([task_queue()], after=0.9)
+
+    assert run_in_virtual_time(work()) == 0
+
+
+async def test_a_task_queue_that_no_service_uses_any_more_is_forgotten(place: Place) -> None:
+    orders, mails = task_queue("orders"), task_queue("mails")
+    await place.source.read([orders, mails])
+    assert await place.source.read([orders]) == {orders: stats(0)}
+    place.fill("mails", 7)
+    assert await place.source.read([orders, mails]) == {orders: stats(0), mails: stats(7)}
