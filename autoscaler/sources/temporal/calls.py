@@ -19,7 +19,8 @@ connection towards `DEADLINE`."""
 AT_ONCE = 100
 """Calls at the same time on one connection: as many as HTTP/2 proxies commonly allow. With more,
 calls to a slow server would miss their deadline: a server that loads task queues for the first time
-needs 25 ms for each, one after the other (measured)."""
+needs 25 ms for each, one after the other (measured). With 16, a read over 100 services
+took 1.4 times the CPU, one over 1,000 services 1.1 times (measured 2026-11 on a busy machine)."""
 
 
 async def ask(method: Callable[..., Awaitable[T]], request: Any) -> T:
