@@ -26,11 +26,11 @@ from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.ports import Orchestrator, Watcher
 from autoscaler.reconcile import Reconciler
 from autoscaler.settings import LogFormat, OrchestratorChoice, Settings
-from autoscaler.sources.connections import Connections
-from autoscaler.sources.credentials import Credentials
-from autoscaler.sources.environment import temporal_environment
-from autoscaler.sources.examination import IntegrationExaminer
-from autoscaler.sources.temporal import LAG, TemporalBacklogSource
+from autoscaler.sources.connections.clients import Connections
+from autoscaler.sources.connections.credentials import Credentials
+from autoscaler.sources.connections.environment import temporal_environment
+from autoscaler.sources.temporal.backlogs import LAG, TemporalBacklogSource
+from autoscaler.sources.temporal.examination import IntegrationExaminer
 from autoscaler.telemetry.logging import LogObserver, make_logger
 from autoscaler.telemetry.metrics import Metrics
 from autoscaler.web.board import About, Board

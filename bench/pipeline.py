@@ -34,7 +34,7 @@ from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.simulation.controllers import Observation
 from autoscaler.simulation.keda import HPA_SYNC, Keda
-from autoscaler.sources.queues import queue_call, queue_request, read_queue
+from autoscaler.sources.temporal.queues import read_queue
 from tests.real.changes import change_replicas
 from tests.real.daemon import DaemonProcess
 from tests.real.waiting import free_port
@@ -119,8 +119,7 @@ class Pipeline:
         """Return the backlog of workflows and activities, as KEDA counts it."""
         types = (QueueType.WORKFLOW, QueueType.ACTIVITY)
         service = client.service_client
-        requests = [queue_request("default", QUEUE, type_) for type_ in types]
-        each = [read_queue(await queue_call(service, request)()) for request in requests]
+        each = [await read_queue(service, "default", QUEUE, type_) for type_ in types]
         return sum(stats.waiting for stats in each)
 
 

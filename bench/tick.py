@@ -31,7 +31,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from ticking import BARE, DAEMON, INTERVAL, MOST_CALLS, READY, bare, connect
 
-from autoscaler.sources.calls import AT_ONCE
+from autoscaler.sources.temporal.calls import AT_ONCE
 from tests.real.daemon import DaemonProcess
 from tests.real.temporal import TemporalServer
 
@@ -41,6 +41,8 @@ ENDPOINT = "AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT"
 MOMENT = timedelta(seconds=3)
 """For a poll; the server refuses those that would last less than 2 s."""
 SIZES = (100, 1000, 5000)
+TO_REACH = {100: 1.5}
+"""CPU of a tick as a multiple of its bare calls, by services. More services only have to work."""
 REAL, STUB = "dev server", "stub"
 """What answers."""
 REAL_UP_TO = 100
@@ -213,8 +215,8 @@ def ticks(rounds: int, sizes: Sequence[int] = SIZES) -> list[Row]:
         name = f"tick over {services:,} services ({answering})"
         rows += [
             Row(f"{name}, wall", ours.wall),
-            Row.ratio(f"{name}, wall: bare loop", ours.wall, theirs.wall, 1.2),
-            Row.ratio(f"{name}, CPU: bare loop", ours.cpu, theirs.cpu, 1.2),
+            Row.ratio(f"{name}, wall: bare loop", ours.wall, theirs.wall),
+            Row.ratio(f"{name}, CPU: bare loop", ours.cpu, theirs.cpu, TO_REACH.get(services)),
         ]
         each[services] = [seconds / services for seconds in ours.cpu]
     least, *_, most = sizes

@@ -25,8 +25,8 @@ from autoscaler.app import build
 from autoscaler.cli.run import OBJECTS_BETWEEN_SEARCHES
 from autoscaler.core.integration import Integration
 from autoscaler.settings import Settings
-from autoscaler.sources.calls import AT_ONCE
-from autoscaler.sources.temporal import LAG
+from autoscaler.sources.temporal.backlogs import LAG
+from autoscaler.sources.temporal.calls import AT_ONCE
 from autoscaler.telemetry.logging import LogObserver, make_logger
 
 DAEMON, BARE = "daemon", "bare"

@@ -9,24 +9,25 @@ from typing import TypeVar
 
 Call = TypeVar("Call", bound=Hashable)
 
-SWIFTER = 4
-"""What is in motion is read so many times as often as what is quiet, where not all can be."""
+QUIET_TO_MOVING = 4
+"""Where not everything can be read at each poll: a quiet call waits so many times as long for its
+turn as a moving one."""
 SLACK = timedelta(seconds=1)
-"""Ticks do not come to the moment: a call that will be due so soon is due."""
+"""Ticks are not exactly punctual: a call that will be due within this time is due now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What the latest call of a kind has brought."""
+class LastCall:
+    """When a call was last made, and what it showed."""
 
     at: datetime
     moving: bool
-    """Whether any task waited, came or went."""
+    """Whether any task waited, was added or was handed to a worker. Otherwise the call is quiet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The time between two calls of a kind."""
+    """The time between two turns of the same call."""
 
     moving: timedelta
     quiet: timedelta
@@ -34,79 +35,79 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """So many calls a second, and what is left of them."""
+    """How many calls may be made."""
 
     rate: float
     """Calls a second."""
     interval: timedelta
-    """Time between two calls of a kind, while the budget has room for it."""
+    """Time between two turns of the same call, while the budget has room for all calls."""
     spacing: timedelta = timedelta()
-    """No call is made again sooner than this; but where many events cause many ticks, calls that
-    keep the interval are made again after it."""
+    """Shortest time between two turns of the same call. Events cause ticks between two polls: such
+    a tick makes calls again that keep the interval, as soon as this time has passed."""
     left: float = 0
-    """Calls that may be made now; below zero where calls were made that could not wait."""
+    """Calls that may be made now; below zero after calls that could not wait for a turn."""
     at: datetime | None = None
-    """When they were counted; None before the first time."""
+    """When `left` was counted; None before the first time."""
 
     def pace(self, moving: int, quiet: int) -> Pace:
-        """Return how often so many kinds of calls can be made, all of them evenly.
+        """Return how often so many calls can be made, each of them in turn.
 
-        What is in motion keeps the interval for as long as what is quiet is not read more than
-        4 times more seldom; beyond that, both stretch.
+        Moving calls keep the interval as long as quiet ones wait no more than 4 times as long.
+        Beyond that, both wait longer.
         """
         seconds = self.interval.total_seconds()
         if moving + quiet <= self.rate * seconds:
             return Pace(self.interval, self.interval)
         rest = self.rate - moving / seconds
-        if rest > 0 and quiet / rest <= SWIFTER * seconds:
+        if rest > 0 and quiet / rest <= QUIET_TO_MOVING * seconds:
             return Pace(self.interval, timedelta(seconds=quiet / rest))
-        slow = timedelta(seconds=(SWIFTER * moving + quiet) / self.rate)
-        return Pace(slow / SWIFTER, slow)
+        slow = timedelta(seconds=(QUIET_TO_MOVING * moving + quiet) / self.rate)
+        return Pace(slow / QUIET_TO_MOVING, slow)
 
     def choose(
-        self, looks: Mapping[Call, Look | None], now: datetime
+        self, calls: Mapping[Call, LastCall | None], now: datetime
     ) -> tuple[frozenset[Call], Pace, Budget]:
         """Return the calls to make now, the pace they are made at, and the budget afterwards.
 
-        `looks` has every call that is wanted, with what it brought last; None before the first,
+        `calls` has every call that is wanted, with its last turn; None before the first turn,
         which is due at once. The longest overdue go first.
         """
-        moving = sum(look is not None and look.moving for look in looks.values())
-        pace = self.pace(moving, len(looks) - moving)
+        moving = sum(last is not None and last.moving for last in calls.values())
+        pace = self.pace(moving, len(calls) - moving)
         due = [
-            call for call, look in looks.items() if look is None or self._is_due(look, pace, now)
+            call for call, last in calls.items() if last is None or self._is_due(last, pace, now)
         ]
         left = self._left_at(now)
         if len(due) > left:
-            due.sort(key=lambda call: _lateness(looks[call], pace, now), reverse=True)
+            due.sort(key=lambda call: _lateness(calls[call], pace, now), reverse=True)
             del due[max(0, int(left)) :]
         chosen = frozenset(due)
         return chosen, pace, replace(self, left=left - len(chosen), at=now)
 
     def charge(self, calls: int) -> Budget:
-        """Take calls off that were made without being chosen: others wait longer for them."""
+        """Subtract calls that were made without a turn: the others wait longer for them."""
         return replace(self, left=self.left - calls)
 
     def _left_at(self, now: datetime) -> float:
-        """What is not used in an interval is not saved up."""
+        """Return what is left at `now`. Calls that an interval leaves over are not saved up."""
         most = max(1.0, self.rate * self.interval.total_seconds())
         if self.at is None:
             return most + self.left
         earned = self.rate * max(0.0, (now - self.at).total_seconds())
         return min(most, self.left + earned)
 
-    def _is_due(self, look: Look, pace: Pace, now: datetime) -> bool:
-        age = now - look.at
-        interval = _interval(look, pace)
+    def _is_due(self, last: LastCall, pace: Pace, now: datetime) -> bool:
+        age = now - last.at
+        interval = _interval(last, pace)
         least = self.spacing if interval <= self.interval else interval - SLACK
-        # Below zero the clock was set back: nobody knows how old it is.
+        # The age is below zero where the clock was set back: nobody knows the real one.
         return age < timedelta() or age >= least
 
 
-def _interval(look: Look, pace: Pace) -> timedelta:
-    return pace.moving if look.moving else pace.quiet
+def _interval(last: LastCall, pace: Pace) -> timedelta:
+    return pace.moving if last.moving else pace.quiet
 
 
-def _lateness(look: Look | None, pace: Pace, now: datetime) -> float:
-    """Return the share of its interval that has passed since a call was last made."""
-    return 1.0 if look is None else (now - look.at) / _interval(look, pace)
+def _lateness(last: LastCall | None, pace: Pace, now: datetime) -> float:
+    """Return the time since the last turn as a share of the interval between two turns."""
+    return 1.0 if last is None else (now - last.at) / _interval(last, pace)

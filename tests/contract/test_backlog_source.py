@@ -1,4 +1,4 @@
-"""What every source of backlogs keeps to: the fake one and Temporal."""
+"""What every backlog source does, the fake one and Temporal."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.integrations.order import Integrations
 from autoscaler.ports import BacklogSource
-from autoscaler.sources.connections import Connections
-from autoscaler.sources.temporal import TemporalBacklogSource
+from autoscaler.sources.connections.clients import Connections
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.real.temporal import TemporalServer
@@ -33,7 +33,7 @@ from tests.real.waiting import LIMIT
 
 @dataclass(frozen=True)
 class Case:
-    """A source, and how a test fills a task queue of it."""
+    """A source, and how a test fills its task queues."""
 
     source: BacklogSource
     fill: Callable[[str, int], Awaitable[object]]
@@ -69,7 +69,7 @@ def case(request: pytest.FixtureRequest) -> Case:
     return real(request.getfixturevalue("temporal"))
 
 
-async def test_an_empty_queue_is_read_as_zero(case: Case) -> None:
+async def test_an_empty_queue_has_no_waiting_tasks(case: Case) -> None:
     queue = task_queue()
 
     readings = await case.source.read([queue])
@@ -99,24 +99,24 @@ async def test_what_cannot_be_read_is_unknown_and_the_others_are_read(case: Case
     assert isinstance(readings[queue], QueueStats)
 
 
-async def test_reading_nothing_answers_nothing(case: Case) -> None:
+async def test_reading_no_task_queues_returns_nothing(case: Case) -> None:
     assert await case.source.read([]) == {}
 
 
 class Crew(Protocol):
-    """A worker on a host that reports what it is running, and a source that is asked for it."""
+    """A worker that sends heartbeats, and a source that reads them."""
 
     source: BacklogSource
     host: str
 
     async def begin(self) -> None:
-        """Let it begin a task."""
+        """Let the worker begin a task."""
 
     async def finish(self) -> None:
-        """Let all its tasks end."""
+        """Let all tasks end."""
 
     def cut_off(self) -> None:
-        """Let nobody read what it reports."""
+        """Make the heartbeats unreadable."""
 
 
 class FakeCrew:
@@ -222,7 +222,7 @@ def query(hosts: Iterable[str] = (), queues: Iterable[str] = ()) -> WorkerQuery:
 async def reported(
     crew: Crew, holds: Callable[[Worker], bool], asked: WorkerQuery | None = None
 ) -> Worker:
-    """Ask again and again until the only worker there is reports what is wanted."""
+    """Poll until the only worker reports what is wanted."""
     async with asyncio.timeout(LIMIT):
         while True:
             found = await crew.source.workers(asked or query([crew.host]))
@@ -231,7 +231,7 @@ async def reported(
             await asyncio.sleep(0.1)
 
 
-async def test_a_worker_reports_before_it_has_done_anything(crew: Crew) -> None:
+async def test_a_worker_reports_before_its_first_task(crew: Crew) -> None:
     worker = await reported(crew, lambda _: True)
 
     assert worker.host == crew.host
@@ -240,7 +240,7 @@ async def test_a_worker_reports_before_it_has_done_anything(crew: Crew) -> None:
     assert worker.fresh(datetime.now(UTC))
 
 
-async def test_what_it_runs_is_seen_until_it_has_ended(crew: Crew) -> None:
+async def test_running_tasks_are_reported_until_they_end(crew: Crew) -> None:
     await crew.begin()
     await crew.begin()
 
@@ -253,13 +253,13 @@ async def test_what_it_runs_is_seen_until_it_has_ended(crew: Crew) -> None:
     assert idle.fresh(datetime.now(UTC))
 
 
-async def test_who_is_not_asked_for_is_not_answered_for(crew: Crew) -> None:
+async def test_an_empty_query_returns_no_workers(crew: Crew) -> None:
     await reported(crew, lambda _: True)
 
     assert await crew.source.workers(query()) == []
 
 
-async def test_reports_that_cannot_be_read_are_an_error_in_words(crew: Crew) -> None:
+async def test_heartbeats_that_cannot_be_read_are_an_error_of_one_line(crew: Crew) -> None:
     crew.cut_off()
 
     with pytest.raises(InFlightUnavailable) as caught:
@@ -268,7 +268,7 @@ async def test_reports_that_cannot_be_read_are_an_error_in_words(crew: Crew) -> 
     assert "\n" not in str(caught.value)
 
 
-async def test_temporal_is_asked_by_host_and_by_task_queue(real_crew: RealCrew) -> None:
+async def test_temporal_finds_workers_by_host_and_by_task_queue(real_crew: RealCrew) -> None:
     by_host = await reported(real_crew, lambda _: True)
     by_queue = await reported(real_crew, lambda _: True, query([], [real_crew.queue]))
     by_both = await reported(real_crew, lambda _: True, query([real_crew.host], [real_crew.queue]))
@@ -278,14 +278,14 @@ async def test_temporal_is_asked_by_host_and_by_task_queue(real_crew: RealCrew) 
         assert await real_crew.source.workers(elsewhere) == []
 
 
-async def test_temporal_knows_the_interval_after_the_first_heartbeat(real_crew: RealCrew) -> None:
+async def test_temporal_reports_the_interval_after_the_first_heartbeat(real_crew: RealCrew) -> None:
     worker = await reported(real_crew, lambda worker: bool(worker.interval))
 
     assert worker.interval < timedelta(seconds=60)
     assert worker.slots[SlotKind.ACTIVITY].free == 5
 
 
-async def test_temporal_shows_a_worker_that_was_told_to_stop_with_what_it_still_runs(
+async def test_temporal_lists_a_worker_that_shuts_down_with_the_tasks_it_still_runs(
     real_crew: RealCrew,
 ) -> None:
     await real_crew.begin()

@@ -1,4 +1,4 @@
-"""A Temporal client that answers from memory, and counts."""
+"""A Temporal client that answers from memory and records what it was asked."""
 
 from __future__ import annotations
 
@@ -25,45 +25,50 @@ from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
-from autoscaler.sources.connections import Connections
+from autoscaler.sources.connections.clients import Connections
 
 
 class FakeTemporal:
-    """Stands for one server: its clients, and what they are asked."""
+    """One server and its clients, in memory."""
 
     def __init__(self) -> None:
         self.calls: list[DescribeTaskQueueRequest] = []
+        """The requests of all DescribeTaskQueue calls."""
         self.options: list[tuple[bool, timedelta]] = []
         """`retry` and `timeout` of every call."""
         self.most_at_once = 0
+        """Most calls at the same time so far."""
         self.stats: dict[str, TaskQueueStats] = defaultdict(TaskQueueStats)
         """By task queue."""
         self.versioning: dict[str, TaskQueueVersioningInfo] = {}
         """By task queue."""
         self.broken_queues: dict[str, Exception] = {}
+        """What a call for a task queue raises."""
         self.hanging: set[str] = set()
-        """Task queues whose calls never come back, not even at their deadline."""
+        """Task queues whose calls never return, not even at the deadline."""
         self.broken_namespaces: dict[str, Exception] = {}
+        """What every call in a namespace raises."""
         self.answering: asyncio.Event | None = None
-        """While there is one, calls wait for it."""
+        """If set, every call waits for this event."""
         self.builds: dict[tuple[str, str], DescribeWorkerDeploymentVersionResponse] = {}
         """By deployment and build id."""
         self.described_builds: list[DescribeWorkerDeploymentVersionRequest] = []
         self.heartbeats: list[WorkerHeartbeat] = []
         self.lists_slots = True
-        """Whether the list of workers has their slots."""
+        """Whether ListWorkers answers with slots."""
         self.most_in_a_page = 1000
         self.listed: list[ListWorkersRequest] = []
         self.described_workers: list[str] = []
-        """Keys of the workers that were asked for one by one."""
+        """Keys of the workers that DescribeWorker was asked for."""
         self.forgotten: set[str] = set()
-        """Keys of workers that are listed, and not known any more when they are asked for."""
+        """Keys of workers that ListWorkers has and DescribeWorker no longer knows."""
         self.broken_lists: Exception | None = None
+        """What ListWorkers raises."""
         self._at_once = 0
 
     @property
     def workflow_service(self) -> FakeTemporal:
-        """The client's way to its calls."""
+        """The client's methods, which this class has itself."""
         return self
 
     async def describe_task_queue(
@@ -73,9 +78,9 @@ class FakeTemporal:
         retry: bool,
         timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
     ) -> DescribeTaskQueueResponse:
-        """Answer for one task queue and type."""
+        """Return the figures of one task queue and type."""
         self.calls.append(request)
-        await self._call(request.namespace, retry=retry, deadline=timeout)
+        await self._wait(request.namespace, retry=retry, deadline=timeout)
         name = request.task_queue.name
         if name in self.hanging:
             await asyncio.Event().wait()
@@ -92,9 +97,9 @@ class FakeTemporal:
         retry: bool,
         timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
     ) -> DescribeWorkerDeploymentVersionResponse:
-        """Answer for one build that is known."""
+        """Return a build that is known."""
         self.described_builds.append(request)
-        await self._call(request.namespace, retry=retry, deadline=timeout)
+        await self._wait(request.namespace, retry=retry, deadline=timeout)
         version = request.deployment_version
         try:
             return self.builds[version.deployment_name, version.build_id]
@@ -108,11 +113,11 @@ class FakeTemporal:
         retry: bool,
         timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
     ) -> ListWorkersResponse:
-        """Answer as the server does: by `HostName` or `TaskQueue`, joined by OR, page by page."""
+        """Return a page of workers; know `HostName` and `TaskQueue`, joined by OR."""
         copied = ListWorkersRequest()
         copied.CopyFrom(request)
         self.listed.append(copied)
-        await self._call(request.namespace, retry=retry, deadline=timeout)
+        await self._wait(request.namespace, retry=retry, deadline=timeout)
         if self.broken_lists is not None:
             raise self.broken_lists
         wanted = {
@@ -143,17 +148,17 @@ class FakeTemporal:
         retry: bool,
         timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
     ) -> DescribeWorkerResponse:
-        """Answer for one worker that is known."""
+        """Return a worker that is known."""
         self.described_workers.append(request.worker_instance_key)
-        await self._call(request.namespace, retry=retry, deadline=timeout)
+        await self._wait(request.namespace, retry=retry, deadline=timeout)
         for beat in self.heartbeats:
             key = beat.worker_instance_key
             if key == request.worker_instance_key and key not in self.forgotten:
                 return DescribeWorkerResponse(worker_info=WorkerInfo(worker_heartbeat=beat))
         raise RPCError("no such worker", RPCStatusCode.NOT_FOUND, b"")
 
-    async def _call(self, namespace: str, *, retry: bool, deadline: timedelta) -> None:
-        """Count one call, and answer after everybody else had a chance to call as well."""
+    async def _wait(self, namespace: str, *, retry: bool, deadline: timedelta) -> None:
+        """Count one call; return after all others have had a chance to begin."""
         self.options.append((retry, deadline))
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
@@ -168,15 +173,19 @@ class FakeTemporal:
 
 
 class FakeConnections(Connections):
-    """Leads every known integration to the fake server."""
+    """Returns the fake server for every integration that is known."""
 
     def __init__(self, server: FakeTemporal, integrations: Mapping[str, Integration]) -> None:
         super().__init__(FakeIntegrations(integrations))
         self._server = server
+        self.unusable: IntegrationError | None = None
+        """Why no client can be made."""
 
     async def client(self, name: str) -> ServiceClient:
-        """Return the fake server for every integration that is known."""
+        """Return the fake server."""
         self.integration(name)
+        if self.unusable is not None:
+            raise self.unusable
         return cast("ServiceClient", self._server)
 
 

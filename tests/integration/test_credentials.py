@@ -20,9 +20,9 @@ from autoscaler.core.integration import Integration
 from autoscaler.core.report import IntegrationReport, ServiceReport
 from autoscaler.integrations.order import Integrations
 from autoscaler.reconcile import Reconciler
-from autoscaler.sources.connections import Connections
-from autoscaler.sources.examination import IntegrationExaminer
-from autoscaler.sources.temporal import TemporalBacklogSource
+from autoscaler.sources.connections.clients import Connections
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
+from autoscaler.sources.temporal.examination import IntegrationExaminer
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.fakes.wishes import by_labels

@@ -1,4 +1,4 @@
-"""Backlogs as a real Temporal server tells them."""
+"""Backlogs as a real Temporal server reports them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.integrations.order import Integrations
 from autoscaler.reconcile import Reconciler
-from autoscaler.sources.connections import Connections
-from autoscaler.sources.temporal import TemporalBacklogSource
+from autoscaler.sources.connections.clients import Connections
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.fakes.wishes import by_labels
@@ -54,7 +54,7 @@ async def test_the_backlog_is_the_number_of_tasks_that_wait(
     assert readings[idle] == QueueStats(0, timedelta(), 0.0, 0.0)
 
 
-async def test_two_services_that_share_a_queue_cost_one_read_per_type_and_tick(
+async def test_a_queue_that_two_services_share_is_read_once_per_type_and_tick(
     temporal: TemporalServer, queue: str
 ) -> None:
     # One names the integration's own namespace, the other leaves it out; the case differs too.
@@ -93,7 +93,7 @@ async def test_a_namespace_of_its_own_has_a_backlog_of_its_own(
     assert [readings[q].waiting for q in (here, there)] == [0, 3]  # type: ignore[union-attr]
 
 
-async def test_what_cannot_be_read_says_what_was_tried_and_what_to_do_and_the_others_go_on(
+async def test_an_error_says_what_was_tried_and_what_to_do_and_other_queues_are_read(
     temporal: TemporalServer, queue: str
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
@@ -133,7 +133,7 @@ async def test_a_server_that_comes_back_is_read_again_by_the_same_client(
     own_temporal.start()
     await own_temporal.enqueue(queue, 2)
     assert isinstance((await reading.read([task_queue]))[task_queue], BacklogUnavailable), (
-        "it was asked again before the back-off was over"
+        "it was read again before the back-off was over"
     )
     clock.advance(1)
     seen = (await reading.read([task_queue]))[task_queue]

@@ -17,8 +17,8 @@ from autoscaler.integrations.order import Integrations
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.reconcile import Reconciler
-from autoscaler.sources.connections import Connections
-from autoscaler.sources.temporal import TemporalBacklogSource
+from autoscaler.sources.connections.clients import Connections
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from tests.fakes.wishes import by_labels
 from tests.matrix.cluster import Cluster, Stack, now
 from tests.real.crew import CODE, IMAGE, Crew, Handle, ServerInDocker

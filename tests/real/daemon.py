@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoscaler.sources.temporal import FRESH
+from autoscaler.sources.temporal.backlogs import FRESH
 from tests.real.waiting import LIMIT
 
 Line = dict[str, Any]

@@ -1,4 +1,4 @@
-"""A budget of calls: everything at the interval while there is room, and evenly less beyond."""
+"""A budget of calls: each call keeps the interval while there is room; beyond, calls take turns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from autoscaler.core.budget import Budget, Look
+from autoscaler.core.budget import Budget, LastCall
 from tests.fakes.clock import START
 
 POLL = timedelta(seconds=5)
@@ -15,14 +15,14 @@ SECOND = timedelta(seconds=1)
 
 
 def budget(rate: float = 2, interval: timedelta = POLL) -> Budget:
-    """A budget of ten calls each poll, of which none is made again within 4 s."""
+    """A budget of ten calls a poll; no call is made again within 4 s."""
     return Budget(rate, interval, spacing=4 * SECOND)
 
 
-def looks(quiet: int = 0, moving: int = 0, *, age: timedelta = POLL) -> dict[str, Look | None]:
-    """Calls that were made some time ago."""
-    made = {f"quiet-{number}": Look(START - age, moving=False) for number in range(quiet)}
-    return {**made, **{f"moving-{n}": Look(START - age, moving=True) for n in range(moving)}}
+def made(quiet: int = 0, moving: int = 0, *, age: timedelta = POLL) -> dict[str, LastCall | None]:
+    """Calls that were last made some time ago."""
+    still = {f"quiet-{number}": LastCall(START - age, moving=False) for number in range(quiet)}
+    return {**still, **{f"moving-{n}": LastCall(START - age, moving=True) for n in range(moving)}}
 
 
 class TestPace:
@@ -39,7 +39,7 @@ class TestPace:
             pytest.param(20, 0, (10, 40), id="all-in-motion"),
         ],
     )
-    def test_what_does_not_fit_stretches_evenly(
+    def test_calls_that_do_not_fit_wait_longer(
         self, moving: int, quiet: int, expected: tuple[float, float]
     ) -> None:
         pace = budget().pace(moving, quiet)
@@ -47,7 +47,7 @@ class TestPace:
 
     @pytest.mark.parametrize("moving", [0, 3, 7, 50, 400])
     @pytest.mark.parametrize("quiet", [11, 100, 1000])
-    def test_it_takes_no_more_calls_than_there_are(self, moving: int, quiet: int) -> None:
+    def test_the_pace_uses_up_the_budget_and_no_more(self, moving: int, quiet: int) -> None:
         pace = budget().pace(moving, quiet)
         rate = moving / pace.moving.total_seconds() + quiet / pace.quiet.total_seconds()
         assert rate == pytest.approx(2)
@@ -55,74 +55,74 @@ class TestPace:
 
 class TestChoice:
     def test_everything_is_chosen_while_there_is_room(self) -> None:
-        chosen, pace, _ = budget().choose(looks(quiet=7, moving=3), START)
+        chosen, pace, _ = budget().choose(made(quiet=7, moving=3), START)
         assert len(chosen) == 10
         assert pace.quiet == POLL
 
     def test_a_reading_that_is_fresh_is_used_again(self) -> None:
-        chosen, _, _ = budget().choose(looks(quiet=3, age=3.9 * SECOND), START)
+        chosen, _, _ = budget().choose(made(quiet=3, age=3.9 * SECOND), START)
         assert chosen == frozenset()
 
     def test_a_tick_between_two_polls_reads_again_what_is_not_fresh(self) -> None:
-        chosen, _, _ = budget(interval=60 * SECOND).choose(looks(quiet=3, age=4 * SECOND), START)
+        chosen, _, _ = budget(interval=60 * SECOND).choose(made(quiet=3, age=4 * SECOND), START)
         assert len(chosen) == 3
 
     def test_no_more_are_chosen_than_are_left(self) -> None:
-        chosen, _, after = budget().choose(looks(quiet=1000, age=timedelta(hours=1)), START)
+        chosen, _, after = budget().choose(made(quiet=1000, age=timedelta(hours=1)), START)
         assert len(chosen) == 10
         assert after.left == 0
 
     def test_the_longest_overdue_go_first(self) -> None:
-        late = {f"late-{number}": Look(START - 3 * POLL, moving=False) for number in range(10)}
-        chosen, _, _ = budget().choose({**looks(quiet=10, age=2.5 * POLL), **late}, START)
+        late = {f"late-{number}": LastCall(START - 3 * POLL, moving=False) for number in range(10)}
+        chosen, _, _ = budget().choose({**made(quiet=10, age=2.5 * POLL), **late}, START)
         assert chosen == frozenset(late)
 
-    def test_one_never_made_is_due_at_once(self) -> None:
-        known = looks(quiet=30, age=SECOND)
+    def test_a_call_that_was_never_made_is_due_at_once(self) -> None:
+        known = made(quiet=30, age=SECOND)
         chosen, _, _ = budget().choose({**known, "new": None}, START)
         assert chosen == {"new"}
 
-    def test_time_that_goes_backwards_makes_nothing_wait(self) -> None:
-        _, _, before = budget().choose(looks(quiet=10), START)
-        ahead = looks(quiet=5, age=-timedelta(hours=1))
+    def test_a_clock_that_is_set_back_makes_no_call_wait(self) -> None:
+        _, _, before = budget().choose(made(quiet=10), START)
+        ahead = made(quiet=5, age=-timedelta(hours=1))
         chosen, _, _ = before.choose(ahead, START - timedelta(hours=1))
-        assert chosen == frozenset()  # Nothing is left, and an hour back earns nothing ...
+        assert chosen == frozenset()  # Nothing is left, and an hour back adds nothing ...
         chosen, _, _ = before.choose(ahead, START + POLL)
-        assert len(chosen) == 5  # ... but none of them waits for the hour to come again.
+        assert len(chosen) == 5  # ... but no call waits for that hour to pass again.
 
 
 class TestWhatIsLeft:
-    def test_time_brings_new_calls(self) -> None:
-        _, _, spent = budget().choose(looks(quiet=100, age=timedelta(hours=1)), START)
+    def test_time_adds_calls(self) -> None:
+        _, _, spent = budget().choose(made(quiet=100, age=timedelta(hours=1)), START)
         _, _, after = spent.choose({}, START + 2 * SECOND)
         assert after.left == 4
 
-    def test_what_is_not_used_is_not_saved_up(self) -> None:
+    def test_calls_that_are_left_over_are_not_saved_up(self) -> None:
         _, _, after = budget().choose({}, START + timedelta(hours=1))
         assert after.left == 10
 
-    def test_a_budget_of_less_than_a_call_each_poll_comes_to_one_in_the_end(self) -> None:
+    def test_a_budget_of_less_than_one_call_a_poll_makes_a_call_now_and_then(self) -> None:
         small = budget(rate=1, interval=0.5 * SECOND)
-        chosen, _, _ = small.choose(looks(quiet=3, age=timedelta(hours=1)), START)
+        chosen, _, _ = small.choose(made(quiet=3, age=timedelta(hours=1)), START)
         assert len(chosen) == 1
 
-    def test_calls_that_could_not_wait_are_made_up_for(self) -> None:
-        chosen, _, after = budget().charge(25).choose(looks(quiet=3), START)
+    def test_calls_without_a_turn_delay_the_others(self) -> None:
+        chosen, _, after = budget().charge(25).choose(made(quiet=3), START)
         assert chosen == frozenset()
-        chosen, _, _ = after.choose(looks(quiet=3, age=4 * POLL), START + 10 * SECOND)
+        chosen, _, _ = after.choose(made(quiet=3, age=4 * POLL), START + 10 * SECOND)
         assert len(chosen) == 3
 
 
-def test_over_time_all_are_read_at_their_pace_within_the_budget() -> None:
+def test_over_an_hour_all_calls_keep_their_pace_within_the_budget() -> None:
     kinds = {f"quiet-{n}": False for n in range(40)} | {f"moving-{n}": True for n in range(4)}
-    latest: dict[str, Look | None] = dict.fromkeys(kinds)
+    latest: dict[str, LastCall | None] = dict.fromkeys(kinds)
     made: Counter[str] = Counter()
     left, hour = budget(), 720
     for poll in range(hour):
         now = START + poll * POLL
         chosen, _, left = left.choose(latest, now)
         made.update(chosen)
-        latest |= {call: Look(now, moving=kinds[call]) for call in chosen}
+        latest |= {call: LastCall(now, moving=kinds[call]) for call in chosen}
     assert made.total() <= hour * 10
     assert made.total() >= hour * 10 * 0.8, "paces are rounded up to whole polls"
     quiet = [made[call] for call, moving in kinds.items() if not moving]

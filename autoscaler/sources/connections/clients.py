@@ -1,6 +1,7 @@
-"""One Temporal client for each integration; credentials are taken up when they change.
+"""One Temporal client for each integration, which gets credentials that have changed.
 
-It is the client of the bare service: to load what workflows need takes a quarter of a second.
+The clients are `ServiceClient`s: `temporalio.client.Client` also loads what workflows need, which
+takes a quarter of a second at the start.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from autoscaler.core.integration import Integration, canonical
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport
 from autoscaler.ports import IntegrationStore
-from autoscaler.sources.credentials import Credentials
-from autoscaler.sources.explanation import Attempt, explain
+from autoscaler.sources.connections.credentials import Credentials
+from autoscaler.sources.connections.explanation import Attempt, explain
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
 class _Connection:
-    """A client, and what it was made with."""
+    """A client, and what it uses."""
 
     client: ServiceClient
     integration: Integration
     credentials: Credentials
     trouble: str | None = None
-    """Why credentials that have changed since cannot be used."""
-    current: bool = True
-    """Whether they have been looked at since `keep`."""
+    """Why changed credentials cannot be used; None where none have changed, or they are in use."""
+    checked: bool = True
+    """Whether the credentials have been read again since the latest `keep`."""
 
 
 class Connections:
-    """Makes a client when an integration is first used, and closes it when it no longer is."""
+    """Makes a client when an integration is first used, and closes it once nothing uses it."""
 
     def __init__(
         self,
@@ -48,59 +49,62 @@ class Connections:
         redactor: Redactor | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`redactor` learns every secret that is used."""
+        """Make clients for these integrations; `redactor` learns every secret that is used."""
         self._integrations = integrations
         self._redactor = redactor or Redactor()
         self._clock = clock
         self._open: dict[str, _Connection] = {}
-        # Many calls begin at once: the first of them makes the client for all.
-        self._looking = asyncio.Lock()
+        # Of several users at the same time, the first makes the client and the others wait for it.
+        self._lock = asyncio.Lock()
 
     def keep(self, names: Collection[str]) -> None:
-        """Close the clients of all other integrations, and look at the credentials of these anew.
+        """Close the clients of all other integrations; read the credentials of these again.
 
-        Called once for each tick.
+        Called once in each tick. Credentials are read when the client is next asked for.
         """
         wanted = {canonical(name) for name in names}
         unused = self._open.keys() - wanted
         for name in unused:
             del self._open[name]
         if unused:
-            _end_connections()
+            _close_unreferenced()
         for connection in self._open.values():
-            connection.current = False
+            connection.checked = False
 
     async def client(self, name: str) -> ServiceClient:
-        """Return the client of an integration; it connects with its first call.
+        """Return the client of an integration. It connects with its first call.
 
-        An API key that has changed is given to the client at hand; other changes make a new one.
-        Changed files that cannot be used, such as a certificate whose key is still the old one,
-        leave the client as it is: `reports` then says so.
-        Raises IntegrationError when the integration is not known or its credentials cannot be
-        used, and there is no client yet.
+        The present client gets a changed API key or changed headers. A changed endpoint or
+        certificate makes a new client. Changed files that cannot be used, such as a certificate
+        whose key is still the old one, leave the client as it is, and `reports` says so.
+        Raises IntegrationError where there is no client yet and none can be made: the integration
+        is not known, or its credentials cannot be used.
         """
         key = canonical(name)
-        async with self._looking:
+        async with self._lock:
             connection = self._open.get(key)
             if connection is None:
                 connection = self._open[key] = await self._connect(name)
-            elif not connection.current:
-                await self._look_anew(name, connection)
+            elif not connection.checked:
+                await self._update(name, connection)
             return connection.client
 
     def integration(self, name: str) -> Integration:
-        """Return the settings behind a name. Raises IntegrationError."""
+        """Return the settings of an integration. Raises IntegrationError."""
         return self._integrations.get(name)
 
     def endpoint(self, name: str) -> str:
-        """Return where the client of an integration leads, even if it was removed just now."""
+        """Return the host and port that an integration uses.
+
+        An integration that has been removed is known as long as its client is kept.
+        """
         return self._used(name).endpoint
 
     def explain(self, error: RPCError | RuntimeError, name: str, namespace: str, tried: str) -> str:
-        """Put a failed call into one line: what was tried, what came back, what to do.
+        """Return one line about a failed call: what was tried, what came back, what to do.
 
-        `tried` names the call and its endpoint. No secret is in the line, whatever the server
-        repeats.
+        `tried` names the call and its endpoint. The line shows no secret, even where the server
+        repeats one.
         """
         connection = self._open.get(canonical(name))
         expires_at = None if connection is None else connection.credentials.expires_at
@@ -111,14 +115,15 @@ class Connections:
     def reports(
         self, outcomes: Mapping[str, Sequence[str | None]]
     ) -> tuple[IntegrationReport, ...]:
-        """Tell how each integration fares, those that nothing uses as well.
+        """Return the state of each integration, including those that nothing uses.
 
-        `outcomes` maps the canonical names of those in use to what went wrong in each namespace.
+        `outcomes` maps the canonical name of each integration in use to the outcomes of its
+        namespaces: the error, or None where the namespace answered.
         """
         try:
             names = set(self._integrations.names())
         except IntegrationError:
-            # Whoever uses one of those that cannot be listed has the error in its report.
+            # The services that use one of these integrations report the error.
             names = set()
         reports = (
             self._report(name, outcomes.get(name, ())) for name in sorted({*names, *outcomes})
@@ -153,14 +158,14 @@ class Connections:
         client = await _lazy_client(name, integration, credentials)
         return _Connection(client, integration, credentials)
 
-    async def _look_anew(self, name: str, connection: _Connection) -> None:
-        """Take up what has changed, as far as it can be used."""
-        connection.current = True
+    async def _update(self, name: str, connection: _Connection) -> None:
+        """Use what has changed, as far as it can be used."""
+        connection.checked = True
         try:
             integration, credentials = self._read(name)
             if not _fits(connection, integration, credentials):
                 connection.client = await _lazy_client(name, integration, credentials)
-                _end_connections()
+                _close_unreferenced()
             else:
                 _renew(connection.client, connection.credentials, credentials)
         except IntegrationError as error:
@@ -177,24 +182,24 @@ class Connections:
 
 
 def _fits(connection: _Connection, integration: Integration, credentials: Credentials) -> bool:
-    """Whether the client at hand can go on, perhaps with another API key or other headers."""
+    """Whether the present client can stay, perhaps with another API key or other headers."""
     before = connection.integration.endpoint, connection.credentials.tls()
     return before == (integration.endpoint, credentials.tls())
 
 
 def _renew(client: ServiceClient, before: Credentials, after: Credentials) -> None:
-    """Give a live client another API key and other headers; calls under way are not disturbed."""
+    """Give a client another API key and other headers; calls under way are not disturbed."""
     if before.api_key != after.api_key:
         client.update_api_key(_plain(after.api_key))
     if before.metadata != after.metadata:
         client.update_rpc_metadata(after.headers())
 
 
-def _end_connections() -> None:
-    """End the connections of clients that were let go.
+def _close_unreferenced() -> None:
+    """Close the connections of clients that are no longer referenced.
 
-    A client has no close of its own: its connection ends with the last reference to it, and
-    client and services refer to each other.
+    A client has no `close`: its connection ends when Python frees the client. Client and services
+    refer to each other, so only the garbage collector frees them.
     """
     gc.collect()
 
@@ -210,7 +215,7 @@ async def _lazy_client(
                 tls=credentials.tls(),
                 rpc_metadata=credentials.headers(),
                 connect_timeout=CONNECT_TIMEOUT,
-                # What is asked is shorter than what it takes to compress it, a tenth of each call.
+                # Requests are short, and compressing them costs a tenth of the CPU of a call.
                 grpc_compression=GrpcCompression.NONE,
                 lazy=True,
             )

@@ -1,4 +1,4 @@
-"""One client for each integration, kept while it is used; credentials taken up when they change."""
+"""One client for each integration, kept while it is used, with the present credentials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from temporalio.service import ConnectConfig, RPCError, RPCStatusCode, ServiceCl
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration
 from autoscaler.core.redaction import Redactor
-from autoscaler.sources.connections import Connections
+from autoscaler.sources.connections.clients import Connections
 from tests.fakes.clock import START, Clock
 from tests.fakes.temporal import FakeIntegrations
 from tests.real.certificates import Authority, Pair
@@ -40,7 +40,7 @@ def protected(key: bytes) -> bytes:
 
 
 class FakeClient:
-    """Keeps what it is to send with each call."""
+    """A client that keeps what it would send with each call."""
 
     def __init__(self, config: ConnectConfig) -> None:
         self.update_api_key(config.api_key)
@@ -55,7 +55,7 @@ class FakeClient:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[ConnectConfig]:
-    """What Temporal's client was asked to connect with, each time."""
+    """The configuration of each client that was made."""
     calls: list[ConnectConfig] = []
 
     async def connect(config: ConnectConfig) -> FakeClient:
@@ -77,7 +77,7 @@ def pem(tmp_path: Path) -> Path:
 
 
 async def options(connected: list[ConnectConfig], **settings: Any) -> ConnectConfig:
-    """Return what a client of an integration with these settings is made with."""
+    """Return the configuration of the client of an integration with these settings."""
     await connections(prod=Integration(**settings)).client("prod")
     (made,) = connected
     return made
@@ -94,7 +94,7 @@ class TestOneClient:
         assert await all_of_them.client("Prod-EU") is await all_of_them.client("prod_eu")
         assert len(connected) == 1
 
-    async def test_many_first_calls_at_once_share_a_client(
+    async def test_users_at_the_same_time_share_a_client(
         self, connected: list[ConnectConfig]
     ) -> None:
         all_of_them = connections(prod=Integration())
@@ -102,18 +102,18 @@ class TestOneClient:
         assert len({id(client) for client in clients}) == 1
         assert len(connected) == 1
 
-    async def test_it_connects_with_its_first_call_only(
+    async def test_a_client_connects_with_its_first_call(
         self, connected: list[ConnectConfig]
     ) -> None:
         assert (await options(connected)).lazy
 
-    async def test_an_integration_that_is_not_known_has_none(self) -> None:
+    async def test_an_unknown_integration_has_no_client(self) -> None:
         with pytest.raises(IntegrationError, match="pord"):
             await connections(prod=Integration()).client("pord")
 
 
 class TestCredentials:
-    async def test_without_any_the_connection_is_plain(
+    async def test_without_credentials_the_connection_is_plain(
         self, connected: list[ConnectConfig]
     ) -> None:
         made = await options(connected, endpoint="temporal:7233")
@@ -132,13 +132,11 @@ class TestCredentials:
         made = await options(connected, api_key_file=file)
         assert (made.api_key, made.tls) == ("s3cret", True)
 
-    async def test_an_api_key_over_plain_text_stays_possible(
-        self, connected: list[ConnectConfig]
-    ) -> None:
+    async def test_an_api_key_without_tls_is_possible(self, connected: list[ConnectConfig]) -> None:
         made = await options(connected, api_key="s3cret", tls="off")
         assert (made.api_key, made.tls) == ("s3cret", False)
 
-    async def test_certificate_key_authority_and_name_are_passed_on_from_files(
+    async def test_certificate_key_authority_and_server_name_are_read_from_files(
         self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         made = await options(
@@ -174,7 +172,7 @@ class TestCredentials:
         assert made.rpc_metadata == {"x-tenant": "s3cret"}
 
     @pytest.mark.parametrize("field", ["api_key_file", "tls_ca_file"])
-    async def test_a_file_that_is_not_there_is_named_with_what_to_do(
+    async def test_the_error_of_a_missing_file_names_it_and_says_what_to_do(
         self, tmp_path: Path, field: str
     ) -> None:
         missing = tmp_path / "missing"
@@ -184,7 +182,7 @@ class TestCredentials:
         assert str(missing) in str(caught.value)
         assert "check the path" in str(caught.value)
 
-    async def test_an_api_key_that_is_no_text_is_an_error_of_its_integration(
+    async def test_an_api_key_that_is_not_text_is_an_integration_error(
         self, tmp_path: Path
     ) -> None:
         file = tmp_path / "key"
@@ -192,7 +190,7 @@ class TestCredentials:
         with pytest.raises(IntegrationError, match="integration prod"):
             await connections(prod=Integration(api_key_file=file)).client("prod")
 
-    async def test_after_a_failure_the_file_is_read_anew(
+    async def test_after_a_failure_the_file_is_read_again(
         self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         file = tmp_path / "key"
@@ -203,7 +201,7 @@ class TestCredentials:
         await all_of_them.client("prod")
         assert connected[0].api_key == "s3cret"
 
-    async def test_what_temporals_client_refuses_is_an_error_of_its_integration(
+    async def test_settings_that_temporals_client_refuses_are_an_integration_error(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def connect(_config: ConnectConfig) -> FakeClient:
@@ -213,7 +211,7 @@ class TestCredentials:
         with pytest.raises(IntegrationError, match="does not take these settings"):
             await connections(prod=Integration()).client("prod")
 
-    async def test_the_real_client_is_made_without_any_server(self) -> None:
+    async def test_the_real_client_is_made_without_a_server(self) -> None:
         client = await connections(prod=Integration(api_key="s3cret")).client("prod")
         assert client.config.target_host == "localhost:7233"
 
@@ -245,7 +243,7 @@ class TestCredentials:
             ),
         ],
     )
-    async def test_a_file_that_is_not_what_it_should_be_is_named_with_what_to_do(
+    async def test_the_error_of_a_wrong_file_names_its_setting_and_what_is_wrong(
         self, tmp_path: Path, parts: dict[str, bytes], words: str
     ) -> None:
         for name, content in parts.items():
@@ -264,7 +262,7 @@ def rotate(file: Path) -> None:
 
 
 class TestRotation:
-    """What changes while the daemon runs, as each tick sees it."""
+    """Credentials that change between two ticks."""
 
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
@@ -272,7 +270,7 @@ class TestRotation:
         file.write_text("first-key")
         return file
 
-    async def test_another_api_key_is_given_to_the_live_client(
+    async def test_the_present_client_gets_a_changed_api_key(
         self, connected: list[ConnectConfig], file: Path
     ) -> None:
         all_of_them = connections(prod=Integration(api_key_file=file))
@@ -283,7 +281,7 @@ class TestRotation:
         assert client.api_key == "second-key"
         assert len(connected) == 1
 
-    async def test_within_one_tick_it_is_read_once(
+    async def test_within_one_tick_credentials_are_read_once(
         self, connected: list[ConnectConfig], file: Path
     ) -> None:
         all_of_them = connections(prod=Integration(api_key_file=file))
@@ -292,7 +290,7 @@ class TestRotation:
         assert (await all_of_them.client("prod")).api_key == "first-key"
         assert len(connected) == 1
 
-    async def test_other_headers_are_given_to_the_live_client(
+    async def test_the_present_client_gets_changed_headers(
         self, connected: list[ConnectConfig]
     ) -> None:
         known = {"prod": Integration(metadata={"x-tenant": "first"})}
@@ -304,7 +302,7 @@ class TestRotation:
         assert client.rpc_metadata == {"x-tenant": "second"}
         assert len(connected) == 1
 
-    async def test_another_certificate_makes_a_new_client(
+    async def test_a_changed_certificate_makes_a_new_client(
         self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         all_of_them = connections(prod=Integration(**PAIR.write(tmp_path)))
@@ -317,7 +315,7 @@ class TestRotation:
         assert isinstance(tls, TLSConfig)
         assert tls.client_cert == other.certificate
 
-    async def test_another_endpoint_makes_a_new_client(
+    async def test_a_changed_endpoint_makes_a_new_client(
         self, connected: list[ConnectConfig]
     ) -> None:
         known = {"prod": Integration()}
@@ -329,7 +327,7 @@ class TestRotation:
         assert [made.target_host for made in connected] == ["localhost:7233", "elsewhere:7233"]
 
     @pytest.mark.parametrize("broken", ["half", "missing", "unmatched"])
-    async def test_in_the_middle_of_a_rotation_the_client_at_hand_goes_on(
+    async def test_in_the_middle_of_a_rotation_the_present_client_stays(
         self, connected: list[ConnectConfig], tmp_path: Path, broken: str
     ) -> None:
         all_of_them = connections(prod=Integration(**PAIR.write(tmp_path)))
@@ -355,7 +353,7 @@ class TestRotation:
         assert report.error is None
         assert len(connected) == 2
 
-    async def test_what_no_service_uses_any_more_is_closed(
+    async def test_a_client_that_no_service_uses_any_more_is_closed(
         self, connected: list[ConnectConfig]
     ) -> None:
         all_of_them = connections(prod=Integration(), test=Integration())
@@ -368,13 +366,13 @@ class TestRotation:
 
 
 def token(expires: datetime) -> str:
-    """Make a JSON Web Token that says when it expires."""
+    """Make a JSON Web Token with an expiry."""
     payload = json.dumps({"exp": expires.timestamp()}).encode()
     return f"e30.{base64.urlsafe_b64encode(payload).decode().rstrip('=')}.c2ln"
 
 
 class TestReports:
-    async def test_one_that_is_not_used_is_neither_up_nor_down(
+    async def test_an_integration_that_nothing_uses_is_neither_up_nor_down(
         self, connected: list[ConnectConfig]
     ) -> None:
         (report,) = connections(prod=Integration(endpoint="prod:7233", namespace="shop")).reports(
@@ -384,7 +382,7 @@ class TestReports:
         assert (report.origin, report.up, report.error) == ("a test", None, None)
         assert connected == []
 
-    async def test_it_is_up_when_one_of_its_namespaces_answers(self) -> None:
+    async def test_an_integration_is_up_when_one_of_its_namespaces_answers(self) -> None:
         used = connections(prod=Integration())
         assert [
             (report.up, report.error)
@@ -392,7 +390,7 @@ class TestReports:
             for report in used.reports({"prod": outcome})
         ] == [(True, None), (True, "no shop"), (False, "down")]
 
-    async def test_one_that_is_not_known_is_none(self) -> None:
+    async def test_an_unknown_integration_has_no_report(self) -> None:
         assert connections().reports({"prod": ["not known"]}) == ()
 
     @pytest.mark.parametrize(
@@ -404,7 +402,7 @@ class TestReports:
             pytest.param({}, None, id="nothing"),
         ],
     )
-    async def test_the_expiry_of_an_api_key_is_read_where_it_says_so(
+    async def test_the_expiry_of_an_api_key_is_read_where_it_is_a_token(
         self, connected: list[ConnectConfig], parts: dict[str, str], days: int | None
     ) -> None:
         used = connections(prod=Integration(**parts))
@@ -413,7 +411,7 @@ class TestReports:
         assert report.expires_at == (None if days is None else START + timedelta(days=days))
         assert len(connected) == 1
 
-    async def test_the_credential_that_expires_first_counts(
+    async def test_the_earliest_expiry_counts(
         self, connected: list[ConnectConfig], tmp_path: Path
     ) -> None:
         soon: Pair = AUTHORITY.client(valid_for=timedelta(days=3))
@@ -427,7 +425,7 @@ class TestReports:
 
 
 class TestExplain:
-    async def test_the_settings_behind_a_name_make_the_hint(self) -> None:
+    async def test_the_advice_depends_on_the_settings_of_the_integration(self) -> None:
         error = RPCError("so it is", RPCStatusCode.UNAUTHENTICATED, b"")
         line = connections(prod=Integration()).explain(error, "prod", "shop", "reading")
         assert line == (
@@ -435,7 +433,7 @@ class TestExplain:
             " integration prod has no API key: set API_KEY_FILE"
         )
 
-    async def test_one_that_was_removed_just_now_is_explained_all_the_same(
+    async def test_an_integration_that_was_just_removed_is_explained(
         self, connected: list[ConnectConfig]
     ) -> None:
         known = {"prod": Integration(endpoint="prod:7233", api_key="s3cret-key")}
@@ -458,7 +456,7 @@ class TestExplain:
         assert line.endswith("; its credential expired on 2025-12-31: replace it")
         assert len(connected) == 1
 
-    async def test_what_a_server_repeats_of_a_secret_is_hidden(
+    async def test_a_secret_that_the_server_repeats_is_hidden(
         self, connected: list[ConnectConfig]
     ) -> None:
         known = FakeIntegrations({"prod": Integration(api_key="s3cret-key")})

@@ -1,28 +1,34 @@
-"""Backlogs of one task queue by DescribeTaskQueue."""
+"""The backlog of one task queue, read by DescribeTaskQueue."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueueStats, TaskQueueVersioningInfo
+from temporalio.service import ServiceClient
 
 from autoscaler.core.label_values import QueueType
-from autoscaler.sources.queues import TYPES, queue_call, queue_request, queue_stats, read_queue
+from autoscaler.sources.temporal.queues import (
+    TYPES,
+    queue_stats,
+    read_queue,
+)
 from tests.fakes.temporal import FakeTemporal
 from tests.unit.builders import stats
 
 
-def test_every_type_of_a_label_has_one_of_temporals() -> None:
+def test_every_queue_type_has_a_type_of_temporal() -> None:
     assert set(TYPES) == set(QueueType)
     assert TaskQueueType.TASK_QUEUE_TYPE_UNSPECIFIED not in TYPES.values()
     assert len(set(TYPES.values())) == len(TYPES)
 
 
-def test_all_the_servers_figures_are_taken_over() -> None:
+def test_all_the_servers_figures_are_returned() -> None:
     answer = TaskQueueStats(
         approximate_backlog_count=7,
         approximate_backlog_age=Duration(seconds=90),
@@ -56,12 +62,12 @@ def test_all_the_servers_figures_are_taken_over() -> None:
         ),
     ],
 )
-async def test_a_queue_whose_builds_are_summed_up_names_their_deployment(
+async def test_a_reading_of_all_builds_names_their_deployment(
     versioning: TaskQueueVersioningInfo | None, deployment: str
 ) -> None:
     server = FakeTemporal()
     if versioning is not None:
         server.versioning["orders"] = versioning
-    request = queue_request("shop", "orders", QueueType.ACTIVITY)
-    call = queue_call(server, request)  # type: ignore[arg-type]
-    assert read_queue(await call()) == stats(0, deployment=deployment)
+    client = cast("ServiceClient", server)
+    read = await read_queue(client, "shop", "orders", QueueType.ACTIVITY)
+    assert read == stats(0, deployment=deployment)

@@ -8,7 +8,7 @@ import pytest
 
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.integration import Integration, TlsMode
-from autoscaler.sources.environment import temporal_environment
+from autoscaler.sources.connections.environment import temporal_environment
 
 Env = pytest.MonkeyPatch
 
@@ -20,23 +20,23 @@ def env(monkeypatch: pytest.MonkeyPatch) -> Env:
 
 @pytest.fixture
 def toml(env: Env, tmp_path: Path) -> Path:
-    """A configuration file that TEMPORAL_CONFIG_FILE leads to."""
+    """The configuration file that TEMPORAL_CONFIG_FILE names."""
     file = tmp_path / "temporal.toml"
     env.setenv("TEMPORAL_CONFIG_FILE", str(file))
     return file
 
 
 def secret(integration: Integration, field: str) -> str | None:
-    """Return a secret as itself."""
+    """Return a secret in plain text."""
     value = getattr(integration, field)
     return None if value is None else str(value.get_secret_value())
 
 
-def test_without_any_configuration_it_is_the_local_server() -> None:
+def test_without_configuration_it_is_the_local_server() -> None:
     assert temporal_environment() == Integration()
 
 
-def test_address_namespace_and_api_key_are_taken_over(env: Env) -> None:
+def test_address_namespace_and_api_key_are_read(env: Env) -> None:
     env.setenv("TEMPORAL_ADDRESS", "temporal:7233")
     env.setenv("TEMPORAL_NAMESPACE", "shop")
     env.setenv("TEMPORAL_API_KEY", "s3cret")
@@ -46,7 +46,7 @@ def test_address_namespace_and_api_key_are_taken_over(env: Env) -> None:
     assert integration.uses_tls
 
 
-def test_certificates_are_taken_over_as_files(env: Env) -> None:
+def test_certificates_can_be_files(env: Env) -> None:
     env.setenv("TEMPORAL_TLS_SERVER_CA_CERT_PATH", "/ca.pem")
     env.setenv("TEMPORAL_TLS_CLIENT_CERT_PATH", "/cert.pem")
     env.setenv("TEMPORAL_TLS_CLIENT_KEY_PATH", "/key.pem")
@@ -59,7 +59,7 @@ def test_certificates_are_taken_over_as_files(env: Env) -> None:
     assert integration.tls_server_name == "temporal.internal"
 
 
-def test_certificates_are_taken_over_as_data(env: Env) -> None:
+def test_certificates_can_be_data(env: Env) -> None:
     env.setenv("TEMPORAL_TLS_SERVER_CA_CERT_DATA", "PEM of ca")
     env.setenv("TEMPORAL_TLS_CLIENT_CERT_DATA", "PEM of cert")
     env.setenv("TEMPORAL_TLS_CLIENT_KEY_DATA", "PEM of key")
@@ -69,7 +69,7 @@ def test_certificates_are_taken_over_as_data(env: Env) -> None:
     assert secret(integration, "tls_key") == "PEM of key"
 
 
-def test_tls_can_be_turned_off_beside_an_api_key(env: Env) -> None:
+def test_tls_can_be_off_with_an_api_key(env: Env) -> None:
     env.setenv("TEMPORAL_API_KEY", "s3cret")
     env.setenv("TEMPORAL_TLS", "false")
     integration = temporal_environment()
@@ -77,7 +77,7 @@ def test_tls_can_be_turned_off_beside_an_api_key(env: Env) -> None:
     assert not integration.uses_tls
 
 
-def test_headers_are_taken_over_and_masked(env: Env) -> None:
+def test_headers_are_read_and_masked(env: Env) -> None:
     env.setenv("TEMPORAL_GRPC_META_X_TENANT", "s3cret")
     integration = temporal_environment()
     assert integration.metadata["x-tenant"].get_secret_value() == "s3cret"
@@ -94,14 +94,14 @@ def test_the_file_is_read_and_the_profile_chosen(env: Env, toml: Path) -> None:
     assert temporal_environment().endpoint == "two:7233"
 
 
-def test_a_variable_comes_before_the_file(env: Env, toml: Path) -> None:
+def test_a_variable_wins_over_the_file(env: Env, toml: Path) -> None:
     toml.write_text('[profile.default]\naddress = "one:7233"\nnamespace = "shop"\n')
     env.setenv("TEMPORAL_ADDRESS", "two:7233")
     integration = temporal_environment()
     assert (integration.endpoint, integration.namespace) == ("two:7233", "shop")
 
 
-def test_a_file_that_is_not_there_is_none(toml: Path) -> None:
+def test_a_missing_file_is_the_same_as_no_file(toml: Path) -> None:
     assert not toml.exists()
     assert temporal_environment() == Integration()
 
@@ -119,9 +119,7 @@ def test_a_file_that_is_not_there_is_none(toml: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_is_a_configuration_error(
-    toml: Path, content: bytes, words: str
-) -> None:
+def test_a_wrong_file_is_a_configuration_error(toml: Path, content: bytes, words: str) -> None:
     toml.write_bytes(content)
     with pytest.raises(ConfigurationError, match=words) as caught:
         temporal_environment()
@@ -136,7 +134,7 @@ def test_a_profile_that_does_not_exist_is_a_configuration_error(env: Env, toml: 
         temporal_environment()
 
 
-def test_a_broken_file_is_told_in_one_line_without_what_stands_in_it(toml: Path) -> None:
+def test_the_error_of_a_broken_file_is_one_line_and_does_not_quote_it(toml: Path) -> None:
     toml.write_text("[profile.default]\napi_key = s3cret\n")
     with pytest.raises(ConfigurationError) as caught:
         temporal_environment()

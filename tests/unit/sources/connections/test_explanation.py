@@ -9,7 +9,7 @@ import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.integration import Integration
-from autoscaler.sources.explanation import Attempt, explain
+from autoscaler.sources.connections.explanation import Attempt, explain
 
 UNAUTHENTICATED = RPCError("no", RPCStatusCode.UNAUTHENTICATED, b"")
 CERTIFICATE = {"tls_cert_file": "/client.pem", "tls_key_file": "/client.key"}
@@ -43,30 +43,30 @@ def line(
         (RPCStatusCode.RESOURCE_EXHAUSTED, "a longer AUTOSCALER_POLL_INTERVAL"),
     ],
 )
-def test_each_answer_comes_with_what_to_do(status: RPCStatusCode, hint: str) -> None:
+def test_each_status_has_its_advice(status: RPCStatusCode, hint: str) -> None:
     head, _, advice = line(RPCError("so it is", status, b""), api_key="key").partition("; ")
     assert head == f"integration prod: reading failed ({status.name}: so it is)"
     assert hint in advice
 
 
-def test_a_server_that_hangs_is_told_from_one_that_went_away() -> None:
+def test_a_server_that_hangs_differs_from_one_that_went_away() -> None:
     error = RPCError("Timeout expired", RPCStatusCode.CANCELLED, b"")
     assert "did not answer in time" in line(error)
 
 
-def test_a_connection_that_breaks_under_a_call_is_no_fault_of_the_servers() -> None:
+def test_a_connection_that_breaks_during_a_call_is_not_an_error_of_the_server() -> None:
     error = RPCError("h2 protocol error: http2 error", RPCStatusCode.INTERNAL, b"")
     assert "check the endpoint, that Temporal runs there" in line(error)
     fault = RPCError("so it is", RPCStatusCode.INTERNAL, b"")
     assert line(fault) == "integration prod: reading failed (INTERNAL: so it is)"
 
 
-def test_an_answer_nobody_knows_a_remedy_for_stands_alone() -> None:
+def test_a_status_without_advice_is_returned_alone() -> None:
     error = RPCError("broken", RPCStatusCode.DATA_LOSS, b"")
     assert line(error) == "integration prod: reading failed (DATA_LOSS: broken)"
 
 
-def test_a_refusal_while_connecting_reads_like_any_other() -> None:
+def test_a_refusal_while_connecting_reads_like_any_other_refusal() -> None:
     error = RuntimeError(
         "Failed client connect: `get_system_info` call error after connection: Status { code:"
         ' PermissionDenied, message: "Request unauthorized.", source: None }'
@@ -78,21 +78,21 @@ def test_a_refusal_while_connecting_reads_like_any_other() -> None:
 
 
 class TestPairings:
-    """A credential that does not go with its endpoint is named with it."""
+    """A credential of another kind than the endpoint takes is named with the endpoint."""
 
-    def test_a_key_where_a_certificate_is_wanted(self) -> None:
+    def test_an_api_key_where_the_server_wants_a_certificate(self) -> None:
         assert (
             "integration prod pairs an API key with an endpoint that probably wants a client"
             " certificate (mTLS)" in line(CLOSED, api_key="key")
         )
 
-    def test_a_key_with_the_endpoint_of_a_namespace_on_temporal_cloud(self) -> None:
+    def test_an_api_key_with_a_namespace_endpoint_of_temporal_cloud(self) -> None:
         for error in (CLOSED, UNAUTHENTICATED):
             told = line(error, endpoint=OF_NAMESPACE, namespace="shop.a1b2c", api_key="key")
             assert "shop.a1b2c.tmprl.cloud takes an API key only if" in told
             assert "REGION.PROVIDER.api.temporal.io:7233" in told
 
-    def test_a_certificate_where_a_key_is_wanted(self) -> None:
+    def test_a_certificate_where_the_server_wants_an_api_key(self) -> None:
         assert (
             "integration prod pairs a client certificate with an endpoint that may want an API"
             " key: set API_KEY_FILE" in line(UNAUTHENTICATED, **CERTIFICATE)
@@ -103,7 +103,7 @@ class TestPairings:
         assert "us-west-2.aws.api.temporal.io takes API keys" in told
         assert "NAMESPACE.ACCOUNT.tmprl.cloud:7233" in told
 
-    def test_the_right_pairings_get_no_such_hint(self) -> None:
+    def test_right_pairings_get_no_such_advice(self) -> None:
         key = line(UNAUTHENTICATED, endpoint=REGIONAL, namespace="shop.a1b2c", api_key="key")
         certificate = line(CLOSED, endpoint=OF_NAMESPACE, namespace="shop.a1b2c", **CERTIFICATE)
         for told in (key, certificate):
@@ -115,7 +115,7 @@ class TestPairings:
         assert "written NAME.ACCOUNT" in line(error, endpoint=REGIONAL, api_key="key")
         assert "NAME.ACCOUNT" not in line(error, endpoint="temporal:7233", api_key="key")
 
-    def test_nothing_where_something_is_wanted(self) -> None:
+    def test_no_credential_where_the_server_wants_one(self) -> None:
         assert "integration prod has no API key" in line(UNAUTHENTICATED)
         assert "it probably wants a client certificate" in line(CLOSED, tls="on")
         assert "it probably wants TLS: set TLS to on" in line(CLOSED)
@@ -159,7 +159,7 @@ class TestCertificates:
             ),
         ],
     )
-    def test_what_is_wrong_with_the_servers_comes_with_what_to_do(
+    def test_each_fault_of_a_server_certificate_has_its_advice(
         self, found: str, answer: str, advice: str
     ) -> None:
         error = RuntimeError(f"tonic::transport::Error(Transport, ConnectError({found}))")
@@ -167,11 +167,11 @@ class TestCertificates:
         assert told.startswith(f"integration prod: reading failed ({answer}); ")
         assert advice in told
 
-    def test_an_own_authority_is_the_one_to_check(self) -> None:
+    def test_a_configured_authority_is_named(self) -> None:
         error = RuntimeError("InvalidCertificate(UnknownIssuer)")
         assert "signed by no authority in TLS_CA_FILE" in line(error, tls_ca_file="/ca.pem")
 
-    def test_a_client_certificate_that_is_not_accepted_is_named(self) -> None:
+    def test_a_refused_client_certificate_is_named(self) -> None:
         assert "probably does not accept the client certificate: check" in line(
             CLOSED, **CERTIFICATE
         )
@@ -179,7 +179,7 @@ class TestCertificates:
         assert "the client certificate, which expired on 2026-01-02: check" in expired
 
 
-def test_a_connection_that_cannot_be_made_says_what_to_check() -> None:
+def test_a_connection_that_cannot_be_made_has_its_advice() -> None:
     assert "(Failed client connect); check the endpoint" in line(
         RuntimeError("Failed client connect")
     )
@@ -212,10 +212,10 @@ def test_a_connection_that_cannot_be_made_says_what_to_check() -> None:
         pytest.param("x" * 400, "x" * 300, id="not-endless"),
     ],
 )
-def test_the_clients_debug_output_is_cut_down_to_its_words(text: str, words: str) -> None:
+def test_the_clients_debug_output_is_reduced_to_its_message(text: str, words: str) -> None:
     assert f"({words});" in line(RuntimeError(text))
 
 
-def test_braces_in_a_name_do_no_harm() -> None:
+def test_braces_in_a_name_are_kept() -> None:
     error = RPCError("gone", RPCStatusCode.NOT_FOUND, b"")
     assert "namespace {x} exists" in line(error, namespace="{x}")

@@ -1,4 +1,4 @@
-"""Heartbeats by ListWorkers: of hosts and task queues, filtered again, with slots in any case."""
+"""Worker heartbeats, read by ListWorkers, and by DescribeWorker where the list lacks slots."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from autoscaler.core.errors import InFlightUnavailable, IntegrationError
 from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
 from autoscaler.core.integration import Integration
-from autoscaler.sources.calls import AT_ONCE, DEADLINE
-from autoscaler.sources.temporal import TemporalBacklogSource
-from autoscaler.sources.workers import NAMES_AT_ONCE
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
+from autoscaler.sources.temporal.calls import AT_ONCE, DEADLINE
+from autoscaler.sources.temporal.workers import NAMES_AT_ONCE
 from tests.fakes.clock import START, Clock
 from tests.fakes.temporal import FakeConnections, FakeTemporal
 
@@ -38,7 +38,7 @@ class Place:
         return [worker.instance for worker in await self.source.workers(query(hosts, queues))]
 
     async def why(self, asked: WorkerQuery) -> str:
-        """Ask for workers that cannot be asked for, and return the reason."""
+        """Ask for workers that cannot be read, and return the reason."""
         with pytest.raises(InFlightUnavailable) as caught:
             await self.source.workers(asked)
         return str(caught.value)
@@ -66,7 +66,7 @@ def heartbeat(
     status: WorkerStatus.ValueType = RUNNING,
     interval: timedelta = timedelta(seconds=10),
 ) -> WorkerHeartbeat:
-    """Return what a worker sends."""
+    """Return a heartbeat as a worker sends it."""
     beat = WorkerHeartbeat(
         worker_instance_key=key,
         host_info=WorkerHostInfo(host_name=host),
@@ -89,7 +89,7 @@ def slots(used: int, free: int, processed: int) -> WorkerSlotsInfo:
 
 
 class TestAsking:
-    async def test_a_heartbeat_is_taken_over(self, place: Place) -> None:
+    async def test_a_heartbeat_becomes_a_worker(self, place: Place) -> None:
         place.server.heartbeats = [heartbeat("w1", "r1")]
         assert await place.source.workers(query(["r1"])) == [
             Worker(
@@ -107,7 +107,7 @@ class TestAsking:
             )
         ]
 
-    async def test_the_first_heartbeat_tells_no_interval(self, place: Place) -> None:
+    async def test_the_first_heartbeat_has_no_interval(self, place: Place) -> None:
         place.server.heartbeats = [heartbeat("w1", interval=timedelta())]
         (worker,) = await place.source.workers(query(["r1"]))
         assert worker.interval == timedelta()
@@ -121,16 +121,14 @@ class TestAsking:
             (WorkerStatus.WORKER_STATUS_UNSPECIFIED, False),
         ],
     )
-    async def test_one_leaves_that_says_so(
+    async def test_a_worker_that_shuts_down_is_leaving(
         self, place: Place, status: WorkerStatus.ValueType, *, leaving: bool
     ) -> None:
         place.server.heartbeats = [heartbeat("w1", status=status)]
         (worker,) = await place.source.workers(query(["r1"]))
         assert worker.leaving is leaving
 
-    async def test_those_on_the_hosts_and_those_of_the_task_queues_are_found(
-        self, place: Place
-    ) -> None:
+    async def test_workers_are_found_by_host_and_by_task_queue(self, place: Place) -> None:
         place.server.heartbeats = [
             heartbeat("w1", "r1", "orders"),
             heartbeat("w2", "r2", "mails"),
@@ -151,18 +149,20 @@ class TestAsking:
     @pytest.mark.parametrize(
         "name", ["it's", "back\\slash", "\\'both", "' OR HostName='r2", "ünï code", 'a"b']
     )
-    async def test_no_name_whatever_changes_the_question(self, place: Place, name: str) -> None:
+    async def test_no_name_can_change_the_query(self, place: Place, name: str) -> None:
         place.server.heartbeats = [heartbeat("w1", "r1", name), heartbeat("w2", "r2", "other")]
         assert await place.keys([], [name]) == ["w1"]
 
-    async def test_what_a_server_answers_beyond_the_question_is_left_out(
+    async def test_workers_that_nobody_asked_for_are_left_out(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         place.server.heartbeats = [heartbeat("w1", "r1"), heartbeat("w2", "r2")]
-        monkeypatch.setattr("autoscaler.sources.workers._clauses", lambda _: ["TaskQueue='orders'"])
+        monkeypatch.setattr(
+            "autoscaler.sources.temporal.workers._clauses", lambda _: ["TaskQueue='orders'"]
+        )
         assert await place.keys(["r1"]) == ["w1"]
 
-    async def test_nothing_to_ask_for_costs_nothing(self, place: Place) -> None:
+    async def test_an_empty_query_takes_no_call(self, place: Place) -> None:
         assert await place.keys() == []
         assert place.server.listed == []
 
@@ -170,7 +170,9 @@ class TestAsking:
         ("hosts", "calls"),
         [(1, 1), (NAMES_AT_ONCE, 1), (NAMES_AT_ONCE + 1, 2), (3 * NAMES_AT_ONCE, 3)],
     )
-    async def test_a_query_names_only_so_many(self, place: Place, hosts: int, calls: int) -> None:
+    async def test_names_in_one_query_are_limited(
+        self, place: Place, hosts: int, calls: int
+    ) -> None:
         names = [f"r{number:03}" for number in range(hosts)]
         place.server.heartbeats = [heartbeat(name, name) for name in names]
         assert await place.keys(names) == names
@@ -178,7 +180,7 @@ class TestAsking:
         most = max(asked.query.count("HostName=") for asked in place.server.listed)
         assert most <= NAMES_AT_ONCE == 50
 
-    async def test_a_worker_that_two_queries_find_is_one(self, place: Place) -> None:
+    async def test_a_worker_found_by_two_queries_is_returned_once(self, place: Place) -> None:
         names = [f"r{number:03}" for number in range(NAMES_AT_ONCE)]
         place.server.heartbeats = [heartbeat("w1", "r000", "orders")]
         assert await place.keys(names, ["orders"]) == ["w1"]
@@ -191,7 +193,7 @@ class TestAsking:
         assert [asked.next_page_token for asked in place.server.listed] == [b"", b"3", b"6"]
         assert len({asked.query for asked in place.server.listed}) == 1
 
-    async def test_it_is_asked_anew_each_time(self, place: Place) -> None:
+    async def test_workers_are_read_again_each_time(self, place: Place) -> None:
         for _ in range(2):
             await place.keys(["r1"])
         assert len(place.server.listed) == 2
@@ -210,7 +212,7 @@ class TestAsking:
             pytest.param(query(["r1"], integration="prod"), "live", id="of-another-integration"),
         ],
     )
-    async def test_the_namespace_is_the_labels_or_else_the_integrations(
+    async def test_the_namespace_is_the_label_or_else_the_integration_default(
         self, place: Place, asked: WorkerQuery, namespace: str
     ) -> None:
         await place.source.workers(asked)
@@ -218,27 +220,29 @@ class TestAsking:
 
 
 class TestWhereTheListHasNoSlots:
-    """A newer server names the workers only: each is asked for itself."""
+    """A newer server may list workers without their slots."""
 
-    async def test_each_is_described(self, place: Place) -> None:
+    async def test_each_worker_is_described(self, place: Place) -> None:
         place.server.heartbeats = [heartbeat("w1", "r1"), heartbeat("w2", "r2")]
         place.server.lists_slots = False
         workers = await place.source.workers(query(["r1", "r2"]))
         assert [(worker.instance, worker.running) for worker in workers] == [("w1", 3), ("w2", 3)]
         assert sorted(place.server.described_workers) == ["w1", "w2"]
 
-    async def test_where_it_has_them_none_is(self, place: Place) -> None:
+    async def test_where_the_list_has_slots_no_worker_is_described(self, place: Place) -> None:
         place.server.heartbeats = [heartbeat("w1")]
         await place.keys(["r1"])
         assert place.server.described_workers == []
 
-    async def test_one_that_was_forgotten_meanwhile_is_left_out(self, place: Place) -> None:
+    async def test_a_worker_that_the_server_has_forgotten_since_is_left_out(
+        self, place: Place
+    ) -> None:
         place.server.heartbeats = [heartbeat("w1"), heartbeat("w2")]
         place.server.lists_slots = False
         place.server.forgotten = {"w1"}
         assert await place.keys(["r1"]) == ["w2"]
 
-    async def test_only_so_many_are_described_at_once(self, place: Place) -> None:
+    async def test_calls_at_the_same_time_are_limited(self, place: Place) -> None:
         place.server.heartbeats = [heartbeat(f"w{number:03}") for number in range(100)]
         place.server.lists_slots = False
         assert len(await place.keys(["r1"])) == 100
@@ -246,23 +250,25 @@ class TestWhereTheListHasNoSlots:
 
 
 class TestTrouble:
-    async def test_a_server_that_keeps_no_heartbeats_knows_of_nobody(self, place: Place) -> None:
+    async def test_a_server_that_keeps_no_heartbeats_lists_no_workers(self, place: Place) -> None:
         place.server.broken_lists = RPCError("unknown method", RPCStatusCode.UNIMPLEMENTED, b"")
         assert await place.keys(["r1"]) == []
 
-    async def test_any_other_answer_is_an_error_in_words(self, place: Place) -> None:
+    async def test_any_other_failure_is_unknown_in_flight_work(self, place: Place) -> None:
         place.server.broken_lists = RPCError("gone", RPCStatusCode.UNAVAILABLE, b"")
         assert (await place.why(query(["r1"], integration="prod"))).startswith(
             "integration prod: reading worker heartbeats in namespace live at prod:7233 failed"
             " (UNAVAILABLE: gone); "
         )
 
-    async def test_a_connection_that_cannot_be_made_is_one_too(self, place: Place) -> None:
+    async def test_a_connection_that_cannot_be_made_is_unknown_in_flight_work(
+        self, place: Place
+    ) -> None:
         place.server.broken_namespaces["eu"] = RuntimeError("Failed client connect: refused")
         why = await place.why(query(["r1"], namespace="eu"))
         assert "Failed client connect: refused" in why
 
-    async def test_a_worker_that_cannot_be_described_is_not_taken_for_idle(
+    async def test_a_worker_that_cannot_be_described_is_not_idle(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def fails(*_: object, **__: object) -> None:
@@ -273,7 +279,7 @@ class TestTrouble:
         monkeypatch.setattr(place.server, "describe_worker", fails)
         assert "RESOURCE_EXHAUSTED: busy" in await place.why(query(["r1"]))
 
-    async def test_a_page_that_fails_does_not_leave_half_of_them(self, place: Place) -> None:
+    async def test_a_page_that_fails_makes_all_workers_unknown(self, place: Place) -> None:
         place.server.heartbeats = [heartbeat(f"w{number}") for number in range(4)]
         place.server.most_in_a_page = 3
         answer = place.server.list_workers
@@ -286,6 +292,6 @@ class TestTrouble:
         place.server.list_workers = second_fails  # type: ignore[assignment, method-assign]
         assert "UNAVAILABLE: gone" in await place.why(query(["r1"]))
 
-    async def test_an_integration_that_is_not_known_is_named(self, place: Place) -> None:
+    async def test_an_unknown_integration_is_named(self, place: Place) -> None:
         with pytest.raises(IntegrationError, match="integration pord is not known"):
             await place.source.workers(query(["r1"], integration="pord"))

@@ -1,4 +1,4 @@
-"""What an integration proves itself with, read from its values and files at one moment."""
+"""The credentials of an integration, read from its settings and files."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration
 
 if TYPE_CHECKING:
-    # It takes some MiB, and is loaded where there are certificates.
+    # cryptography takes some MiB of memory: it is loaded only where there are certificates.
     from cryptography import x509
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """All of them, checked as far as that goes without a server. Equal ones are the same."""
+    """All credentials of an integration, checked as far as possible without a server."""
 
     api_key: SecretStr | None
     authority: bytes | None
-    """PEM of the authorities to trust; None: those of the system."""
+    """PEM of the certificate authorities to trust; None: the system's."""
     certificate: bytes | None
-    """PEM of the client certificate, and of those between it and its authority."""
+    """PEM of the client certificate, followed by intermediate certificates."""
     key: SecretStr | None
-    """PEM of its private key."""
+    """PEM of the private key of the client certificate."""
     server_name: str | None
+    """Name to expect in the server's certificate; None: the endpoint's host."""
     metadata: Mapping[str, SecretStr]
+    """Further gRPC headers."""
     encrypted: bool
     """Whether the connection uses TLS."""
     expires: Mapping[str, datetime] = field(default_factory=dict)
-    """When the API key and the certificate expire, as far as that can be told."""
+    """When the API key and the client certificate expire, as far as that is known."""
 
     @classmethod
     def read(cls, name: str, integration: Integration) -> Self:
-        """Read and check the credentials of an integration; `name` is for the message.
+        """Read and check the credentials of an integration; `name` appears in error messages.
 
-        Raises IntegrationError when a file cannot be read or is not what it should be, or
-        when certificate and key do not belong together.
+        Raises IntegrationError where a file cannot be read or has the wrong content, or where
+        certificate and key do not belong together.
         """
         with _named(name):
             api_key = _api_key(integration)
@@ -56,9 +58,9 @@ class Credentials:
             if authority is not None:
                 _certificates(authority, "TLS_CA_FILE")
             expires: dict[str, datetime] = {}
-            token_ends = None if api_key is None else _expiry_of_token(api_key)
-            if token_ends is not None:
-                expires["API key"] = token_ends
+            key_expires = None if api_key is None else _expiry_of_token(api_key)
+            if key_expires is not None:
+                expires["API key"] = key_expires
             if certificate is not None and key is not None:
                 leaf = _certificates(certificate, "TLS_CERT_FILE")[0]
                 _belong_together(leaf, key)
@@ -76,12 +78,12 @@ class Credentials:
 
     @property
     def expires_at(self) -> datetime | None:
-        """When the first of them expires, as far as that can be told."""
+        """When the first credential expires; None where that is not known."""
         return min(self.expires.values(), default=None)
 
     @property
     def kind(self) -> str:
-        """What they are, in words."""
+        """The kinds of credentials there are, in words."""
         kinds = [
             *(["API key"] if self.api_key is not None else []),
             *(["client certificate"] if self.certificate is not None else []),
@@ -89,7 +91,7 @@ class Credentials:
         return " and ".join(kinds) or "none"
 
     def tls(self) -> bool | TLSConfig:
-        """Return them as Temporal's client takes them."""
+        """Return the TLS settings in the form that Temporal's client takes."""
         if not (self.encrypted and (self.authority or self.certificate or self.server_name)):
             return self.encrypted
         return TLSConfig(
@@ -100,13 +102,13 @@ class Credentials:
         )
 
     def headers(self) -> dict[str, str | bytes]:
-        """Return the further gRPC headers as themselves."""
+        """Return the further gRPC headers in plain text."""
         return {name: value.get_secret_value() for name, value in self.metadata.items()}
 
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Turn whatever is wrong into an error that names the integration; it never shows a secret."""
+    """Turn what is wrong into an IntegrationError that names the integration and no secret."""
     try:
         yield
     except (OSError, UnicodeDecodeError) as error:
@@ -120,7 +122,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 class _Unusable(Exception):
-    """What was read is not what it should be; the message says what to do, and no secret."""
+    """A credential has the wrong form; the message says what to do, and shows no secret."""
 
 
 def _api_key(integration: Integration) -> str | None:
@@ -169,12 +171,12 @@ def _belong_together(certificate: x509.Certificate, key: bytes) -> None:
     if private.public_key() != certificate.public_key():
         raise _Unusable(
             "the certificate in TLS_CERT_FILE and the key in TLS_KEY_FILE do not belong together;"
-            " put both there"
+            " put a matching pair there"
         )
 
 
 def _expiry_of_token(key: str) -> datetime | None:
-    """Read when an API key expires out of itself, if it is a JSON Web Token that says so."""
+    """Return when an API key expires; None unless it is a JSON Web Token with an expiry."""
     _, _, rest = key.partition(".")
     payload, _, _ = rest.partition(".")
     try:

@@ -1,4 +1,4 @@
-"""What workers report in their heartbeats: ListWorkers, DescribeWorker where slots are missing."""
+"""What workers report in their heartbeats: ListWorkers, and DescribeWorker where it lacks slots."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from temporalio.api.workflowservice.v1 import DescribeWorkerRequest, ListWorkers
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
 from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
-from autoscaler.sources.calls import ask
+from autoscaler.sources.temporal.calls import ask
 
 NAMES_AT_ONCE = 50
 """Hosts or task queues in one query."""
 PAGE = 1000
-"""Workers in one answer at most."""
+"""Most workers in one answer."""
 _LEAVING = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS_SHUTDOWN)
-"""One that does not say how it is may be at work for long."""
+"""A worker that does not report its status may run for a long time: it is not in here."""
 
 
 async def list_workers(
@@ -27,21 +27,22 @@ async def list_workers(
 ) -> Sequence[Worker]:
     """Return the workers on the query's hosts and task queues, with their latest heartbeats.
 
-    Namespace Read permission is enough. Those that were stopped stay listed for up to 5 minutes. A
-    server that keeps no heartbeats knows of no workers. Raises RPCError, or RuntimeError where
-    there is no connection.
+    Workers that were stopped stay listed for up to 5 minutes. A server that keeps no heartbeats
+    lists no workers. `gate` limits the calls at the same time on the connection. Namespace Read
+    permission is enough. Raises RPCError, or RuntimeError where there is no connection.
     """
-    # The server answers an operator that it does not know with nothing, and IN is one of them.
+    # The server does not know the operator IN, and answers an unknown operator with an empty list:
+    # names are joined by OR, and the answer is filtered here as well.
     found: dict[str, WorkerHeartbeat] = {}
     for clause in _clauses(query):
-        for beat in await _listed(client, namespace, clause, gate):
+        for beat in await _list(client, namespace, clause, gate):
             if beat.host_info.host_name in query.hosts or beat.task_queue in query.queues:
                 found[beat.worker_instance_key] = beat
     return [_worker(beat) for _, beat in sorted(found.items())]
 
 
 def calls_for(query: WorkerQuery) -> int:
-    """Return how many calls a question takes, where no answer has more than one page."""
+    """Return how many calls a query takes, where each answer has a single page."""
     return sum(1 for _ in _clauses(query))
 
 
@@ -58,7 +59,7 @@ def _quoted(name: str) -> str:
     return name.replace("\\", "\\\\").replace("'", "\\'")
 
 
-async def _listed(
+async def _list(
     client: ServiceClient, namespace: str, clause: str, gate: asyncio.Semaphore
 ) -> Iterable[WorkerHeartbeat]:
     beats: list[WorkerHeartbeat] = []
@@ -73,22 +74,22 @@ async def _listed(
                 return ()
             raise
         beats += (info.worker_heartbeat for info in answer.workers_info)
-        told = {info.worker_heartbeat.worker_instance_key for info in answer.workers_info}
+        with_slots = {info.worker_heartbeat.worker_instance_key for info in answer.workers_info}
         without_slots += (
             worker.worker_instance_key
             for worker in answer.workers
-            if worker.worker_instance_key not in told
+            if worker.worker_instance_key not in with_slots
         )
         if not answer.next_page_token:
             break
         request.next_page_token = answer.next_page_token
     described = await asyncio.gather(
-        *(_described(client, namespace, key, gate) for key in without_slots)
+        *(_describe(client, namespace, key, gate) for key in without_slots)
     )
     return [*beats, *(beat for beat in described if beat is not None)]
 
 
-async def _described(
+async def _describe(
     client: ServiceClient, namespace: str, key: str, gate: asyncio.Semaphore
 ) -> WorkerHeartbeat | None:
     request = DescribeWorkerRequest(namespace=namespace, worker_instance_key=key)
@@ -97,7 +98,7 @@ async def _described(
             answer = await ask(client.workflow_service.describe_worker, request)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            return None  # It has been forgotten since it was listed.
+            return None  # The server has forgotten the worker since it listed it.
         raise
     return answer.worker_info.worker_heartbeat
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from autoscaler.sources.calls import DEADLINE, ask
+from autoscaler.sources.temporal.calls import DEADLINE, ask
 from tests.fakes.clock import run_in_virtual_time
 
 
-async def test_the_answer_comes_back_and_the_call_is_made_as_it_should() -> None:
+async def test_a_call_is_made_once_with_a_deadline_and_returns_the_answer() -> None:
     asked: list[tuple[str, bool, timedelta]] = []
 
     async def method(request: str, *, retry: bool, timeout: timedelta) -> str:  # noqa: ASYNC109
@@ -30,7 +30,7 @@ async def test_the_answer_comes_back_and_the_call_is_made_as_it_should() -> None
         pytest.param(RuntimeError("Failed client connect"), id="no-connection"),
     ],
 )
-async def test_an_error_comes_through_after_one_attempt(error: Exception) -> None:
+async def test_an_error_is_raised_after_one_attempt(error: Exception) -> None:
     attempts = []
 
     async def method(request: str, **_: object) -> str:
@@ -43,7 +43,7 @@ async def test_an_error_comes_through_after_one_attempt(error: Exception) -> Non
     assert attempts == ["request"]
 
 
-def test_a_call_that_hangs_is_given_up_soon_after_its_deadline() -> None:
+def test_a_call_that_hangs_ends_soon_after_its_deadline() -> None:
     """The call's own deadline does not cover making the connection."""
 
     async def work() -> float:

@@ -12,14 +12,15 @@ from temporalio.envconfig import ClientConfigProfile, ClientConfigTLS
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.integration import DEFAULT_ENDPOINT, DEFAULT_NAMESPACE, Integration, TlsMode
 
-Source = Path | str | bytes | None
+Pem = Path | str | bytes | None
+"""A certificate or key as Temporal's loader returns it: the file that holds it, or its content."""
 
 
 def temporal_environment() -> Integration:
     """Read TEMPORAL_ADDRESS, _NAMESPACE, _API_KEY, _TLS*, _PROFILE and temporal.toml.
 
-    What is not set falls back to localhost:7233 and namespace default.
-    Raises ConfigurationError where Temporal's own loader refuses them.
+    Without an address it is localhost:7233, without a namespace it is default.
+    Raises ConfigurationError where Temporal's loader or the Integration refuses the values.
     """
     try:
         profile = ClientConfigProfile.load()
@@ -52,7 +53,7 @@ def temporal_environment() -> Integration:
 
 
 def _plain(error: RuntimeError) -> str:
-    """Say what is wrong without the line of the file, which may hold a secret."""
+    """Return what is wrong without quoting the file, which may hold a secret."""
     text = str(error)
     place = re.search(r"line \d+, column \d+", text)
     if place is not None:
@@ -68,15 +69,19 @@ def _tls(tls: ClientConfigTLS | None) -> dict[str, Any]:
     return {
         "tls": TlsMode.ON,
         "tls_server_name": tls.server_name,
-        **_source("tls_ca", tls.server_root_ca_cert),
-        **_source("tls_cert", tls.client_cert),
-        **_source("tls_key", tls.client_private_key),
+        **_pem("tls_ca", tls.server_root_ca_cert),
+        **_pem("tls_cert", tls.client_cert),
+        **_pem("tls_key", tls.client_private_key),
     }
 
 
-def _source(field: str, source: Source) -> dict[str, Any]:
-    if source is None:
-        return {}
-    if isinstance(source, Path):
-        return {f"{field}_file": source}
-    return {field: SecretStr(source.decode() if isinstance(source, bytes) else source)}
+def _pem(field: str, pem: Pem) -> dict[str, Any]:
+    match pem:
+        case None:
+            return {}
+        case Path():
+            return {f"{field}_file": pem}
+        case bytes():
+            return {field: SecretStr(pem.decode())}
+        case str():
+            return {field: SecretStr(pem)}

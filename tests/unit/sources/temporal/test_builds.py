@@ -1,4 +1,4 @@
-"""Backlogs of one build by DescribeWorkerDeploymentVersion: one call for all task queues."""
+"""The backlog of one build, read by one DescribeWorkerDeploymentVersion for all task queues."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import BuildStatus, TaskQueue, WorkerVersion
-from autoscaler.sources.builds import _STATUS
-from autoscaler.sources.calls import DEADLINE
-from autoscaler.sources.temporal import FRESH, TemporalBacklogSource
+from autoscaler.sources.temporal.backlogs import FRESH, TemporalBacklogSource
+from autoscaler.sources.temporal.builds import _STATUS
+from autoscaler.sources.temporal.calls import DEADLINE
 from tests.fakes.clock import Clock
 from tests.fakes.temporal import FakeConnections, FakeTemporal
 from tests.unit.builders import stats
@@ -46,7 +46,7 @@ class Place:
         status: Status.ValueType = CURRENT,
         *queues: tuple[str, TaskQueueType.ValueType, int],
     ) -> None:
-        """Let the server know a build, and what waits in its task queues."""
+        """Let the server know a build and its task queues, each with the tasks that wait."""
         self.server.builds[version.deployment, version.build_id] = (
             DescribeWorkerDeploymentVersionResponse(
                 worker_deployment_version_info=WorkerDeploymentVersionInfo(status=status),
@@ -100,7 +100,9 @@ class TestReading:
         assert (version.deployment_name, version.build_id) == ("shop", "v1")
         assert place.server.options == [(False, DEADLINE)]
 
-    async def test_each_build_costs_one_and_the_queue_of_all_another(self, place: Place) -> None:
+    async def test_each_build_takes_a_call_and_the_queue_of_all_builds_another(
+        self, place: Place
+    ) -> None:
         place.know(V1, CURRENT, ("orders", WORKFLOW, 1))
         place.know(V2, CURRENT, ("orders", WORKFLOW, 2))
         place.server.stats["orders"] = TaskQueueStats(approximate_backlog_count=3)
@@ -111,7 +113,7 @@ class TestReading:
         assert len(place.server.described_builds) == 2
         assert len(place.server.calls) == 1
 
-    def test_every_status_of_temporal_is_known(self) -> None:
+    def test_every_status_of_a_build_is_known(self) -> None:
         assert set(_STATUS) == set(Status.values())
 
     @pytest.mark.parametrize(
@@ -126,28 +128,26 @@ class TestReading:
             (Status.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED, BuildStatus.DRAINED),
         ],
     )
-    async def test_its_status_comes_with_it(
+    async def test_a_reading_has_the_status_of_the_build(
         self, place: Place, told: Status.ValueType, status: BuildStatus
     ) -> None:
         place.know(V1, told, ("orders", WORKFLOW, 0))
         readings = await place.source.read([queue()])
         assert readings[queue()].build is status  # type: ignore[union-attr]
 
-    async def test_a_task_queue_that_it_has_not_polled_is_empty(self, place: Place) -> None:
+    async def test_a_task_queue_that_the_build_has_not_polled_is_empty(self, place: Place) -> None:
         place.know(V1, CURRENT, ("orders", WORKFLOW, 7), ("mails", ACTIVITY, 7))
         unlisted = queue("mails")
         assert (await place.source.read([unlisted]))[unlisted] == stats(
             0, build=BuildStatus.CURRENT
         )
 
-    async def test_a_build_that_temporal_does_not_know_has_never_polled(self, place: Place) -> None:
+    async def test_an_unknown_build_has_never_polled(self, place: Place) -> None:
         queues = [queue(), queue("mails", QueueType.ACTIVITY)]
         new = stats(0, build=BuildStatus.NEVER_POLLED)
         assert await place.source.read(queues) == dict.fromkeys(queues, new)
 
-    async def test_a_kind_of_task_queue_that_nobody_can_name_is_passed_over(
-        self, place: Place
-    ) -> None:
+    async def test_a_task_queue_of_an_unknown_type_is_ignored(self, place: Place) -> None:
         unknown = TaskQueueType.TASK_QUEUE_TYPE_UNSPECIFIED
         place.know(V1, CURRENT, ("orders", unknown, 9), ("orders", WORKFLOW, 7))
         assert (await place.source.read([queue()]))[queue()].waiting == 7  # type: ignore[union-attr]
@@ -161,7 +161,7 @@ class TestReading:
         await place.source.read([queue()])
         assert len(place.server.described_builds) == 2
 
-    async def test_a_task_queue_that_joins_is_read_with_the_others(self, place: Place) -> None:
+    async def test_a_new_task_queue_of_a_build_is_read_at_once(self, place: Place) -> None:
         place.know(V1, CURRENT, ("orders", WORKFLOW, 7), ("mails", WORKFLOW, 8))
         await place.source.read([queue()])
         readings = await place.source.read([queue(), queue("mails")])
@@ -169,7 +169,7 @@ class TestReading:
 
 
 class TestTrouble:
-    async def test_a_namespace_that_is_not_there_is_an_error_and_no_new_build(
+    async def test_a_missing_namespace_is_an_error_and_not_an_unknown_build(
         self, place: Place
     ) -> None:
         place.break_(RPCStatusCode.NOT_FOUND, NamespaceNotFoundFailure(namespace="shop"))
@@ -177,12 +177,12 @@ class TestTrouble:
         assert isinstance(answer, BacklogUnavailable)
         assert str(answer).endswith("check that namespace shop exists there")
 
-    async def test_anything_else_that_is_not_there_is_the_build(self, place: Place) -> None:
+    async def test_any_other_not_found_means_an_unknown_build(self, place: Place) -> None:
         place.break_(RPCStatusCode.NOT_FOUND, NotFoundFailure())
         answer = (await place.source.read([queue()]))[queue()]
         assert answer == stats(0, build=BuildStatus.NEVER_POLLED)
 
-    async def test_any_other_failure_makes_all_of_them_unknown(self, place: Place) -> None:
+    async def test_any_other_failure_makes_all_task_queues_unknown(self, place: Place) -> None:
         place.break_(RPCStatusCode.RESOURCE_EXHAUSTED)
         queues = [queue(), queue("mails")]
         answers = await place.source.read(queues)
@@ -190,7 +190,7 @@ class TestTrouble:
         assert len({str(answers[each]) for each in queues}) == 1
         assert len(place.server.described_builds) == 1
 
-    async def test_a_name_that_the_server_refuses_fails_this_build_only(
+    async def test_an_invalid_build_id_concerns_one_build_only(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         answer = place.server.describe_worker_deployment_version

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
@@ -16,41 +18,64 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkerRequest,
     ListWorkersRequest,
 )
-from temporalio.service import RPCError, RPCStatusCode, ServiceClient, WorkflowService
+from temporalio.service import RPCError, RPCStatusCode, WorkflowService
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.findings import Finding, Outcome, examine_expiry
 from autoscaler.core.integration import Integration
 from autoscaler.ports import IntegrationStore
-from autoscaler.sources.calls import ask
-from autoscaler.sources.connections import Connections
-from autoscaler.sources.credentials import Credentials
+from autoscaler.sources.connections.clients import Connections
+from autoscaler.sources.connections.credentials import Credentials
+from autoscaler.sources.temporal.calls import ask
 
 NOBODY = "autoscaler-doctor"
-"""Name of a task queue, a worker and a build that do not exist: asking for them is enough."""
-
-Ask = Callable[[WorkflowService, str], Awaitable[Any]]
-"""Makes one call for a namespace."""
+"""Name of a task queue, a worker and a build that do not exist. Permission is checked before."""
 
 
-class _Call:
-    """One of the calls that the autoscaler makes, and what it is lost without."""
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A method of Temporal's API that the autoscaler uses."""
 
-    def __init__(self, name: str, without: str, ask: Ask) -> None:
-        self.name = name
-        self.without = without
-        self.ask = ask
+    name: str
+    without: str
+    """What does not work where the method cannot be called."""
+    ask: Callable[[WorkflowService, str], Awaitable[Any]]
+    """Calls the method once, for a namespace."""
 
 
-_NAMESPACE = _Call(
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What came of calling a method."""
+
+    method: _Method
+    answer: Any = None
+    """What came back; None where the call failed."""
+    why: str = ""
+    """Why the call failed, with what to do; empty where it succeeded."""
+    status: RPCStatusCode | None = None
+    """The status of a call that failed; None where there was no connection."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refused the credentials."""
+        return self.status in {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the method may be called: that NOBODY was not found shows it, too."""
+        nobody = self.status is RPCStatusCode.NOT_FOUND and self.method != _NAMESPACE
+        return not self.why or nobody
+
+
+_NAMESPACE = _Method(
     "DescribeNamespace",
     "whether the server knows of heartbeats cannot be told",
     lambda service, namespace: ask(
         service.describe_namespace, DescribeNamespaceRequest(namespace=namespace)
     ),
 )
-_CALLS = (
-    _Call(
+_OTHERS = (
+    _Method(
         "DescribeTaskQueue",
         "no backlog can be read, and every service holds its replicas",
         lambda service, namespace: ask(
@@ -58,12 +83,12 @@ _CALLS = (
             DescribeTaskQueueRequest(
                 namespace=namespace,
                 task_queue=TaskQueue(name=NOBODY),
-                task_queue_type=1,  # type: ignore[arg-type] # an enumeration's number
+                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
                 report_stats=True,
             ),
         ),
     ),
-    _Call(
+    _Method(
         "ListWorkers",
         "busy replicas cannot be told from idle ones",
         lambda service, namespace: ask(
@@ -71,7 +96,7 @@ _CALLS = (
             ListWorkersRequest(namespace=namespace, query=f"TaskQueue='{NOBODY}'"),
         ),
     ),
-    _Call(
+    _Method(
         "DescribeWorker",
         "busy replicas cannot be told from idle ones",
         lambda service, namespace: ask(
@@ -79,7 +104,7 @@ _CALLS = (
             DescribeWorkerRequest(namespace=namespace, worker_instance_key=NOBODY),
         ),
     ),
-    _Call(
+    _Method(
         "DescribeWorkerDeploymentVersion",
         "builds of a Worker Deployment cannot be scaled by their own backlog",
         lambda service, namespace: ask(
@@ -91,11 +116,10 @@ _CALLS = (
         ),
     ),
 )
-_REFUSED = {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
 
 
 class IntegrationExaminer:
-    """Tries what the autoscaler will do with an integration. Changes nothing."""
+    """Tries each method that the autoscaler uses, once. Changes nothing."""
 
     def __init__(
         self,
@@ -103,6 +127,7 @@ class IntegrationExaminer:
         connections: Connections,
         clock: Callable[[], datetime],
     ) -> None:
+        """Examine these integrations over these connections."""
         self._integrations = integrations
         self._connections = connections
         self._clock = clock
@@ -121,68 +146,64 @@ class IntegrationExaminer:
         except IntegrationError as error:
             return [_wrong(subject, name, str(error))]
         tls = "over TLS" if credentials.encrypted else "without TLS"
-        found = [
-            Finding(
-                subject,
-                Outcome.OK,
-                f"{integration.endpoint} {tls}, credential: {credentials.kind}, from"
-                f" {self._integrations.origin(name)}",
-            )
-        ]
-        found += [
+        text = (
+            f"{integration.endpoint} {tls}, credential: {credentials.kind}, from"
+            f" {self._integrations.origin(name)}"
+        )
+        expiries = [
             examine_expiry(subject, what, ends, self._clock())
             for what, ends in credentials.expires.items()
         ]
-        return [*found, *await self._ask(subject, name, integration, client)]
+        results = await self._try_methods(name, integration, client.workflow_service)
+        return [
+            Finding(subject, Outcome.OK, text),
+            *expiries,
+            *_judge(subject, name, integration.namespace, results),
+        ]
 
-    async def _ask(
-        self, subject: str, name: str, integration: Integration, client: ServiceClient
-    ) -> Sequence[Finding]:
-        """Make each call once; where nothing gets through at all, the first says it for all."""
+    async def _try_methods(
+        self, name: str, integration: Integration, service: WorkflowService
+    ) -> Sequence[_Result]:
+        """Call each method once.
+
+        Only the first is called where it finds no server or no namespace: the others would fail in
+        the same way.
+        """
         namespace = integration.namespace
-        service = client.workflow_service
 
-        async def attempt(call: _Call) -> Any | RPCError | RuntimeError:
+        async def attempt(method: _Method) -> _Result:
+            tried = f"{method.name} in namespace {namespace} at {integration.endpoint}"
             try:
-                return await call.ask(service, namespace)
-            except (RPCError, RuntimeError) as error:
-                return error
+                return _Result(method, await method.ask(service, namespace))
+            except RPCError as error:
+                why = self._connections.explain(error, name, namespace, tried)
+                return _Result(method, why=why, status=error.status)
+            except RuntimeError as error:
+                return _Result(method, why=self._connections.explain(error, name, namespace, tried))
 
         first = await attempt(_NAMESPACE)
-        answers = [(_NAMESPACE, first)]
-        if not _failed(first) or _refused(first):
-            answers += [(call, await attempt(call)) for call in _CALLS]
-        if all(_refused(answer) for _, answer in answers) or len(answers) == 1:
-            return [_wrong(subject, name, self._explain(first, name, integration, _NAMESPACE))]
-        allowed = [call.name for call, answer in answers if _answered(call, answer)]
-        found = [Finding(subject, Outcome.OK, f"may call {', '.join(allowed)}")]
-        for call, answer in answers:
-            if not _answered(call, answer):
-                line = self._explain(answer, name, integration, call)
-                found.append(_wrong(subject, name, f"{line}; without it {call.without}"))
-        if not _failed(first):
-            found.append(_heartbeats(subject, namespace, first))
-        return found
-
-    def _explain(
-        self, error: RPCError | RuntimeError, name: str, integration: Integration, call: _Call
-    ) -> str:
-        tried = f"{call.name} in namespace {integration.namespace} at {integration.endpoint}"
-        return self._connections.explain(error, name, integration.namespace, tried)
+        if first.why and not first.refused:
+            return [first]
+        return [first, *[await attempt(method) for method in _OTHERS]]
 
 
-def _answered(call: _Call, answer: Any) -> bool:
-    """Whether the call may be made; that there is no such worker or build is an answer, too."""
-    unknown = isinstance(answer, RPCError) and answer.status is RPCStatusCode.NOT_FOUND
-    return not _failed(answer) or (unknown and call is not _NAMESPACE)
-
-
-def _failed(answer: Any) -> bool:
-    return isinstance(answer, RPCError | RuntimeError)
-
-
-def _refused(answer: Any) -> bool:
-    return isinstance(answer, RPCError) and answer.status in _REFUSED
+def _judge(
+    subject: str, name: str, namespace: str, results: Sequence[_Result]
+) -> Sequence[Finding]:
+    """Return what the results mean; where no method can be called, the first says why."""
+    first = results[0]
+    if all(result.refused for result in results) or len(results) == 1:
+        return [_wrong(subject, name, first.why)]
+    allowed = ", ".join(result.method.name for result in results if result.allowed)
+    found = [Finding(subject, Outcome.OK, f"may call {allowed}")]
+    found += [
+        _wrong(subject, name, f"{result.why}; without it {result.method.without}")
+        for result in results
+        if not result.allowed
+    ]
+    if first.allowed:
+        found.append(_heartbeats(subject, namespace, first.answer))
+    return found
 
 
 def _heartbeats(subject: str, namespace: str, answer: Any) -> Finding:
@@ -200,5 +221,5 @@ def _heartbeats(subject: str, namespace: str, answer: Any) -> Finding:
 
 
 def _wrong(subject: str, name: str, text: str) -> Finding:
-    # The subject names the integration already.
+    # The subject already names the integration.
     return Finding(subject, Outcome.WRONG, text.removeprefix(f"integration {name}: "))

@@ -1,4 +1,4 @@
-"""A call to Temporal that failed, in one line: what was tried, what came back, what to do."""
+"""Explains a failed call to Temporal in one line: what was tried, what came back, what to do."""
 
 from __future__ import annotations
 
@@ -14,78 +14,78 @@ from autoscaler.core.integration import Integration
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What was tried, with which settings: a hint depends on both."""
+    """What was tried, and with which settings. The advice depends on both."""
 
     what: str
     """The call and its endpoint."""
     name: str
-    """Of the integration."""
+    """Name of the integration."""
     namespace: str
     integration: Integration = field(default_factory=Integration)
     expired_at: datetime | None = None
-    """When the credentials expired; None while they have not, or where that cannot be told."""
+    """When the credentials expired; None where they have not, or where nobody knows."""
 
 
-class _Finding(NamedTuple):
+class _Meaning(NamedTuple):
     """What a failure means."""
 
     answer: str
     """What came back, in words."""
     advice: str
+    """What to do; empty where nobody knows."""
 
 
 def explain(error: RPCError | RuntimeError, attempt: Attempt) -> str:
-    """Put a failed call into one line.
+    """Return one line about a failed call.
 
-    A connection that could not be made is a RuntimeError in temporalio, everything after that
-    an RPCError.
+    temporalio raises RuntimeError where no connection could be made, and RPCError after that.
     """
     if isinstance(error, RPCError):
-        finding = _answered(error.status, error.message, attempt)
+        meaning = _answered(error.status, error.message, attempt)
     else:
-        finding = _connecting(str(error), attempt)
-    line = f"integration {attempt.name}: {attempt.what} failed ({finding.answer})"
-    return line + (f"; {finding.advice}" if finding.advice else "")
+        meaning = _connecting(str(error), attempt)
+    line = f"integration {attempt.name}: {attempt.what} failed ({meaning.answer})"
+    return line + (f"; {meaning.advice}" if meaning.advice else "")
 
 
 # --------------------------------------------------------------- a connection that failed
 
 
 _STATUS = re.compile(r'code: (\w+), message: "([^"]*)"')
-"""Of the call that the client makes first of all, in Rust's spelling."""
+"""The status of the client's first call (GetSystemInfo), as Rust prints it."""
 
 
-def _connecting(text: str, attempt: Attempt) -> _Finding:
-    finding = _transport(text, attempt)
-    if finding is not None:
-        return finding
+def _connecting(text: str, attempt: Attempt) -> _Meaning:
+    meaning = _transport(text, attempt)
+    if meaning is not None:
+        return meaning
     refused = _STATUS.search(text)
     if refused is not None:
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", refused[1]).upper()
         if name in RPCStatusCode.__members__:
             return _answered(RPCStatusCode[name], refused[2], attempt)
-    return _Finding(_plain(text), _UNREACHABLE)
+    return _Meaning(_plain(text), _UNREACHABLE)
 
 
-def _transport(text: str, attempt: Attempt) -> _Finding | None:
-    """Tell what goes wrong below gRPC: in TLS, or because one side speaks it and one does not."""
+def _transport(text: str, attempt: Attempt) -> _Meaning | None:
+    """Return what went wrong below gRPC: in TLS, or because only one side uses TLS."""
     if "InvalidCertificate" in text:
         return _refused_certificate(text, attempt)
     if "InvalidContentType" in text:
-        return _Finding(
+        return _Meaning(
             "the server does not answer in TLS",
             "set TLS to off if it is to be reached without, or correct the endpoint's port",
         )
     return _closed(attempt) if _CLOSED.search(text) else None
 
 
-def _refused_certificate(text: str, attempt: Attempt) -> _Finding:
-    """Explain why this side does not trust the server."""
+def _refused_certificate(text: str, attempt: Attempt) -> _Meaning:
+    """Explain why this machine does not trust the server's certificate."""
     if "NotValidForName" in text:
         names = text.partition("presented:")[2]
         presented = ", ".join(re.findall(r'(?:DnsName|IpAddress)\(\\?"?([\w.:*-]+)', names))
         expected = attempt.integration.tls_server_name or _host(attempt)
-        return _Finding(
+        return _Meaning(
             f"the server's certificate is not for {expected}"
             + (f" but for {presented}" if presented else ""),
             "set TLS_SERVER_NAME to a name that it is for, or correct the endpoint",
@@ -93,16 +93,16 @@ def _refused_certificate(text: str, attempt: Attempt) -> _Finding:
     if "Expired" in text:
         ended = re.search(r"not_after: UnixTime\((\d+)\)", text)
         on = f" {_on(datetime.fromtimestamp(int(ended[1]), UTC))}" if ended else ""
-        return _Finding(
+        return _Meaning(
             f"the server's certificate expired{on}",
             "renew it on the server; if it has been, check the clock of this machine",
         )
     if "NotValidYet" in text:
-        return _Finding(
+        return _Meaning(
             "the server's certificate is not valid yet", "check the clock of this machine"
         )
     trusted = "TLS_CA_FILE" if attempt.integration.has_authority else "this machine's list"
-    return _Finding(
+    return _Meaning(
         f"the server's certificate is signed by no authority in {trusted}",
         "set TLS_CA_FILE to the certificate of the authority that signed it; for a self-signed"
         " one, to itself",
@@ -115,20 +115,20 @@ _CLOSED = re.compile(
 )
 
 
-def _closed(attempt: Attempt) -> _Finding:
-    """Explain a connection that the server ended without a word.
+def _closed(attempt: Attempt) -> _Meaning:
+    """Explain a connection that the server ended without an answer.
 
-    In TLS 1.3 a client learns only after the handshake that its certificate was not good enough.
+    In TLS 1.3 a client learns only after the handshake that its certificate was refused.
     """
     integration = attempt.integration
     if not integration.uses_tls:
-        return _Finding(
+        return _Meaning(
             "the server ended the connection at once", "it probably wants TLS: set TLS to on"
         )
     ended = "the server ended the connection after the TLS handshake"
     if integration.has_certificate:
         expired = "" if attempt.expired_at is None else f", which expired {_on(attempt.expired_at)}"
-        return _Finding(
+        return _Meaning(
             ended,
             f"it probably does not accept the client certificate{expired}: check that it is"
             " valid, and that the server knows the authority that signed it",
@@ -139,7 +139,7 @@ def _closed(attempt: Attempt) -> _Finding:
         " that takes API keys"
     )
     missing = "it probably wants a client certificate (mTLS): set TLS_CERT_FILE and TLS_KEY_FILE"
-    return _Finding(ended, (pairing if integration.has_api_key else missing) + _cloud(attempt))
+    return _Meaning(ended, (pairing if integration.has_api_key else missing) + _cloud(attempt))
 
 
 # ------------------------------------------------------------------ an answer that refused
@@ -157,10 +157,10 @@ _ADVICE = {
 }
 
 
-def _answered(status: RPCStatusCode, message: str, attempt: Attempt) -> _Finding:
+def _answered(status: RPCStatusCode, message: str, attempt: Attempt) -> _Meaning:
     if "InvalidCertificate" in message:
         return _refused_certificate(message, attempt)
-    return _Finding(f"{status.name}: {_plain(message)}", _advice(status, message, attempt))
+    return _Meaning(f"{status.name}: {_plain(message)}", _advice(status, message, attempt))
 
 
 def _advice(status: RPCStatusCode, message: str, attempt: Attempt) -> str:
@@ -169,10 +169,10 @@ def _advice(status: RPCStatusCode, message: str, attempt: Attempt) -> str:
     if status in {RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED}:
         return _credential(attempt) + _cloud(attempt) + _account(attempt)
     if status is RPCStatusCode.CANCELLED:
-        # Otherwise the server went away in the middle of the call.
+        # Without "timeout", the server went away during the call.
         return _LATE if "timeout" in message.lower() else _UNREACHABLE
     if status is RPCStatusCode.INTERNAL and "h2 protocol error" in message:
-        # Not the server's word: the connection broke under the call.
+        # The client says this, not the server: the connection broke during the call.
         return _UNREACHABLE
     return _ADVICE.get(status, "")
 
@@ -202,7 +202,7 @@ _REGIONAL_ENDPOINT = ".api.temporal.io"
 
 
 def _cloud(attempt: Attempt) -> str:
-    """Name the pairings of endpoint and credential that Temporal Cloud knows."""
+    """Name the credential that an endpoint of Temporal Cloud takes, where it is another one."""
     integration, host = attempt.integration, _host(attempt)
     if integration.has_api_key and host.endswith(_NAMESPACE_ENDPOINT):
         return (
@@ -238,14 +238,14 @@ _QUOTED = re.compile(r'(?:message|error): "([^"]+)"')
 
 
 def _plain(text: str) -> str:
-    """Take the words for people out of the client's debug output of nested errors."""
+    """Return the readable part of the client's debug output of nested errors."""
     text = " ".join(text.split())
     quoted = _QUOTED.findall(text)
     if quoted:
         last: str = quoted[-1]
         return last
     if "tonic::transport" in text:
-        # Nested like ConnectError(Custom { error: InvalidCertificate(UnknownIssuer) }).
+        # Such as ConnectError(Custom { error: InvalidCertificate(UnknownIssuer) }).
         innermost: str = re.findall(r"\w+", text)[-1]
         return innermost
     return text[:300]

@@ -1,0 +1,1 @@
+"""How Temporal is reached: clients, credentials, and what a failed call means."""

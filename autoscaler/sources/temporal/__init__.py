@@ -1,0 +1,1 @@
+"""What Temporal says of task queues, builds and workers."""
