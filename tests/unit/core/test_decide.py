@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from autoscaler.core.decide import decide, wants_in_flight
+from autoscaler.core.decide import decide, decide_all, wants_in_flight
 from autoscaler.core.history import History
-from autoscaler.core.model import BuildStatus, Ceiling
+from autoscaler.core.model import BuildStatus, Ceiling, ServiceId
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.situation import Situation
 from autoscaler.core.spec import Fallback
@@ -375,3 +375,30 @@ class TestOrder:
         decision = decide(given)
         assert decision.desired == desired
         assert codes(decision) == moved_by
+
+
+class TestDecideAll:
+    """Each service is decided for itself."""
+
+    A, B, C = (ServiceId("compose", name) for name in "abc")
+
+    def test_every_service_gets_its_own_decision(self) -> None:
+        given = {self.A: situation(waiting=90), self.B: situation(waiting=20)}
+        failures: dict[ServiceId, str] = {}
+        decisions = decide_all(given, failures)
+        assert decisions == {id_: decide(each) for id_, each in given.items()}
+        assert failures == {}
+
+    def test_a_service_whose_decision_fails_is_left_out_and_named(self) -> None:
+        broken = replace(situation(waiting=20), history=cast("History", None))
+        given = {self.A: situation(waiting=90), self.B: broken, self.C: situation(waiting=30)}
+        failures: dict[ServiceId, str] = {}
+        decisions = decide_all(given, failures)
+        assert {id_: each.desired for id_, each in decisions.items()} == {self.A: 9, self.C: 3}
+        assert list(failures) == [self.B]
+        assert failures[self.B].startswith("unexpected AttributeError")
+
+    def test_earlier_failures_are_kept(self) -> None:
+        failures = {self.B: "no engine"}
+        decide_all({self.A: situation()}, failures)
+        assert failures == {self.B: "no engine"}
