@@ -128,7 +128,7 @@ def codes(decision: Decision) -> list[ReasonCode]:
     return [reason.code for reason in decision.reasons]
 
 
-def left_alone(given: Situation) -> bool:
+def is_left_alone(given: Situation) -> bool:
     """Whether nothing may change the replicas, not even the bounds."""
     stopped = given.replicas == 0 and given.spec.min > 0
     return given.spec.mode is Mode.OFF or given.refusal is not None or stopped
