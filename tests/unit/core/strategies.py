@@ -28,7 +28,7 @@ from tests.unit.builders import (
     task_queue,
 )
 
-some = settings(max_examples=settings.default.max_examples * 2 // 5)
+some = settings(max_examples=settings().max_examples * 2 // 5)
 """Fewer examples than usual: there are many properties, and most draw a whole situation."""
 
 LENGTHS = [INSTANT, SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 5 * MINUTE, HOUR]

@@ -234,7 +234,7 @@ class OneService(RuleBasedStateMachine):
 
 TestOneService = OneService.TestCase
 TestOneService.settings = settings(
-    max_examples=settings.default.max_examples // 2,
+    max_examples=settings().max_examples // 2,
     stateful_step_count=30,
     suppress_health_check=[HealthCheck.too_slow],
 )
