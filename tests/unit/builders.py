@@ -78,7 +78,7 @@ def remembered(past: Past = (), changes: Past = (), **rest: Any) -> History:
 
 def situation(
     *,
-    waiting: int | Backlog | None = 0,
+    waiting: int | Backlog | UnknownBacklog | None = 0,
     replicas: int = 1,
     past: Past | History = (),
     ceiling: Ceiling | None = None,

@@ -13,7 +13,7 @@ import pytest
 # What fails is repeated with --hypothesis-seed and the seed that pytest prints.
 # There is no deadline because a busy machine is no bug.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
-hypothesis.settings.register_profile("random", max_examples=1000, deadline=None, database=None)
+hypothesis.settings.register_profile("random", max_examples=400, deadline=None, database=None)
 hypothesis.settings.load_profile("random" if os.environ.get("TEST_RANDOM") else "fixed")
 
 

@@ -382,6 +382,14 @@ class TestBackoff:
         await one.make(1)
         assert one.running == 1
 
+    async def test_a_scale_in_that_fails_does_not_put_off_growth(self) -> None:
+        one = Changing(4)
+        one.orchestrator.fail(one.service, NO_ENGINE)
+        await one.make(1)
+        one.orchestrator.heal(one.service)
+        await one.make(5)
+        assert one.running == 5
+
     async def test_a_success_ends_the_failure_and_the_pauses(self) -> None:
         one = await self.failed(5)
         one.orchestrator.heal(one.service)

@@ -74,8 +74,8 @@ class TestBuilds:
         assert decide(situation(waiting=quiet, replicas=4, **ONE_BUILD)).desired == 1
 
     def test_a_service_whose_labels_name_no_build_goes_to_zero(self) -> None:
-        spec = {"min": 0, "cooldown": timedelta()}
-        assert decide(situation(waiting=0, replicas=1, **spec)).desired == 0
+        given = situation(waiting=0, replicas=1, min=0, cooldown=timedelta())
+        assert decide(given).desired == 0
 
 
 class TestModes:

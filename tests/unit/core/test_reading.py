@@ -6,7 +6,7 @@ import pytest
 
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.model import Backlog, TaskQueue, UnknownBacklog, WorkerVersion
-from autoscaler.core.reading import join, task_queues
+from autoscaler.core.reading import Reading, join, task_queues
 from autoscaler.core.spec import QueueType, ScalingSpec
 from tests.unit.builders import stats, task_queue
 
@@ -68,7 +68,10 @@ class TestJoin:
         assert join([ORDERS, MAILS], readings) == Backlog({ORDERS: stats(3), MAILS: stats(4)})
 
     def test_one_failed_reading_makes_the_whole_backlog_unknown(self) -> None:
-        readings = {ORDERS: stats(3), MAILS: BacklogUnavailable("no answer")}
+        readings: dict[TaskQueue, Reading] = {
+            ORDERS: stats(3),
+            MAILS: BacklogUnavailable("no answer"),
+        }
         assert join([ORDERS, MAILS], readings) == UnknownBacklog(("no answer",))
 
     def test_equal_failures_are_said_once_and_in_order(self) -> None:
