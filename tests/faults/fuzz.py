@@ -44,13 +44,13 @@ class Kind(NamedTuple):
 
 
 KINDS = [
-    Kind(of_labels, 0.3, len(VALUES)),
+    Kind(of_labels, 0.25, len(VALUES)),
     Kind(of_traces, 0.3, len(VALUES)),
     Kind(of_settings, 0.1, len(VALUES)),
     Kind(of_the_store, 0.05, len(VALUES)),
     Kind(of_damaged_stores, 0.05, len(VALUES)),
     Kind(of_decisions, 0.15, len(VARIANTS)),
-    Kind(of_ticks, 0.05, TICKS),
+    Kind(of_ticks, 0.1, TICKS),
 ]
 """Settings take the longest, most of it in the library that reads them."""
 

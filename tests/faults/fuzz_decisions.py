@@ -14,14 +14,14 @@ from hypothesis import given
 from autoscaler.core.advice import advise
 from autoscaler.core.decide import decide, wants_in_flight
 from autoscaler.core.in_flight import InFlight, Standing, UnknownInFlight, standings
-from autoscaler.core.model import UnknownBacklog
+from autoscaler.core.model import Backlog, UnknownBacklog
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import Busy
 from tests.faults.fuzz_inputs import Outcomes, Test
 from tests.unit.builders import UNKNOWN, backlog, codes, highest, is_left_alone, lowest
 from tests.unit.core.strategies import in_flight_situations, situations
 
-BACKLOGS = [UNKNOWN, *map(backlog, (0, 1, 3, 10, 30, 1_000, 10**6))]
+BACKLOGS: list[Backlog | UnknownBacklog] = [UNKNOWN, *map(backlog, (0, 1, 3, 10, 30, 1_000, 10**6))]
 VARIANTS = list(product(BACKLOGS, (0, 1, 2, 5, 8, 60)))
 """Backlogs and numbers of replicas."""
 

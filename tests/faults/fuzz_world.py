@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
 from autoscaler.core.errors import LabelError
@@ -37,34 +38,32 @@ class Checked(FakeOrchestrator):
         self._source = source
 
     async def grow(self, action: ScalingAction) -> None:
-        """Add replicas, unless that must not be."""
-        self._check(action)
-        try:
+        """Add replicas, where that is right."""
+        with self._changing(action):
             await super().grow(action)
-        finally:
-            del self.under_way[action.service]
 
     async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
-        """Stop replicas, unless that must not be."""
-        spec = self._check(action)
-        replicas = await self.replicas(action.service)
-        assert choice.of == tuple(replicas), "a choice from replicas of earlier"
-        assert len(replicas) - len(choice.replicas) >= action.desired, "too many are stopped"
-        if spec.busy is not Busy.IGNORE and not self._source.mute:
-            busy = [each.id for each in choice.replicas if self._source.running.get(each.id)]
-            assert not busy, f"busy replicas are stopped: {busy}"
-        try:
+        """Stop replicas, where that is right."""
+        with self._changing(action) as spec:
+            replicas = await self.replicas(action.service)
+            assert choice.of == tuple(replicas), "replicas have changed since the choice"
+            assert len(replicas) - len(choice.replicas) >= action.desired, "too many are stopped"
+            if spec.busy is not Busy.IGNORE and not self._source.mute:
+                busy = [each.id for each in choice.replicas if self._source.running.get(each.id)]
+                assert not busy, f"busy replicas are stopped: {busy}"
             return await super().stop(action, choice)
-        finally:
-            del self.under_way[action.service]
 
-    def _check(self, action: ScalingAction) -> ScalingSpec:
-        """Begin a change. Only a service with right labels is changed, and once at a time."""
+    @contextlib.contextmanager
+    def _changing(self, action: ScalingAction) -> Iterator[ScalingSpec]:
+        """Change a service, once at a time and as its last right labels allow; yield these."""
         spec = self._spec_of(action.service)
         assert spec.mode not in (Mode.OFF, Mode.DRY_RUN), f"changed although mode is {spec.mode}"
         assert action.service not in self.under_way, "two changes at a time"
         self.under_way[action.service] = action.desired
-        return spec
+        try:
+            yield spec
+        finally:
+            del self.under_way[action.service]
 
 
 class World:
@@ -77,9 +76,11 @@ class World:
             Checked(name, self.spec_of, self.source) for name in ("compose", "swarm")
         )
         self.ids = {
-            name: self.orchestrator(name).add(name, each, replicas=2)
+            name: self.orchestrator(name).add(name, each, replicas=3)
             for name, each in labels.items()
         }
+        # Of each service, the replica whose turn to stop comes first is busy.
+        self.source.running = {f"{name}-3": 1 for name in self.ids}
         self.gone: dict[ServiceId, Service] = {}
         """Services that were removed, and may come back."""
         self.reports: list[TickReport] = []
@@ -155,6 +156,7 @@ class World:
             assert report.desired == service.replicas, "wrong labels changed the replicas"
             assert report.action is None
             return
+        assert (report.min, report.max) == (spec.min, spec.max), "not the last right labels"
         stopped = replicas == 0 and spec.min > 0
         if spec.mode is Mode.OFF or service.refusal is not None or stopped:
             assert report.desired == replicas, "a service that may not be scaled"
@@ -172,6 +174,8 @@ def check_desired(
     assert not (protected and spec.busy is Busy.IGNORE), "protected although busy is ignore"
     assert min(spec.min, most) <= report.desired, "below the bounds"
     assert report.desired <= (max(most, replicas) if protected else most), "above the bounds"
+    if report.busy is not None and spec.busy is not Busy.IGNORE:
+        assert report.desired >= min(report.busy, replicas), "busy replicas are to go"
     may_shrink = spec.fallback.replicas is not None and not spec.fallback.at_least
     if report.backlog is None and not may_shrink:
         assert report.desired >= min(replicas, most), "an unknown backlog was taken for empty"
