@@ -81,9 +81,9 @@ test-faults: ## what goes wrong with Temporal, engine, daemon, users and Swarm
 	@echo 'random inputs ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
 	@echo 'the faults ...'; TEST_FAULTS=1 $(BIN)/pytest -n 3 --durations=5 tests/faults
 
-fuzz: ## a million inputs: labels, settings, traces, the store
+fuzz: ## a million random inputs, situations and ticks; SEED=... repeats a run
 	@$(SETUP) venv
-	@$(BIN)/python -m tests.faults.fuzz 1020000
+	@$(BIN)/python -m tests.faults.fuzz 1020000 $(SEED)
 
 soak: ## half an hour of random faults on 50 services: no resource use may grow
 	@$(SETUP) venv

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from autoscaler.change import Changes, Order
+from autoscaler.core.label_values import Busy
 from autoscaler.core.model import ScalingAction, ServiceId
-from autoscaler.core.spec import Busy, ScalingSpec
+from autoscaler.core.spec import ScalingSpec
 from autoscaler.ports import Orchestrator
 from tests.fakes.backlog import FakeBacklogSource
 

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from autoscaler.core.advice import advise
+from autoscaler.core.decide import decide
 from autoscaler.core.history import History, Sample
-from autoscaler.core.in_flight import InFlight, SlotKind, Slots, Worker
-from autoscaler.core.label_values import Mode, QueueType
-from autoscaler.core.model import Backlog, Ceiling, QueueStats, Replica, TaskQueue, UnknownBacklog
+from autoscaler.core.in_flight import InFlight, SlotKind, Slots, UnknownInFlight, Worker
+from autoscaler.core.label_values import Mode, QueueType, StepLimit
+from autoscaler.core.model import (
+    Backlog,
+    BuildStatus,
+    Ceiling,
+    QueueStats,
+    Replica,
+    TaskQueue,
+    UnknownBacklog,
+)
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import ScalingSpec
 from tests.fakes.clock import START as NOW
 
 UNKNOWN = UnknownBacklog(("Temporal does not answer",))
+NOT_READ = UnknownBacklog(())
+"""The backlog of a service that nobody asked about, such as one whose mode is off."""
 INSTANT = timedelta(microseconds=1)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -50,9 +62,9 @@ def backlog(waiting: int, **rest: Any) -> Backlog:
 
 
 def remembered(past: Past = (), changes: Past = (), **rest: Any) -> History:
-    """Describe a service that has had one replica, and been quiet and well known, for a day.
+    """Describe a service with one replica that has been quiet for a day.
 
-    `past` holds the recommendations, `changes` the replicas added or removed.
+    `past` holds the recommendations, `changes` the replicas that were added or removed.
     """
     quiet = History(
         replicas=1,
@@ -67,16 +79,17 @@ def remembered(past: Past = (), changes: Past = (), **rest: Any) -> History:
 
 def situation(
     *,
-    waiting: int | Backlog | None = 0,
+    waiting: int | Backlog | UnknownBacklog | None = 0,
     replicas: int = 1,
     past: Past | History = (),
     ceiling: Ceiling | None = None,
     refusal: str | None = None,
     **spec: Any,
 ) -> Situation:
-    """Describe a situation whose replicas are those of the latest look.
+    """Describe a situation in which the number of replicas has not changed since the last look.
 
-    None waits: the backlog is unknown. `past` holds recommendations, or is all there is to know.
+    `waiting` is a number of tasks, a backlog, or None where the backlog is unknown. `past` holds
+    recommendations, or is the whole history.
     """
     seen = backlog(waiting) if isinstance(waiting, int) else waiting
     history = past if isinstance(past, History) else remembered(past)
@@ -92,12 +105,31 @@ def situation(
     )
 
 
+def limits(text: str) -> tuple[StepLimit, ...]:
+    """Read step limits as they are written on a label."""
+    return tuple(map(StepLimit.parse, text.split(",")))
+
+
+ONE_BUILD: Mapping[str, Any] = {
+    "min": 0,
+    "cooldown": timedelta(),
+    "deployment": "shop",
+    "build_id": "v1",
+}
+"""What the labels say of a service that runs one build of a Worker Deployment."""
+
+
+def of_build(status: BuildStatus, waiting: int = 0) -> Backlog:
+    """Describe the backlog of a service that runs one build of a Worker Deployment."""
+    return backlog(waiting, build=status)
+
+
 def codes(decision: Decision) -> list[ReasonCode]:
     """Return what moved a decision, the recommendation first."""
     return [reason.code for reason in decision.reasons]
 
 
-def left_alone(given: Situation) -> bool:
+def is_left_alone(given: Situation) -> bool:
     """Whether nothing may change the replicas, not even the bounds."""
     stopped = given.replicas == 0 and given.spec.min > 0
     return given.spec.mode is Mode.OFF or given.refusal is not None or stopped
@@ -117,9 +149,9 @@ def lowest(given: Situation) -> int:
 def worker(
     host: str = "r1", *, running: int = 0, age: timedelta = timedelta(), **rest: Any
 ) -> Worker:
-    """Describe a worker with two activity slots that has sent a heartbeat `age` ago.
+    """Describe a worker with two activity slots whose latest heartbeat is `age` old.
 
-    It sends one every 10 s, and was told nothing so far.
+    It sends a heartbeat every 10 s, and nobody has told it to stop.
     """
     slots = {SlotKind.ACTIVITY: Slots(used=running, free=max(0, 2 - running))}
     now = Worker(host, host, NOW - age, 10 * SECOND, leaving=False, slots=slots)
@@ -131,9 +163,9 @@ OUTDATED = DAY
 
 
 def fleet(known: str, *, one_turn: bool = False, choosable: bool = True) -> InFlight:
-    """Describe replicas r1, r2, ... by a letter each, those first that would be stopped first.
+    """Describe replicas r1, r2, ... by a letter each, in the order in which they would stop.
 
-    `i` is idle, `b` busy, `l` leaving, `s` silent. They go in turn, or all in one turn.
+    `i` is idle, `b` busy, `l` leaving, `s` silent. Each has a turn of its own, or all have one.
     """
     hosts = [f"r{number}" for number in range(1, len(known) + 1)]
     return InFlight(
@@ -147,3 +179,52 @@ def fleet(known: str, *, one_turn: bool = False, choosable: bool = True) -> InFl
             if letter != "s"
         ),
     )
+
+
+def shrinking(in_flight: InFlight | UnknownInFlight, desired: int, **spec: Any) -> Situation:
+    """Describe a service whose backlog asks for only `desired` of its replicas."""
+    replicas = len(in_flight.replicas) if isinstance(in_flight, InFlight) else 5
+    quick = {"min": 0, "scale_in_window": timedelta(), "cooldown": timedelta()}
+    given = situation(waiting=10 * desired, replicas=replicas, **{**quick, **spec})
+    return replace(given, in_flight=in_flight)
+
+
+def silent_for(silent: timedelta) -> History:
+    """Describe a service whose workers have reported nothing for this long."""
+    return remembered(unreported_since=NOW - silent)
+
+
+class Watch:
+    """One service, looked at again and again."""
+
+    def __init__(self, replicas: int, **spec: Any) -> None:
+        self.history = History.seed(replicas, NOW)
+        self.now: datetime = NOW
+        self.spec = spec
+
+    def look(
+        self, waiting: int | Backlog | None, replicas: int, after: timedelta = 5 * SECOND
+    ) -> Decision:
+        """Let time pass and decide."""
+        _, decision = self._look(waiting, replicas, after)
+        return decision
+
+    def advice(
+        self, waiting: int | Backlog | None, replicas: int, after: timedelta = 5 * SECOND
+    ) -> tuple[str, ...]:
+        """Let time pass, decide, and return the warnings for the user."""
+        given, decision = self._look(waiting, replicas, after)
+        return advise(given, decision.history)
+
+    def _look(
+        self, waiting: int | Backlog | None, replicas: int, after: timedelta
+    ) -> tuple[Situation, Decision]:
+        self.now += after
+        given = replace(
+            situation(waiting=waiting, replicas=replicas, **self.spec),
+            history=self.history,
+            now=self.now,
+        )
+        decision = decide(given)
+        self.history = decision.history
+        return given, decision

@@ -1,4 +1,4 @@
-"""Keeps unit tests independent of the machine that they run on."""
+"""What all unit tests share: they see nothing of the machine, and Hypothesis has a profile."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# Every run tries the same examples, so that a failure comes from a change of the code. There is no
-# deadline, because a busy machine must not fail a test.
-hypothesis.settings.register_profile("unit", derandomize=True, deadline=None, database=None)
-hypothesis.settings.load_profile("unit")
+# The fixed profile draws the same examples in every run, so a failure is caused by the code and by
+# nothing else. The random one draws others each time, and more: TEST_RANDOM=1 pytest tests/unit.
+# What fails is repeated with --hypothesis-seed and the seed that pytest prints.
+# There is no deadline because a busy machine is no bug.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("random", max_examples=400, deadline=None, database=None)
+hypothesis.settings.load_profile("random" if os.environ.get("TEST_RANDOM") else "fixed")
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,10 @@ import requests
 from autoscaler.change import Changes, Order
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
 from autoscaler.core.in_flight import Worker, WorkerQuery
+from autoscaler.core.label_values import Busy
 from autoscaler.core.model import Ceiling, ScalingAction, ServiceId
 from autoscaler.core.protect import Stopped, choose_in_order
-from autoscaler.core.spec import Busy, ScalingSpec
+from autoscaler.core.spec import ScalingSpec
 from autoscaler.orchestrators.engine import EngineError, Lane
 from autoscaler.orchestrators.swarm.orchestrator import (
     PICK_LOOKS,

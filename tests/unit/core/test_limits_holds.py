@@ -1,0 +1,200 @@
+"""Growth that would be in vain is held."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from autoscaler.core.decide import decide
+from autoscaler.core.model import Backlog
+from autoscaler.core.reason import ReasonCode
+from tests.fakes.clock import START as NOW
+from tests.unit.builders import (
+    HOUR,
+    INSTANT,
+    MINUTE,
+    SECOND,
+    Watch,
+    backlog,
+    codes,
+    limits,
+    remembered,
+    situation,
+    stats,
+    task_queue,
+)
+
+
+class TestRateLimited:
+    @pytest.mark.parametrize(
+        ("since", "desired", "moved_by"),
+        [
+            pytest.param(
+                10 * SECOND, 2, [ReasonCode.BACKLOG, ReasonCode.RATE_LIMITED], id="exactly-10s"
+            ),
+            pytest.param(10 * SECOND - INSTANT, 9, [ReasonCode.BACKLOG], id="just-before"),
+            pytest.param(timedelta(), 9, [ReasonCode.BACKLOG], id="the-first-time"),
+        ],
+    )
+    def test_growth_is_held_once_the_server_has_limited_the_rate_for_10s(
+        self, since: timedelta, desired: int, moved_by: list[ReasonCode]
+    ) -> None:
+        decision = decide(
+            situation(
+                waiting=backlog(90, rate_limited=True),
+                replicas=2,
+                past=remembered(rate_limited_since=NOW - since),
+            )
+        )
+        assert decision.desired == desired
+        assert codes(decision) == moved_by
+
+    def test_the_reason_says_where_growth_is_held(self) -> None:
+        watch = Watch(2)
+        watch.look(backlog(90, rate_limited=True), 2)
+        decision = watch.look(backlog(90, rate_limited=True), 2, after=MINUTE)
+        assert str(decision.reasons[-1]) == (
+            "the server limits the rate of the task queue: held at 2"
+        )
+
+    def test_a_scale_in_is_not_held(self) -> None:
+        past = remembered(rate_limited_since=NOW - HOUR)
+        decision = decide(situation(waiting=backlog(1, rate_limited=True), replicas=9, past=past))
+        assert decision.desired == 1
+        assert codes(decision) == [ReasonCode.BACKLOG]
+
+    @pytest.mark.parametrize(
+        "between", [pytest.param(backlog(90), id="no"), pytest.param(None, id="unknown")]
+    )
+    def test_any_other_answer_starts_the_10s_again(self, between: Backlog | None) -> None:
+        limited = backlog(90, rate_limited=True)
+        watch = Watch(2)
+        watch.look(limited, 2)
+        watch.look(between, 2)
+        assert watch.look(limited, 2).desired == 9
+        assert watch.look(limited, 2, after=10 * SECOND - INSTANT).desired == 9
+        assert watch.look(limited, 2, after=INSTANT).desired == 2
+
+    def test_one_limited_queue_of_several_is_enough(self) -> None:
+        parts = {task_queue("orders"): stats(80), task_queue("mails"): stats(9, rate_limited=True)}
+        past = remembered(rate_limited_since=NOW - HOUR)
+        assert decide(situation(waiting=Backlog(parts), replicas=2, past=past)).desired == 2
+
+
+class TestPhantom:
+    """Growth for tasks that no worker gets is held."""
+
+    @staticmethod
+    def stalled() -> Watch:
+        """Watch a service of 2 replicas whose 90 waiting tasks have not moved for 11 minutes."""
+        watch = Watch(2, scale_out_limit=limits("1/15s"))
+        for _ in range(11):
+            assert watch.look(90, 2, after=MINUTE).desired == 3
+        return watch
+
+    @pytest.mark.parametrize(
+        ("after", "desired"),
+        [
+            pytest.param(2 * MINUTE - INSTANT, 4, id="just-before-2m"),
+            pytest.param(2 * MINUTE, 3, id="exactly-2m"),
+            pytest.param(HOUR, 3, id="exactly-an-hour"),
+            pytest.param(HOUR + 5 * SECOND, 3, id="more-than-an-hour"),
+        ],
+    )
+    def test_growth_is_held_2m_after_replicas_were_added_in_vain(
+        self, after: timedelta, desired: int
+    ) -> None:
+        watch = self.stalled()
+        watch.look(90, 3)
+        decision = watch.look(90, 3, after=after)
+        assert decision.desired == desired
+        assert (ReasonCode.PHANTOM in codes(decision)) == (desired == 3)
+
+    def test_growth_is_held_for_more_than_an_hour_if_nothing_moves(self) -> None:
+        watch = self.stalled()
+        watch.look(90, 3)
+        desired = {watch.look(90, 3, after=MINUTE).desired for _ in range(130)}
+        assert watch.look(90, 3).desired == 3
+        assert desired == {3, 4}
+
+    def test_the_reason_says_where_growth_is_held(self) -> None:
+        watch = self.stalled()
+        watch.look(90, 3)
+        decision = watch.look(90, 3, after=2 * MINUTE)
+        assert codes(decision) == [
+            ReasonCode.BACKLOG,
+            ReasonCode.SCALE_OUT_LIMIT,
+            ReasonCode.PHANTOM,
+        ]
+        assert str(decision.reasons[-1]) == (
+            "nothing was dispatched since replicas were added: held at 3"
+        )
+
+    def test_growth_is_free_where_no_replica_was_added(self) -> None:
+        assert self.stalled().look(90, 2, after=HOUR).desired == 3
+
+    def test_a_removal_does_not_count_as_growth(self) -> None:
+        watch = self.stalled()
+        watch.look(90, 1)
+        assert watch.look(90, 1, after=2 * MINUTE).desired == 2
+
+    def test_more_growth_in_vain_does_not_restart_the_2m(self) -> None:
+        watch = self.stalled()
+        watch.look(90, 3)
+        watch.look(90, 4, after=MINUTE)
+        assert watch.look(90, 4, after=MINUTE).desired == 4
+
+    def test_growth_that_was_undone_does_not_count(self) -> None:
+        watch = self.stalled()
+        watch.look(90, 3)
+        watch.look(90, 2)
+        assert watch.look(90, 2, after=2 * MINUTE).desired == 3
+
+    def test_growth_is_held_while_some_of_the_added_replicas_remain(self) -> None:
+        watch = self.stalled()
+        watch.look(90, 4)
+        assert watch.look(90, 4, after=2 * MINUTE).desired == 4
+        assert watch.look(90, 3).desired == 3
+
+    @pytest.mark.parametrize(
+        "movement",
+        [
+            pytest.param(backlog(90, dispatch_rate=0.1), id="a-dispatch"),
+            pytest.param(backlog(90, add_rate=0.1), id="an-arrival"),
+            pytest.param(0, id="an-empty-queue"),
+            pytest.param(None, id="unknown"),
+        ],
+    )
+    def test_any_movement_lets_the_service_grow_again(self, movement: Backlog | int | None) -> None:
+        watch = self.stalled()
+        watch.look(90, 3)
+        assert watch.look(90, 3, after=2 * MINUTE).desired == 3
+        watch.look(movement, 3)
+        assert watch.look(90, 3).desired == 4
+        assert watch.look(90, 3, after=HOUR).desired == 4
+
+    def test_growth_before_the_stall_does_not_count(self) -> None:
+        watch = Watch(2)
+        watch.look(backlog(90, dispatch_rate=1.0), 2)
+        watch.look(backlog(90, dispatch_rate=1.0), 3)
+        watch.look(90, 3)
+        assert watch.look(90, 3, after=HOUR - MINUTE).desired == 9
+
+    def test_growth_found_by_the_look_that_finds_the_stall_counts(self) -> None:
+        watch = Watch(2)
+        watch.look(backlog(90, add_rate=1.0), 2)
+        watch.look(90, 3)
+        assert watch.look(90, 3, after=2 * MINUTE).desired == 3
+
+    def test_growth_by_hand_counts(self) -> None:
+        watch = Watch(2, mode="pause-out")
+        watch.look(90, 2)
+        watch.look(90, 4)
+        decision = watch.look(90, 4, after=2 * MINUTE)
+        assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.PHANTOM]
+
+    def test_a_scale_in_is_not_held(self) -> None:
+        watch = self.stalled()
+        watch.look(1, 3)
+        assert watch.look(1, 3, after=2 * MINUTE).desired == 1
