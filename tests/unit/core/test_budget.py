@@ -1,4 +1,4 @@
-"""A budget of calls: everything at the interval while there is room, and evenly less beyond."""
+"""A budget of calls: all are made at each interval while they fit, and evenly fewer otherwise."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SECOND = timedelta(seconds=1)
 
 
 def budget(rate: float = 2, interval: timedelta = POLL) -> Budget:
-    """A budget of ten calls each poll, of which none is made again within 4 s."""
+    """Return a budget of ten calls a poll that makes no call again within 4 s."""
     return Budget(rate, interval, spacing=4 * SECOND)
 
 
 def looks(quiet: int = 0, moving: int = 0, *, age: timedelta = POLL) -> dict[str, Look | None]:
-    """Calls that were made some time ago."""
+    """Return calls that were made some time ago."""
     made = {f"quiet-{number}": Look(START - age, moving=False) for number in range(quiet)}
     return {**made, **{f"moving-{n}": Look(START - age, moving=True) for n in range(moving)}}
 
@@ -39,7 +39,7 @@ class TestPace:
             pytest.param(20, 0, (10, 40), id="all-in-motion"),
         ],
     )
-    def test_what_does_not_fit_stretches_evenly(
+    def test_calls_that_do_not_fit_are_made_evenly_less_often(
         self, moving: int, quiet: int, expected: tuple[float, float]
     ) -> None:
         pace = budget().pace(moving, quiet)
@@ -47,7 +47,7 @@ class TestPace:
 
     @pytest.mark.parametrize("moving", [0, 3, 7, 50, 400])
     @pytest.mark.parametrize("quiet", [11, 100, 1000])
-    def test_it_takes_no_more_calls_than_there_are(self, moving: int, quiet: int) -> None:
+    def test_the_paces_use_exactly_the_budget(self, moving: int, quiet: int) -> None:
         pace = budget().pace(moving, quiet)
         rate = moving / pace.moving.total_seconds() + quiet / pace.quiet.total_seconds()
         assert rate == pytest.approx(2)
@@ -67,22 +67,22 @@ class TestChoice:
         chosen, _, _ = budget(interval=60 * SECOND).choose(looks(quiet=3, age=4 * SECOND), START)
         assert len(chosen) == 3
 
-    def test_no_more_are_chosen_than_are_left(self) -> None:
+    def test_no_more_calls_are_chosen_than_are_left(self) -> None:
         chosen, _, after = budget().choose(looks(quiet=1000, age=timedelta(hours=1)), START)
         assert len(chosen) == 10
         assert after.left == 0
 
-    def test_the_longest_overdue_go_first(self) -> None:
+    def test_the_most_overdue_calls_come_first(self) -> None:
         late = {f"late-{number}": Look(START - 3 * POLL, moving=False) for number in range(10)}
         chosen, _, _ = budget().choose({**looks(quiet=10, age=2.5 * POLL), **late}, START)
         assert chosen == frozenset(late)
 
-    def test_one_never_made_is_due_at_once(self) -> None:
+    def test_a_call_that_was_never_made_is_due_at_once(self) -> None:
         known = looks(quiet=30, age=SECOND)
         chosen, _, _ = budget().choose({**known, "new": None}, START)
         assert chosen == {"new"}
 
-    def test_time_that_goes_backwards_makes_nothing_wait(self) -> None:
+    def test_a_clock_that_is_set_back_makes_no_call_wait(self) -> None:
         _, _, before = budget().choose(looks(quiet=10), START)
         ahead = looks(quiet=5, age=-timedelta(hours=1))
         chosen, _, _ = before.choose(ahead, START - timedelta(hours=1))
@@ -97,23 +97,23 @@ class TestWhatIsLeft:
         _, _, after = spent.choose({}, START + 2 * SECOND)
         assert after.left == 4
 
-    def test_what_is_not_used_is_not_saved_up(self) -> None:
+    def test_unused_calls_are_not_saved_up(self) -> None:
         _, _, after = budget().choose({}, START + timedelta(hours=1))
         assert after.left == 10
 
-    def test_a_budget_of_less_than_a_call_each_poll_comes_to_one_in_the_end(self) -> None:
+    def test_a_budget_below_one_call_a_poll_adds_up_to_one(self) -> None:
         small = budget(rate=1, interval=0.5 * SECOND)
         chosen, _, _ = small.choose(looks(quiet=3, age=timedelta(hours=1)), START)
         assert len(chosen) == 1
 
-    def test_calls_that_could_not_wait_are_made_up_for(self) -> None:
+    def test_calls_beyond_the_budget_are_paid_back(self) -> None:
         chosen, _, after = budget().charge(25).choose(looks(quiet=3), START)
         assert chosen == frozenset()
         chosen, _, _ = after.choose(looks(quiet=3, age=4 * POLL), START + 10 * SECOND)
         assert len(chosen) == 3
 
 
-def test_over_time_all_are_read_at_their_pace_within_the_budget() -> None:
+def test_over_time_all_calls_are_made_at_their_pace_within_the_budget() -> None:
     kinds = {f"quiet-{n}": False for n in range(40)} | {f"moving-{n}": True for n in range(4)}
     latest: dict[str, Look | None] = dict.fromkeys(kinds)
     made: Counter[str] = Counter()
