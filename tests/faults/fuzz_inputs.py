@@ -66,9 +66,7 @@ PARTS = ["ENDPOINT", "NAMESPACE", "API_KEY", "API_KEY_FILE", "TLS", "TLS_CA_FILE
 NAME_OF_SETTING = st.sampled_from(FIELDS) | st.builds(
     "INTEGRATIONS__{}__{}".format, st.sampled_from(["A", "b-c", "_", ""]), st.sampled_from(PARTS)
 )
-NO_NUL = st.text(
-    st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=12
-)
+NO_NUL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 SETTINGS = st.dictionaries(
     NAME_OF_SETTING.map(PREFIX.__add__), st.sampled_from(VALUES) | NO_NUL, max_size=5
 )

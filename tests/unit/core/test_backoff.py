@@ -8,7 +8,7 @@ from autoscaler.core.backoff import Backoff
 from tests.fakes.clock import START
 
 
-def test_nothing_is_put_off_before_a_failure() -> None:
+def test_the_first_attempt_is_due_at_once() -> None:
     assert Backoff().ready(START)
 
 
@@ -32,7 +32,7 @@ def test_another_attempt_is_due_exactly_when_the_pause_has_passed() -> None:
     assert backoff.ready(START + timedelta(seconds=2))
 
 
-def test_a_clock_that_is_set_back_puts_nothing_off_for_longer() -> None:
+def test_a_clock_that_is_set_back_makes_no_pause_longer() -> None:
     backoff = Backoff(first=timedelta(seconds=2)).failed(START)
     assert backoff.ready(START - timedelta(hours=1))
 

@@ -65,5 +65,5 @@ def test_a_duration_is_written_with_the_largest_units(duration: timedelta, text:
 
 
 @given(st.integers(0, 1000 * 3600).map(lambda tenths: timedelta(milliseconds=100 * tenths)))
-def test_what_is_written_reads_back_as_the_same_duration(duration: timedelta) -> None:
+def test_a_written_duration_reads_back_as_the_same(duration: timedelta) -> None:
     assert parse_duration(format_duration(duration)) == duration

@@ -1,4 +1,4 @@
-"""Integrations: where a connection leads, and what may not be said together."""
+"""Integrations: where a connection leads, and which settings contradict each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autoscaler.core.integration import Integration, canonical
 
 
 @pytest.mark.parametrize("name", ["prod-eu", "PROD_EU", " Prod-Eu ", "prod_eu"])
-def test_case_and_dashes_do_not_make_another_integration(name: str) -> None:
+def test_case_and_dashes_do_not_matter_in_a_name(name: str) -> None:
     assert canonical(name) == "prod_eu"
 
 
@@ -46,7 +46,7 @@ def test_an_endpoint_is_a_host_and_a_port(endpoint: str) -> None:
         pytest.param("localhost:72 33", id="space-inside"),
     ],
 )
-def test_anything_else_is_no_endpoint(endpoint: str) -> None:
+def test_any_other_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(ValidationError, match="endpoint"):
         Integration(endpoint=endpoint)
 
@@ -104,14 +104,14 @@ def test_secrets_are_masked_wherever_an_integration_is_shown() -> None:
     assert "s3cret" not in f"{integration!r} {integration} {integration.model_dump_json()}"
 
 
-def test_an_empty_value_is_the_same_as_none() -> None:
+def test_an_empty_value_counts_as_missing() -> None:
     # What `${API_KEY:-}` in a Compose file becomes where the variable is not set.
     assert Integration.model_validate(
         {"endpoint": "", "namespace": "", "api_key": "", "api_key_file": "/key"}
     ) == Integration.model_validate({"api_key_file": "/key"})
 
 
-def test_what_is_wrong_with_a_secret_does_not_show_it() -> None:
+def test_a_problem_with_a_secret_does_not_show_the_secret() -> None:
     for wrong in ({"api_key": ["planted-secret"]}, {"namespace": {"x": "planted-secret"}}):
         with pytest.raises(ValidationError) as caught:
             Integration.model_validate(wrong)

@@ -299,7 +299,7 @@ class TestSlotsTarget:
         assert recommended == 4
         assert str(reason) == "slots in use unknown: held at 4"
 
-    def test_workers_without_slots_in_use_leave_it_to_the_backlog(self) -> None:
+    def test_workers_without_any_slots_leave_it_to_the_backlog(self) -> None:
         assert (
             recommend(fanned_out(*with_slots("r1", used=0), replicas=4))[1].code
             is ReasonCode.BACKLOG

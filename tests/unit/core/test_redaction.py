@@ -1,4 +1,4 @@
-"""Secrets are taken out of texts, wherever they stand."""
+"""Secrets are removed from texts, wherever they occur."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJleHAiOjE3OTU1NzIzNzB9.MEUCIQDk0f"
 
 @pytest.fixture
 def redactor() -> Redactor:
-    """One that knows a secret, and another one that begins like it."""
+    """Return a redactor that knows two secrets, of which one is the beginning of the other."""
     made = Redactor()
     made.learn(SecretStr("planted"), None, SecretStr("planted-secret"))
     return made
@@ -34,14 +34,14 @@ def test_known_secrets_are_hidden_the_longest_first(
     assert redactor.hide(text) == shown
 
 
-def test_of_a_key_each_line_is_hidden() -> None:
+def test_every_line_of_a_key_is_hidden() -> None:
     redactor = Redactor()
     redactor.learn(SecretStr(PEM))
     assert redactor.hide("no key: MIGHAgEAMBMGByqGSM49 ...") == "no key: [hidden] ..."
     assert redactor.hide("-----BEGIN") == "-----BEGIN"
 
 
-def test_of_several_keys_each_is_hidden() -> None:
+def test_each_of_several_keys_is_hidden() -> None:
     redactor = Redactor()
     redactor.learn(SecretStr("new-secret, old-secret"))
     assert redactor.hide("old-secret or new-secret") == "[hidden] or [hidden]"
@@ -56,12 +56,12 @@ def test_of_several_keys_each_is_hidden() -> None:
         pytest.param(PEM[:60], id="first-half-of-a-private-key"),
     ],
 )
-def test_what_looks_like_a_secret_is_hidden_without_being_known(secret: str) -> None:
+def test_text_that_looks_like_a_secret_is_hidden(secret: str) -> None:
     assert Redactor().hide(f"refused: {secret}").startswith("refused: [hidden]")
     assert "MIGH" not in Redactor().hide(f"refused: {secret}")
 
 
-def test_what_is_too_short_to_be_a_secret_tears_no_words_apart() -> None:
+def test_a_very_short_secret_is_not_searched_for() -> None:
     redactor = Redactor()
     redactor.learn(SecretStr("on"), SecretStr("  \n"))
     assert redactor.hide("one moment") == "one moment"

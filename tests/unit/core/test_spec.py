@@ -285,7 +285,7 @@ def test_a_wrong_value_is_named_with_the_value_and_what_is_allowed(
     assert allowed in problem
 
 
-def test_the_queue_must_be_there() -> None:
+def test_the_queue_is_required() -> None:
     (problem,) = problems({"temporal.max": "3"})
     assert problem == (
         "temporal.queue is missing: it must be the name of a task queue,"
@@ -310,7 +310,7 @@ def test_max_must_not_be_below_min(labels: dict[str, str], blamed: str) -> None:
     assert problem.endswith("not below min")
 
 
-def test_a_build_is_named_with_its_deployment() -> None:
+def test_a_build_needs_its_deployment() -> None:
     spec = read(deployment="shop", build_id=" v1.2 ")
     assert (spec.deployment, spec.build_id) == ("shop", "v1.2")
 
@@ -350,13 +350,13 @@ def test_one_of_deployment_and_build_alone_is_wrong(labels: dict[str, str], blam
         pytest.param({"deployment": "shop", "build-id": " "}, "temporal.build-id=' '", id="blank"),
     ],
 )
-def test_an_empty_deployment_or_build_is_blamed_itself(labels: dict[str, str], blamed: str) -> None:
+def test_an_empty_deployment_or_build_is_named_itself(labels: dict[str, str], blamed: str) -> None:
     given_labels = {f"temporal.{name}": value for name, value in labels.items()}
     (problem,) = problems({"temporal.queue": "orders"} | given_labels)
     assert problem.startswith(blamed)
 
 
-def test_all_that_is_wrong_is_named_at_once() -> None:
+def test_every_problem_is_named_at_once() -> None:
     named = problems(
         {
             "temporal.taget": "5",
@@ -411,7 +411,9 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
         pytest.param("temporal.cool-down", "temporal.cooldown", id="in-two-words"),
         pytest.param("temporal.maxwait", "temporal.max-wait", id="a-dash-missing"),
         pytest.param("temporal.scale-in-limit", "temporal.scale-in.limit", id="a-dash-for-a-dot"),
-        pytest.param("temporal.fallback-after", "temporal.fallback.after", id="likewise"),
+        pytest.param(
+            "temporal.fallback-after", "temporal.fallback.after", id="a-dash-for-a-dot-in-fallback"
+        ),
         pytest.param("temporal.slot-target", "temporal.slots-target", id="a-plural-missing"),
         pytest.param("temporal.build_id", "temporal.build-id", id="another-underscore"),
     ],
@@ -433,7 +435,7 @@ def test_another_prefix_reads_its_own_labels_only() -> None:
     assert ScalingSpec.from_labels(labels, "acme.scaling") == read(max="3")
 
 
-def test_problems_are_told_under_the_prefix_in_use() -> None:
+def test_problems_are_named_with_the_prefix_in_use() -> None:
     named = problems({"acme.maxi": "3"}, "acme")
     assert named[0] == "acme.maxi='3' is not a label, the nearest is acme.max"
     assert named[1].startswith("acme.queue is missing")
@@ -516,7 +518,7 @@ VALUES: st.SearchStrategy[Any] = (
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=8))
-def test_no_label_whatever_raises_anything_but_a_label_error(labels: dict[str, str]) -> None:
+def test_any_labels_give_a_spec_or_a_label_error(labels: dict[str, str]) -> None:
     named: tuple[str, ...] = ()
     try:
         spec = ScalingSpec.from_labels(labels)
