@@ -59,8 +59,8 @@ class Order:
 class _Change:
     """What became of the changes of one service."""
 
-    task: asyncio.Task[int] | None = None
-    """The change under way; it returns how many replicas it interrupted."""
+    task: asyncio.Task[None] | None = None
+    """The change under way."""
     desired: int = 0
     """Replicas that the latest change leads to."""
     growing: bool = False
@@ -94,7 +94,6 @@ class Changes:
                 continue
             error = change.task.exception()
             if error is None:
-                change.interrupted += change.task.result()
                 change.failure = None
                 change.backoff = change.backoff.succeeded()
             else:
@@ -150,8 +149,8 @@ class Changes:
         change.task = asyncio.create_task(self.make(order), name=f"scale {action.service}")
         return True
 
-    async def make(self, order: Order) -> int:
-        """Make a change to its end; return how many replicas stopped although known to be busy.
+    async def make(self, order: Order) -> None:
+        """Make a change to its end.
 
         Raises what the orchestrator raises and, before a stop, InFlightUnavailable or
         IntegrationError: then nothing is stopped.
@@ -163,8 +162,7 @@ class Changes:
         if action.desired > action.current:
             await orchestrator.grow(action)
         if action.desired < action.current:
-            return await self._shrink(orchestrator, order)
-        return 0
+            await self._shrink(orchestrator, order)
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` for changes under way."""
@@ -174,22 +172,28 @@ class Changes:
             for task in done:
                 task.exception()  # Looked at here, or asyncio would print a traceback.
 
-    async def _shrink(self, orchestrator: Orchestrator, order: Order) -> int:
+    async def _shrink(self, orchestrator: Orchestrator, order: Order) -> None:
         """Look once more, and stop replicas that are idle now, as far as the order asks for."""
         choice, busy = await self._choose(orchestrator, order)
-        if not choice.replicas:
-            return 0
-        stopped = await orchestrator.stop(order.action, choice)
-        gone = set(stopped.replicas)
-        if stopped.vacated:
+        if await self._stop(orchestrator, order, choice, busy):
             # The scheduler gives up the vacated place first, unless it has been filled by now: so
             # what goes next has to be idle as well, and nothing more is stopped by name.
-            choice, busy_now = await self._choose(orchestrator, order)
-            busy |= busy_now
-            if choice.in_turn:
-                stopped = await orchestrator.stop(order.action, replace(choice, by_name=()))
-                gone |= set(stopped.replicas)
-        return len(busy & gone)
+            choice, busy = await self._choose(orchestrator, order)
+            await self._stop(orchestrator, order, replace(choice, by_name=()), busy)
+
+    async def _stop(
+        self, orchestrator: Orchestrator, order: Order, choice: Choice, busy: set[str]
+    ) -> bool:
+        """Stop the chosen replicas, and return whether a place was vacated.
+
+        Whichever goes although it is in `busy` is counted as interrupted.
+        """
+        if not choice.replicas:
+            return False
+        stopped = await orchestrator.stop(order.action, choice)
+        change = self._changes.setdefault(order.action.service, _Change())
+        change.interrupted += len(busy.intersection(stopped.replicas))
+        return stopped.vacated
 
     async def _choose(self, orchestrator: Orchestrator, order: Order) -> tuple[Choice, set[str]]:
         """Choose who stops by what is known right now; return also who is known to be busy."""

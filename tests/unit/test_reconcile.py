@@ -876,48 +876,40 @@ class TestNobodyReports:
         assert len(report.warnings) == 1
 
 
-class TestLastLook:
-    """Right before the stop it is looked again."""
+class TestSecondLook:
+    """A change looks once more right before it stops anything: here, after the tick has ended."""
 
-    async def test_one_that_has_become_busy_meanwhile_stays(self, world: World) -> None:
+    async def test_a_replica_that_has_become_busy_meanwhile_stays(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
-        gate = world.compose.hold(worker)
         report = await world.report(worker)
         assert report.desired == 1
         world.source.running = {"shop/worker-3": 1, "shop/worker-2": 1}
-        gate.set()
         await world.finish()
         assert world.compose.count(worker) == 2
 
-    async def test_where_all_have_none_goes_and_nothing_failed(self, world: World) -> None:
+    async def test_where_all_have_become_busy_none_goes_and_none_failed(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
-        gate = world.compose.hold(worker)
         await world.tick()
         world.source.running = {f"shop/worker-{number}": 1 for number in (1, 2, 3)}
-        gate.set()
         await world.finish()
         assert world.compose.count(worker) == 3
         report = await world.report(worker)
         assert (report.errors, report.busy, report.interrupted) == ((), 3, 0)
 
-    async def test_where_nobody_reports_any_more_none_goes(self, world: World) -> None:
+    async def test_where_no_worker_reports_any_more_none_goes(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
-        gate = world.compose.hold(worker)
         await world.tick()
         world.source.mute = True
-        gate.set()
         await world.finish()
         assert world.compose.count(worker) == 3
 
-    async def test_where_somebody_reports_at_last_those_at_work_stay(self, world: World) -> None:
+    async def test_where_workers_report_at_last_the_busy_ones_stay(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
         world.source.mute = True
         await world.settle()
-        gate = world.compose.hold(worker)
         assert (await world.report(worker, after=66)).desired == 1
         world.source.mute = False
         world.source.running = {"shop/worker-3": 1, "shop/worker-2": 1}
-        gate.set()
         await world.finish()
         assert world.compose.count(worker) == 2
 
@@ -925,10 +917,8 @@ class TestLastLook:
         self, world: World
     ) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
-        gate = world.compose.hold(worker)
         await world.tick()
         world.source.heartbeats_fail = "Temporal does not answer"
-        gate.set()
         await world.finish()
         assert world.compose.count(worker) == 3
         world.source.heartbeats_fail = None

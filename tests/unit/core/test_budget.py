@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """A budget of calls: each call keeps the interval while there is room; beyond, calls take turns."""
-=======
-"""A budget of calls: all are made at each interval while they fit, and evenly fewer otherwise."""
->>>>>>> w-coretests
 
 from __future__ import annotations
 
@@ -19,7 +15,6 @@ SECOND = timedelta(seconds=1)
 
 
 def budget(rate: float = 2, interval: timedelta = POLL) -> Budget:
-<<<<<<< HEAD
     """A budget of ten calls a poll; no call is made again within 4 s."""
     return Budget(rate, interval, spacing=4 * SECOND)
 
@@ -28,16 +23,6 @@ def made(quiet: int = 0, moving: int = 0, *, age: timedelta = POLL) -> dict[str,
     """Calls that were last made some time ago."""
     still = {f"quiet-{number}": LastCall(START - age, moving=False) for number in range(quiet)}
     return {**still, **{f"moving-{n}": LastCall(START - age, moving=True) for n in range(moving)}}
-=======
-    """Return a budget of ten calls a poll that makes no call again within 4 s."""
-    return Budget(rate, interval, spacing=4 * SECOND)
-
-
-def looks(quiet: int = 0, moving: int = 0, *, age: timedelta = POLL) -> dict[str, Look | None]:
-    """Return calls that were made some time ago."""
-    made = {f"quiet-{number}": Look(START - age, moving=False) for number in range(quiet)}
-    return {**made, **{f"moving-{n}": Look(START - age, moving=True) for n in range(moving)}}
->>>>>>> w-coretests
 
 
 class TestPace:
@@ -54,11 +39,7 @@ class TestPace:
             pytest.param(20, 0, (10, 40), id="all-in-motion"),
         ],
     )
-<<<<<<< HEAD
     def test_calls_that_do_not_fit_wait_longer(
-=======
-    def test_calls_that_do_not_fit_are_made_evenly_less_often(
->>>>>>> w-coretests
         self, moving: int, quiet: int, expected: tuple[float, float]
     ) -> None:
         pace = budget().pace(moving, quiet)
@@ -66,11 +47,7 @@ class TestPace:
 
     @pytest.mark.parametrize("moving", [0, 3, 7, 50, 400])
     @pytest.mark.parametrize("quiet", [11, 100, 1000])
-<<<<<<< HEAD
     def test_the_pace_uses_up_the_budget_and_no_more(self, moving: int, quiet: int) -> None:
-=======
-    def test_the_paces_use_exactly_the_budget(self, moving: int, quiet: int) -> None:
->>>>>>> w-coretests
         pace = budget().pace(moving, quiet)
         rate = moving / pace.moving.total_seconds() + quiet / pace.quiet.total_seconds()
         assert rate == pytest.approx(2)
@@ -90,7 +67,6 @@ class TestChoice:
         chosen, _, _ = budget(interval=60 * SECOND).choose(made(quiet=3, age=4 * SECOND), START)
         assert len(chosen) == 3
 
-<<<<<<< HEAD
     def test_no_more_are_chosen_than_are_left(self) -> None:
         chosen, _, after = budget().choose(made(quiet=1000, age=timedelta(hours=1)), START)
         assert len(chosen) == 10
@@ -103,31 +79,12 @@ class TestChoice:
 
     def test_a_call_that_was_never_made_is_due_at_once(self) -> None:
         known = made(quiet=30, age=SECOND)
-=======
-    def test_no_more_calls_are_chosen_than_are_left(self) -> None:
-        chosen, _, after = budget().choose(looks(quiet=1000, age=timedelta(hours=1)), START)
-        assert len(chosen) == 10
-        assert after.left == 0
-
-    def test_the_most_overdue_calls_come_first(self) -> None:
-        late = {f"late-{number}": Look(START - 3 * POLL, moving=False) for number in range(10)}
-        chosen, _, _ = budget().choose({**looks(quiet=10, age=2.5 * POLL), **late}, START)
-        assert chosen == frozenset(late)
-
-    def test_a_call_that_was_never_made_is_due_at_once(self) -> None:
-        known = looks(quiet=30, age=SECOND)
->>>>>>> w-coretests
         chosen, _, _ = budget().choose({**known, "new": None}, START)
         assert chosen == {"new"}
 
     def test_a_clock_that_is_set_back_makes_no_call_wait(self) -> None:
-<<<<<<< HEAD
         _, _, before = budget().choose(made(quiet=10), START)
         ahead = made(quiet=5, age=-timedelta(hours=1))
-=======
-        _, _, before = budget().choose(looks(quiet=10), START)
-        ahead = looks(quiet=5, age=-timedelta(hours=1))
->>>>>>> w-coretests
         chosen, _, _ = before.choose(ahead, START - timedelta(hours=1))
         assert chosen == frozenset()  # Nothing is left, and an hour back adds nothing ...
         chosen, _, _ = before.choose(ahead, START + POLL)
@@ -140,40 +97,23 @@ class TestWhatIsLeft:
         _, _, after = spent.choose({}, START + 2 * SECOND)
         assert after.left == 4
 
-<<<<<<< HEAD
     def test_calls_that_are_left_over_are_not_saved_up(self) -> None:
         _, _, after = budget().choose({}, START + timedelta(hours=1))
         assert after.left == 10
 
     def test_a_budget_of_less_than_one_call_a_poll_makes_a_call_now_and_then(self) -> None:
-=======
-    def test_unused_calls_are_not_saved_up(self) -> None:
-        _, _, after = budget().choose({}, START + timedelta(hours=1))
-        assert after.left == 10
-
-    def test_a_budget_below_one_call_a_poll_adds_up_to_one(self) -> None:
->>>>>>> w-coretests
         small = budget(rate=1, interval=0.5 * SECOND)
         chosen, _, _ = small.choose(made(quiet=3, age=timedelta(hours=1)), START)
         assert len(chosen) == 1
 
-<<<<<<< HEAD
     def test_calls_without_a_turn_delay_the_others(self) -> None:
         chosen, _, after = budget().charge(25).choose(made(quiet=3), START)
-=======
-    def test_calls_beyond_the_budget_are_paid_back(self) -> None:
-        chosen, _, after = budget().charge(25).choose(looks(quiet=3), START)
->>>>>>> w-coretests
         assert chosen == frozenset()
         chosen, _, _ = after.choose(made(quiet=3, age=4 * POLL), START + 10 * SECOND)
         assert len(chosen) == 3
 
 
-<<<<<<< HEAD
 def test_over_an_hour_all_calls_keep_their_pace_within_the_budget() -> None:
-=======
-def test_over_time_all_calls_are_made_at_their_pace_within_the_budget() -> None:
->>>>>>> w-coretests
     kinds = {f"quiet-{n}": False for n in range(40)} | {f"moving-{n}": True for n in range(4)}
     latest: dict[str, LastCall | None] = dict.fromkeys(kinds)
     made: Counter[str] = Counter()

@@ -38,36 +38,25 @@ def service(**seen: Any) -> ServiceReport:
 
 
 def told(**seen: Any) -> list[tuple[Outcome, str]]:
-    """Return the findings of one service."""
+    """Return what is said of one service."""
     findings = found(service(**seen))
     assert {finding.subject for finding in findings} == {"service shop/worker"}
     return [(finding.outcome, finding.text) for finding in findings]
 
 
 class TestServices:
-<<<<<<< HEAD
     def test_one_that_is_well_is_one_line(self) -> None:
         assert told() == [(Outcome.OK, "follows orders: 3 waiting, 1 replica is right")]
 
     def test_what_it_would_be_scaled_to_is_said(self) -> None:
         assert told(desired=4) == [(Outcome.OK, "follows orders: 3 waiting, 1 replica should be 4")]
-=======
-    def test_a_healthy_service_is_one_line(self) -> None:
-        assert told() == [(Outcome.OK, "follows orders: 3 waiting, 1 replicas are right")]
 
-    def test_the_line_names_the_replicas_that_are_wanted(self) -> None:
-        assert told(desired=4) == [
-            (Outcome.OK, "follows orders: 3 waiting, 1 replicas should be 4")
-        ]
->>>>>>> w-coretests
-
-    def test_errors_and_warnings_are_told_apart(self) -> None:
+    def test_errors_are_wrong_and_warnings_are_to_be_looked_at(self) -> None:
         assert told(backlog=None, parts={}, errors=("no Temporal",), warnings=("no grace",)) == [
             (Outcome.WRONG, "no Temporal"),
             (Outcome.WARNING, "no grace"),
         ]
 
-<<<<<<< HEAD
     def test_several_replicas_are_counted_as_several(self) -> None:
         assert told(replicas=2, desired=2) == [
             (Outcome.OK, "follows orders: 3 waiting, 2 replicas are right")
@@ -78,35 +67,18 @@ class TestServices:
         is_told = (Outcome.WARNING, "because") in told(reasons=(Reason(code, "because"),))
         assert is_told is (code.bearing is Bearing.TROUBLE)
 
-=======
-    @pytest.mark.parametrize(
-        ("code", "is_told"),
-        [
-            (ReasonCode.REFUSED, True),
-            (ReasonCode.CEILING, True),
-            (ReasonCode.STOPPED_BY_HAND, True),
-            (ReasonCode.MAX, False),
-            (ReasonCode.COOLDOWN, False),
-        ],
-    )
-    def test_a_reason_that_somebody_has_to_act_on_is_a_warning(
-        self, code: ReasonCode, *, is_told: bool
-    ) -> None:
-        assert ((Outcome.WARNING, "held") in told(reasons=(Reason(code, "held"),))) is is_told
-
->>>>>>> w-coretests
     def test_a_queue_without_any_sign_of_life_may_be_misspelt(self) -> None:
         (warning, _) = told(backlog=0, parts={task_queue("ordesr"): stats(0)})
         assert warning[0] is Outcome.WARNING
         assert "task queue 'ordesr' has no poller, no backlog" in warning[1]
         assert "check its name and namespace" in warning[1]
 
-    def test_without_services_a_finding_says_how_to_add_one(self) -> None:
+    def test_without_any_service_it_says_how_to_add_one(self) -> None:
         (finding,) = found()
         assert finding.outcome is Outcome.WARNING
         assert "add temporal.queue=NAME to one" in finding.text
 
-    def test_an_engine_that_does_not_answer_is_an_error(self) -> None:
+    def test_an_engine_that_does_not_answer_is_wrong(self) -> None:
         assert found(errors=("no engine",)) == [Finding("services", Outcome.WRONG, "no engine")]
 
 
@@ -119,7 +91,7 @@ class TestServices:
         (timedelta(), Outcome.WRONG, "its API key expired on 2026-01-01: replace it"),
     ],
 )
-def test_a_credential_is_a_warning_in_its_last_30_days_and_an_error_afterwards(
+def test_a_credential_is_to_be_replaced_a_month_before_its_end(
     left: timedelta, outcome: Outcome, text: str
 ) -> None:
     assert examine_expiry("x", "API key", START + left, START) == Finding("x", outcome, text)
