@@ -26,7 +26,7 @@ from autoscaler.core.model import (
     TaskQueue,
     UnknownBacklog,
 )
-from autoscaler.core.reading import Reading, join, task_queues
+from autoscaler.core.reading import Reading, join
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import ScalingSpec
@@ -107,20 +107,10 @@ class Reconciler:
         self._forget_all_but(present.union(unseen))
         self._start_histories(services)
         wishes = {service.id: self._wishes.of(service) for service in services}
-        readings = await self._read(
-            {queue for wish in wishes.values() for queue in task_queues(wish.spec)}
-        )
-        situations: dict[ServiceId, Situation] = {}
+        readings = await self._read({queue for wish in wishes.values() for queue in wish.queues})
         failures: dict[ServiceId, str] = {}
-
-        async def look_at(service: Service) -> None:
-            spec = wishes[service.id].spec
-            if spec is not None:
-                with alone(failures, service.id):
-                    situation = self._situation(service, spec, readings)
-                    situations[service.id] = await self._look_closer(service.id, situation)
-
-        await asyncio.gather(*map(look_at, services))
+        situations = self._situations(services, wishes, readings, failures)
+        await self._look_closer(situations, failures)
         # The orchestrators share an engine: what is wrong with it is said once.
         said = tuple(dict.fromkeys(errors.values()))
         return _Seen(services, wishes, situations, tuple(sorted(unseen)), said, failures)
@@ -172,34 +162,57 @@ class Reconciler:
             readings = dict.fromkeys(queues, BacklogUnavailable(failure))
         return readings
 
-    def _situation(
-        self, service: Service, spec: ScalingSpec, readings: Mapping[TaskQueue, Reading]
-    ) -> Situation:
-        under_way = self._changes.under_way(service.id)
-        return Situation(
-            spec=spec,
-            replicas=service.replicas if under_way is None else under_way,
-            backlog=join(task_queues(spec), readings),
-            history=self._histories[service.id],
-            now=self._clock(),
-            ceiling=service.ceiling,
-            refusal=service.refusal,
-            draining=service.draining,
-            grace=service.grace,
-        )
+    def _situations(
+        self,
+        services: Sequence[Service],
+        wishes: Mapping[ServiceId, Wish],
+        readings: Mapping[TaskQueue, Reading],
+        failures: dict[ServiceId, str],
+    ) -> dict[ServiceId, Situation]:
+        """Return what is known of each service whose labels are right, or were."""
+        situations: dict[ServiceId, Situation] = {}
+        for service in services:
+            wish = wishes[service.id]
+            if wish.spec is None:
+                continue
+            with alone(failures, service.id):
+                under_way = self._changes.under_way(service.id)
+                situations[service.id] = Situation(
+                    spec=wish.spec,
+                    replicas=service.replicas if under_way is None else under_way,
+                    backlog=join(wish.queues, readings),
+                    history=self._histories[service.id],
+                    now=self._clock(),
+                    ceiling=service.ceiling,
+                    refusal=service.refusal,
+                    draining=service.draining,
+                    grace=service.grace,
+                )
+        return situations
 
-    async def _look_closer(self, service: ServiceId, situation: Situation) -> Situation:
-        """Add what is in flight, where the decision depends on it."""
-        if not wants_in_flight(situation):
-            return situation
-        in_flight: InFlight | UnknownInFlight
+    async def _look_closer(
+        self, situations: dict[ServiceId, Situation], failures: dict[ServiceId, str]
+    ) -> None:
+        """Add what is in flight to those situations whose decision depends on it."""
+
+        async def add_in_flight(service: ServiceId, situation: Situation) -> None:
+            with alone(failures, service):
+                in_flight = await self._in_flight(service, situation.spec)
+                situations[service] = replace(situation, in_flight=in_flight)
+
+        wanted: dict[ServiceId, Situation] = {}
+        for service, situation in situations.items():
+            with alone(failures, service):
+                if wants_in_flight(situation):
+                    wanted[service] = situation
+        await asyncio.gather(*(add_in_flight(*each) for each in wanted.items()))
+
+    async def _in_flight(self, service: ServiceId, spec: ScalingSpec) -> InFlight | UnknownInFlight:
+        orchestrator = self._orchestrators[service.orchestrator]
         try:
-            in_flight = await read_in_flight(
-                self._orchestrators[service.orchestrator], self._source, service, situation.spec
-            )
+            return await read_in_flight(orchestrator, self._source, service, spec)
         except AutoscalerError as error:
-            in_flight = UnknownInFlight(describe(error))
-        return replace(situation, in_flight=in_flight)
+            return UnknownInFlight(describe(error))
 
     # ------------------------------------------------------------------ act
 
@@ -273,55 +286,61 @@ class Reconciler:
         decisions: Mapping[ServiceId, Decision],
         actions: Mapping[ServiceId, ScalingAction],
     ) -> ServiceReport:
-        report = ServiceReport(
+        if service.id in decisions:
+            with alone(seen.failures, service.id):
+                return self._report_decision(
+                    service, seen, decisions[service.id], actions.get(service.id)
+                )
+        failure = seen.failures.get(service.id)
+        return ServiceReport(
             service=service.id,
             replicas=service.replicas,
             desired=service.replicas,
             warnings=service.warnings,
-            errors=seen.wishes[service.id].problems,
+            errors=(*seen.wishes[service.id].problems, *_said(failure)),
             draining=service.draining,
         )
-        if service.id in decisions:
-            with alone(seen.failures, service.id):
-                report = self._add_decision(
-                    report, seen.situations[service.id], decisions[service.id]
-                )
-                report = replace(report, action=actions.get(service.id))
-        if service.id in seen.failures:
-            report = replace(report, errors=(*report.errors, seen.failures[service.id]))
-        return report
 
-    def _add_decision(
-        self, report: ServiceReport, situation: Situation, decision: Decision
+    def _report_decision(
+        self, service: Service, seen: _Seen, decision: Decision, action: ScalingAction | None
     ) -> ServiceReport:
-        """Say what was decided, and on what."""
+        situation = seen.situations[service.id]
         spec, backlog, in_flight = situation.spec, situation.backlog, situation.in_flight
-        failure = self._changes.failure(report.service)
-        return replace(
-            report,
+        known = backlog if isinstance(backlog, Backlog) else None
+        return ServiceReport(
+            service=service.id,
+            replicas=service.replicas,
             desired=decision.desired,
             queues=spec.queues,
-            backlog=backlog.waiting if isinstance(backlog, Backlog) else None,
-            age=backlog.age if isinstance(backlog, Backlog) else None,
-            parts=backlog.parts if isinstance(backlog, Backlog) else {},
+            backlog=None if known is None else known.waiting,
+            age=None if known is None else known.age,
+            parts={} if known is None else known.parts,
             min=spec.min,
             max=spec.max,
             reasons=decision.reasons,
             warnings=(
-                *report.warnings,
+                *service.warnings,
                 *self._source.warnings(canonical(spec.integration)),
                 *advise(situation, decision.history),
             ),
             errors=(
-                *report.errors,
+                *seen.wishes[service.id].problems,
+                *_said(seen.failures.get(service.id)),
                 *(backlog.why if isinstance(backlog, UnknownBacklog) else ()),
                 *((in_flight.why,) if isinstance(in_flight, UnknownInFlight) else ()),
-                *((failure,) if failure is not None else ()),
+                *_said(self._changes.failure(service.id)),
             ),
+            action=action,
             dry_run=self._is_dry_run(spec),
             busy=busy_replicas(in_flight, situation.now),
-            interrupted=self._changes.take_interrupted(report.service),
+            draining=service.draining,
+            interrupted=self._changes.take_interrupted(service.id),
         )
 
     def _is_dry_run(self, spec: ScalingSpec) -> bool:
         return self._dry_run or spec.mode is Mode.DRY_RUN
+
+
+def _said(error: str | None) -> tuple[str, ...]:
+    """Return an error as a list of errors: of none, or of one."""
+    return () if error is None else (error,)

@@ -66,9 +66,19 @@ def wants_in_flight(situation: Situation) -> bool:
         return False
     if situation.spec.slots_target is not None:
         return True
-    if situation.spec.busy is Busy.IGNORE:
+    if situation.spec.busy is Busy.IGNORE or not _may_shrink(situation):
         return False
     return decide(situation).desired < situation.replicas
+
+
+def _may_shrink(situation: Situation) -> bool:
+    """Whether any step asks for fewer replicas. Most services need no decision to tell."""
+    spec, ceiling, replicas = situation.spec, situation.ceiling, situation.replicas
+    return (
+        max(recommend(situation)[0], spec.min) < replicas
+        or spec.max < replicas
+        or (ceiling is not None and ceiling.replicas < replicas)
+    )
 
 
 def left_alone(situation: Situation) -> Reason | None:

@@ -87,15 +87,13 @@ class History:
         past = self.recommendations
         if past and past[-1].replicas == recommended:
             past = past[:-1]
-        seen = replace(
-            self,
-            replicas=replicas,
-            changes=changes,
-            recommendations=(*_from(past, now - keep), Sample(now, recommended)),
-        )
+        recommendations = (*_from(past, now - keep), Sample(now, recommended))
         if isinstance(backlog, UnknownBacklog):
             return replace(
-                seen,
+                self,
+                replicas=replicas,
+                changes=changes,
+                recommendations=recommendations,
                 known_at=self.known_at if backlog.why else now,
                 active_at=now,
                 rate_limited_since=None,
@@ -106,10 +104,13 @@ class History:
         stalled_since = _since(waiting > 0 and not moving, self.stalled_since, now)
         stalled_with = self.replicas if self.stalled_since is None else self.stalled_with
         grown = stalled_since is not None and replicas > stalled_with
-        lively = self.lively | backlog.lively_queues
+        lively = self.lively if queues <= self.lively else self.lively | backlog.lively_queues
         silent = queues - lively if replicas else ()
         return replace(
-            seen,
+            self,
+            replicas=replicas,
+            changes=changes,
+            recommendations=recommendations,
             known_at=now,
             active_at=now if waiting or moving else self.active_at,
             rate_limited_since=_since(backlog.rate_limited, self.rate_limited_since, now),

@@ -14,9 +14,9 @@ Reading = QueueStats | BacklogUnavailable
 """What reading one task queue has brought: its figures, or why there are none."""
 
 
-def task_queues(spec: ScalingSpec | None) -> tuple[TaskQueue, ...]:
+def task_queues(spec: ScalingSpec) -> tuple[TaskQueue, ...]:
     """Return what is to be read for a service; nothing where its mode is off."""
-    if spec is None or spec.mode is Mode.OFF:
+    if spec.mode is Mode.OFF:
         return ()
     version = (
         WorkerVersion(spec.deployment, spec.build_id)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autoscaler.core.errors import LabelError
-from autoscaler.core.model import Service, ServiceId
+from autoscaler.core.model import Service, ServiceId, TaskQueue
+from autoscaler.core.reading import task_queues
 from autoscaler.core.spec import ScalingSpec
 from autoscaler.ports import WishSource
 
@@ -21,6 +22,8 @@ class Wish:
     """What is wrong with the present labels; the spec is then that of the last right ones."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What the spec, or the problems, were read from."""
+    queues: tuple[TaskQueue, ...] = ()
+    """What has to be read for the spec."""
 
 
 class Wishes:
@@ -44,7 +47,7 @@ class Wishes:
         before = self._latest.get(service.id, Wish())
         if not labels and service.refusal:
             # The orchestrator knows better than "queue is missing" where the labels are.
-            wish = Wish(before.spec, (service.refusal,))
+            wish = replace(before, problems=(service.refusal,), labels=labels)
         elif labels and labels == before.labels:
             wish = before
         else:
@@ -58,6 +61,7 @@ class Wishes:
 
     def _read(self, labels: Mapping[str, str], before: Wish) -> Wish:
         try:
-            return Wish(ScalingSpec.from_labels(labels, self._prefix), labels=labels)
+            spec = ScalingSpec.from_labels(labels, self._prefix)
         except LabelError as error:
-            return Wish(before.spec, error.problems, labels)
+            return replace(before, problems=error.problems, labels=labels)
+        return Wish(spec, labels=labels, queues=task_queues(spec))

@@ -85,6 +85,10 @@ class Inventory:
         self._traits = {key: traits for key, traits in self._traits.items() if key in present}
         return groups
 
+    def knows(self, container: Container) -> bool:
+        """Whether `traits` has an answer without asking the engine."""
+        return _key(container) in self._traits
+
     async def traits(self, container: Container) -> recipe.Traits:
         """Return what counts of a container's inspect. Raises EngineError."""
         key = _key(container)

@@ -90,9 +90,10 @@ class ComposeOrchestrator:
         self._others.forget_all_but(services)
         self._exits.forget_all_but(services)
         self._graces = {id_: each for id_, each in self._graces.items() if id_ in services}
-        found = await asyncio.gather(
-            *(self._service(groups[replicas.service], replicas) for replicas in labelled)
-        )
+        # What is new is inspected side by side. A failure shows again below, where it is handled.
+        new = [each.template for each in labelled if not self._inventory.knows(each.template)]
+        await asyncio.gather(*map(self._inventory.traits, new), return_exceptions=True)
+        found = [await self._service(groups[each.service], each) for each in labelled]
         return [service for service in found if service is not None]
 
     async def _service(self, containers: Sequence[Container], replicas: Replicas) -> Service | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Backlog, TaskQueue, UnknownBacklog, WorkerVersion
@@ -47,17 +45,8 @@ class TestTaskQueues:
             TaskQueue("default", None, "orders", QueueType.WORKFLOW, version),
         )
 
-    @pytest.mark.parametrize(
-        "spec",
-        [
-            pytest.param(None, id="labels-that-were-never-right"),
-            pytest.param(ScalingSpec(queues=("orders",), mode="off"), id="mode-off"),
-        ],
-    )
-    def test_nothing_is_read_for_a_service_that_is_not_scaled(
-        self, spec: ScalingSpec | None
-    ) -> None:
-        assert task_queues(spec) == ()
+    def test_nothing_is_read_for_a_service_whose_mode_is_off(self) -> None:
+        assert task_queues(ScalingSpec(queues=("orders",), mode="off")) == ()
 
     def test_a_dry_run_is_read_like_any_other(self) -> None:
         assert task_queues(ScalingSpec(queues=("orders",), mode="dry-run"))

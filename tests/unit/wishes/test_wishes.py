@@ -10,7 +10,7 @@ from autoscaler.core.errors import LabelError
 from autoscaler.core.model import Service, ServiceId
 from autoscaler.core.spec import ScalingSpec
 from autoscaler.wishes.labels import Labels
-from autoscaler.wishes.wishes import Wish, Wishes
+from autoscaler.wishes.wishes import Wishes
 
 WORKER = ServiceId("compose", "shop/worker")
 MAILER = ServiceId("compose", "shop/mailer")
@@ -162,8 +162,16 @@ class TestRefusal:
 
     def test_the_last_good_spec_stays_in_force(self) -> None:
         all_ = wishes()
-        good = all_.of(service(ORDERS)).spec
-        assert all_.of(service({}, refusal=self.WHY)) == Wish(good, (self.WHY,))
+        good = all_.of(service(ORDERS))
+        wish = all_.of(service({}, refusal=self.WHY))
+        assert (wish.spec, wish.queues) == (good.spec, good.queues)
+        assert wish.problems == (self.WHY,)
+
+    def test_once_the_labels_are_back_the_refusal_is_no_problem(self) -> None:
+        all_ = wishes()
+        good = all_.of(service(ORDERS))
+        all_.of(service({}, refusal=self.WHY))
+        assert all_.of(service(ORDERS)) == good
 
     def test_a_service_with_labels_has_a_wish_although_it_is_refused(self) -> None:
         wish = wishes().of(service(ORDERS, refusal="a rollout is under way"))
