@@ -36,7 +36,7 @@ from tests.real.stages import ComposeStage, SwarmStage
 FEW, MANY = 1, 20
 AT_ONCE = 8
 """Bare calls at the same time: as many as the daemon makes."""
-PATIENCE = timedelta(minutes=2)
+DRAINED_WITHIN = timedelta(minutes=2)
 ENDS_AT_ONCE = ("sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")
 """A command that ends at once on SIGTERM: a grace period would be measured otherwise."""
 LABELS = {"worker": {"temporal.queue": "bench"}}
@@ -53,7 +53,7 @@ async def scale(orchestrator: Orchestrator, service: str, current: int, desired:
     """Let the autoscaler make one change, and wait until it is complete."""
     id_ = ServiceId(orchestrator.name, service)
     await change_replicas(orchestrator, id_, current, desired)
-    await orchestrator.close(PATIENCE)
+    await orchestrator.close(DRAINED_WITHIN)
 
 
 class Bare:

@@ -21,7 +21,7 @@ from measure import queue_name
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueueStats
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse, GetSystemInfoResponse
 
-Json = dict[str, Any]
+from autoscaler.orchestrators.engine import Json
 
 RECORDED = Path(__file__).parents[1] / "tests" / "data" / "inspects" / "api-1.41.json"
 API = "1.41"

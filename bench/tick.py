@@ -51,9 +51,9 @@ AT_LEAST = 400
 """Services in a round: with fewer, it has several ticks. One alone takes a tenth of a second, and
 says more of the machine than of either."""
 REST = {STUB: 1.5, REAL: INTERVAL.total_seconds()}
-"""Seconds between two loads, so that nothing one has set off falls into the next. A real server
-counts a task queue anew for the first who asks 5 s after the last count: in less than a poll
-interval, one side could have it done for both."""
+"""Seconds between two loads, so that the work of one does not fall into the next. A real server
+counts a task queue again for the first call that comes 5 s after the last count: within less than a
+poll interval, one side could cause the count for both."""
 NO_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "4GiB"}
 """For the server: after every fourth load or so it would collect its garbage, for as long as a load
 takes. Turns go by count as well, and it would come to the same side again and again."""

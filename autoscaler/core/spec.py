@@ -254,7 +254,7 @@ class ScalingSpec(BaseModel):
             "protect: no replica is stopped whose latest heartbeat shows running tasks, "
             "nor one that does not report while others do; where no worker reports at "
             "all, the stop grace protects and a warning says so. strict: only replicas "
-            "known to be idle are stopped. ignore: nobody asks.",
+            "known to be idle are stopped. ignore: heartbeats are not read.",
         ),
     ] = Busy.PROTECT
 

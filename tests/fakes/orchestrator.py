@@ -87,7 +87,7 @@ class FakeOrchestrator:
         self.services[id_] = replace(self.services[id_], left_behind=replicas)
 
     def relabel(self, id_: ServiceId, labels: Mapping[str, str]) -> None:
-        """Deploy the service anew with other labels."""
+        """Deploy the service again with other labels."""
         self.services[id_] = replace(self.services[id_], labels=dict(labels))
 
     def fail(self, id_: ServiceId, error: Exception) -> None:

@@ -17,7 +17,7 @@ from tests.real.daemon import DaemonProcess
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import until, until_async
 
-PATIENCE = 180
+SWARM_LIMIT = 180
 """Seconds for a Swarm to elect a leader, and to replace the tasks of a node."""
 
 
@@ -36,7 +36,7 @@ def cluster() -> Iterator[Cluster]:
         cluster.manager.docker("node", "promote", *(node.name for node in nodes[1:]))
         # Tests and daemon use a manager that is not the leader.
         cluster.manager = nodes[1]
-        until(lambda: leader(cluster) == nodes[0].name, "three managers", PATIENCE)
+        until(lambda: leader(cluster) == nodes[0].name, "three managers", SWARM_LIMIT)
         yield cluster
 
 
@@ -69,7 +69,7 @@ def daemon(cluster: Cluster, stack: Stack, run: Run) -> DaemonProcess:
 async def replicas(stack: Stack, number: int) -> None:
     """Wait until the service asks for this number of tasks and all of them run."""
     await until_async(
-        lambda: stack.replicas() == len(stack.running()) == number, f"{number} tasks", PATIENCE
+        lambda: stack.replicas() == len(stack.running()) == number, f"{number} tasks", SWARM_LIMIT
     )
 
 
@@ -82,7 +82,7 @@ async def test_leader_lost(
     cluster.lose(before)
 
     tasks = await temporal.enqueue(queue, 30)
-    await until_async(lambda: leader(cluster) not in {None, before}, "another leader", PATIENCE)
+    await until_async(lambda: leader(cluster) not in {None, before}, "another leader", SWARM_LIMIT)
     await replicas(stack, 3)
     await temporal.drain(queue, tasks)
     await replicas(stack, 1)
@@ -99,10 +99,10 @@ async def test_node_lost(
 
     cluster.lose(other)
     await until_async(
-        lambda: cluster.states().get(other, "").startswith("Down"), "the loss", PATIENCE
+        lambda: cluster.states().get(other, "").startswith("Down"), "the loss", SWARM_LIMIT
     )
     await until_async(
-        lambda: len(set(stack.running()) - on(stack, other)) == 4, "4 tasks elsewhere", PATIENCE
+        lambda: len(set(stack.running()) - on(stack, other)) == 4, "4 tasks elsewhere", SWARM_LIMIT
     )
     assert stack.replicas() == 4
 

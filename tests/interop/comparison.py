@@ -6,9 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
 
-Json = dict[str, Any]
+from autoscaler.orchestrators.engine import Json
 
 SHORT_ID = 12
 SINGULAR = {

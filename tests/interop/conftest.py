@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from autoscaler.orchestrators.engine import Json
 from tests.interop.engines import Engine, Engines, plugin
-from tests.interop.projects import Compose, Json, Project
+from tests.interop.projects import Compose, Project
 from tests.interop.switch import MARKER, skip_unless_wanted
 
 CACHE = Path(__file__).parents[2] / ".cache"

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.real.stages import TINY_IMAGE
 from tests.real.waiting import until
 
-PATIENCE = 240
+TIMEOUT = 240
 """Seconds after which a command counts as hanging."""
 CONFINED = (
     # The rights that dockerd needs in a container where `--privileged` is not allowed.
@@ -57,7 +57,7 @@ class Engine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
 
     @property
@@ -104,7 +104,7 @@ class NestedEngine(Engine):
         until(
             lambda: self.attempt("version").returncode == 0,
             f"the engine in {self.name}",
-            limit=PATIENCE,
+            limit=TIMEOUT,
         )
 
     def restart(self) -> None:

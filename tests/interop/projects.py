@@ -10,18 +10,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine as OurEngine
+from autoscaler.orchestrators.engine import Json
 from tests.interop.engines import Engine
 from tests.real.changes import change_replicas
 from tests.real.stages import TINY_IMAGE
-
-Json = dict[str, Any]
 
 BUSY = ["sh", "-c", "echo ready; trap 'exit 0' TERM INT USR1; sleep 3600 & wait"]
 """A process that ends at once on its stop signal."""

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from autoscaler.orchestrators.engine import Json
 from tests.interop import rich
 from tests.interop.conftest import COMPOSES, ENGINES
 from tests.interop.engines import Engines, plugin
-from tests.interop.projects import BUSY, Compose, Json, Project
+from tests.interop.projects import BUSY, Compose, Project
 from tests.real.stages import TINY_IMAGE
 
 FOLDER = Path(__file__).parents[1] / "data/inspects"

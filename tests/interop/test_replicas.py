@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import pytest
 
 from autoscaler.core.errors import OrchestratorError
+from autoscaler.orchestrators.engine import Json
 from tests.interop import rich
 from tests.interop.comparison import differences
 from tests.interop.conftest import Open
-from tests.interop.projects import BUSY, Compose, Json, Project, scale
+from tests.interop.projects import BUSY, Compose, Project, scale
 from tests.real.stages import TINY_IMAGE
 
 

@@ -586,7 +586,7 @@ class TestOrchestratorsInTrouble:
         for _ in range(11):
             await world.tick()
         world.compose.unreachable = None
-        # 65 s after the start: a history that began anew would hold the replicas.
+        # 65 s after the start: a new history would hold the replicas.
         assert (await world.report(worker)).desired == 1
 
     async def test_its_services_keep_their_last_good_labels(self, world: World) -> None:

@@ -147,7 +147,7 @@ class TemporalBacklogSource:
         return own, unknown
 
     async def _read_all(self, calls: Mapping[Scope, Calls]) -> Mapping[TaskQueue, Reading]:
-        """Read all namespaces side by side; forget those that nobody asks for any more."""
+        """Read all namespaces side by side; forget those that are no longer wanted."""
         self._readers = {scope: self._readers.get(scope) or self._reader(scope) for scope in calls}
         chosen = self._choose(calls)
         answers = await asyncio.gather(

@@ -20,7 +20,7 @@ def seen(at: float, waiting: int, replicas: int) -> Observation:
     return Observation(START + timedelta(seconds=at), replicas, stats)
 
 
-def follow(keda: Keda, backlogs: Sequence[int], begin: int | None = None) -> list[int]:
+def decisions(keda: Keda, backlogs: Sequence[int], begin: int | None = None) -> list[int]:
     """Show it a backlog every 15 s, and do what it says; return the replicas after each look."""
     replicas = keda.start(START) if begin is None else begin
     if begin is not None:
@@ -47,10 +47,10 @@ class TestRecommendation:
     def test_it_is_the_whole_backlog_over_the_target(
         self, waiting: int, replicas: int, wanted: int
     ) -> None:
-        assert follow(Keda(10, 1), [waiting], replicas) == [wanted]
+        assert decisions(Keda(10, 1), [waiting], replicas) == [wanted]
 
     def test_half_the_target_for_each_halves_once_the_window_is_over(self) -> None:
-        assert follow(Keda(100, 1), [400] * 21 + [200] * 20, 4)[-2:] == [4, 2]
+        assert decisions(Keda(100, 1), [400] * 21 + [200] * 20, 4)[-2:] == [4, 2]
 
     def test_the_reasons_say_the_sum_and_what_limited_it(self) -> None:
         keda = Keda(10, 1)
@@ -63,7 +63,7 @@ class TestRecommendation:
 
 class TestScaleUp:
     def test_each_15_s_four_more_or_twice_as_many_whatever_is_more(self) -> None:
-        assert follow(Keda(1, 1, 1000), [10_000] * 7) == [5, 10, 20, 40, 80, 160, 320]
+        assert decisions(Keda(1, 1, 1000), [10_000] * 7) == [5, 10, 20, 40, 80, 160, 320]
 
     def test_looks_within_the_same_15_s_count_together(self) -> None:
         keda = Keda(1, 1)
@@ -73,32 +73,32 @@ class TestScaleUp:
         assert keda.decide(seen(15, 100, 5)).desired == 10
 
     def test_there_is_no_window(self) -> None:
-        assert follow(Keda(10, 1), [0, 0, 50]) == [1, 1, 5]
+        assert decisions(Keda(10, 1), [0, 0, 50]) == [1, 1, 5]
 
     def test_max_is_the_last_word(self) -> None:
-        assert follow(Keda(1, 1, 7), [100] * 3) == [5, 7, 7]
+        assert decisions(Keda(1, 1, 7), [100] * 3) == [5, 7, 7]
 
 
 class TestScaleDown:
     def test_the_largest_recommendation_of_300_s_counts(self) -> None:
-        counts = follow(Keda(10, 1), [50, 30, *[0] * 21])
+        counts = decisions(Keda(10, 1), [50, 30, *[0] * 21])
         assert counts[:20] == [5] * 20, "the recommendation of second 0 counts until second 285"
         assert counts[20:] == [3, 1, 1]
 
     def test_all_may_go_at_once_when_the_window_is_over(self) -> None:
-        assert follow(Keda(1, 1), [100, 0, *[0] * 19], 100)[-2:] == [100, 1]
+        assert decisions(Keda(1, 1), [100, 0, *[0] * 19], 100)[-2:] == [100, 1]
 
     def test_a_start_counts_as_a_recommendation_of_what_there_was(self) -> None:
         keda = Keda(10, 3)
         assert keda.start(START) == 3
 
     def test_min_is_the_last_word(self) -> None:
-        assert follow(Keda(10, 2), [0] * 30, 2)[-1] == 2
+        assert decisions(Keda(10, 2), [0] * 30, 2)[-1] == 2
 
 
 class TestZero:
     def test_it_wakes_at_a_poll_of_30_s_not_at_a_look_of_the_hpa(self) -> None:
-        assert follow(Keda(10), [0, 50, 50, 50]) == [0, 0, 1, 5]
+        assert decisions(Keda(10), [0, 50, 50, 50]) == [0, 0, 1, 5]
 
     @pytest.mark.parametrize(
         ("waiting", "wanted"),
@@ -108,29 +108,29 @@ class TestZero:
         ],
     )
     def test_it_wakes_strictly_above_the_activation(self, waiting: int, wanted: int) -> None:
-        assert follow(Keda(10, activation=5), [waiting]) == [wanted]
+        assert decisions(Keda(10, activation=5), [waiting]) == [wanted]
 
     def test_it_goes_to_zero_after_300_s_without_work(self) -> None:
-        counts = follow(Keda(10), [1, *[0] * 30])
+        counts = decisions(Keda(10), [1, *[0] * 30])
         # Polls are at 0, 30, ...: at 300 s it is not yet more than the cool-down.
         assert counts.index(0) * 15 == 330
         assert set(counts[:22]) == {1}
 
     def test_work_in_between_begins_the_cooldown_anew(self) -> None:
         backlogs = [1, *[0] * 9, 1, *[0] * 30]
-        assert follow(Keda(10), backlogs).index(0) * 15 == 150 + 330
+        assert decisions(Keda(10), backlogs).index(0) * 15 == 150 + 330
 
     def test_with_min_1_it_never_goes_to_zero(self) -> None:
-        assert min(follow(Keda(10, 1), [0] * 100)) == 1
+        assert min(decisions(Keda(10, 1), [0] * 100)) == 1
 
     def test_the_hpa_keeps_one_however_little_there_is(self) -> None:
-        assert follow(Keda(10, activation=5), [6, 3, 3], 0) == [1, 1, 1]
+        assert decisions(Keda(10, activation=5), [6, 3, 3], 0) == [1, 1, 1]
 
 
 def test_a_start_forgets_everything() -> None:
     keda = Keda(10)
-    first = follow(keda, [0, 50, 500, 0, 0, 7])
-    assert follow(keda, [0, 50, 500, 0, 0, 7]) == first
+    first = decisions(keda, [0, 50, 500, 0, 0, 7])
+    assert decisions(keda, [0, 50, 500, 0, 0, 7]) == first
 
 
 @given(
@@ -142,7 +142,7 @@ def test_a_start_forgets_everything() -> None:
 def test_it_stays_within_its_bounds_and_its_pace(
     backlogs: list[int], least: int, most: int, target: int
 ) -> None:
-    counts = [least, *follow(Keda(target, least, most), backlogs)]
+    counts = [least, *decisions(Keda(target, least, most), backlogs)]
     assert all(least <= count <= most for count in counts)
     for before, after in itertools.pairwise(counts):
         assert after <= max(before + 4, 2 * before)

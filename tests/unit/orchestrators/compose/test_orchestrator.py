@@ -18,11 +18,10 @@ from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.orchestrators.compose import recipe
 from autoscaler.orchestrators.compose.containers import LEFT_BEHIND
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
-from autoscaler.orchestrators.engine import EngineError, Lane
+from autoscaler.orchestrators.engine import EngineError, Json, Lane
 from tests.fakes.clock import START, Clock
 
 T = TypeVar("T")
-Json = dict[str, Any]
 
 WEB = ServiceId("compose", "shop/web")
 RECORDED: Json = json.loads(

@@ -10,15 +10,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.orchestrators.compose import recipe as recipes
+from autoscaler.orchestrators.engine import Json
 
-Json = dict[str, Any]
 Version = tuple[int, int]
 
 RECORDED: dict[Version, dict[str, Json]] = {
