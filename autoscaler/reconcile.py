@@ -100,15 +100,12 @@ class Reconciler:
     async def _look(self) -> _Seen:
         """Find the services, what is wanted of them, their backlogs, and work in flight."""
         services, errors = await self._discover()
-        present = {service.id for service in services}
-        unseen = [
-            id_ for id_ in self._histories if id_.orchestrator in errors and id_ not in present
-        ]
-        self._forget_all_but(present.union(unseen))
+        unseen = [id_ for id_ in self._histories if id_.orchestrator in errors]
+        self._forget_all_but({*(service.id for service in services), *unseen})
         self._start_histories(services)
-        wishes = {service.id: self._wishes.of(service) for service in services}
-        readings = await self._read({queue for wish in wishes.values() for queue in wish.queues})
         failures: dict[ServiceId, str] = {}
+        wishes = self._ask_wishes(services, failures)
+        readings = await self._read({queue for wish in wishes.values() for queue in wish.queues})
         situations = self._situations(services, wishes, readings, failures)
         await self._look_closer(situations, failures)
         # The orchestrators share an engine: what is wrong with it is said once.
@@ -129,14 +126,13 @@ class Reconciler:
 
     def _forget_all_but(self, services: set[ServiceId]) -> None:
         """Drop what is known of services that are gone."""
-        self._changes.forget_all_but(services)
-        self._wishes.forget_all_but(services)
-        self._histories = {
-            id_: history
-            for id_, history in self._histories.items()
-            # A service that is being changed may be missing for a moment.
-            if id_ in services or self._changes.under_way(id_) is not None
+        # A service that is being changed may be missing for a moment.
+        kept = services | {
+            id_ for id_ in self._histories if self._changes.under_way(id_) is not None
         }
+        self._changes.forget_all_but(kept)
+        self._wishes.forget_all_but(kept)
+        self._histories = {id_: each for id_, each in self._histories.items() if id_ in kept}
 
     def _start_histories(self, services: Sequence[Service]) -> None:
         """Begin a history for each new service, and for all where the clock was set back."""
@@ -151,6 +147,16 @@ class Reconciler:
         for service in services:
             if service.id not in self._histories:
                 self._histories[service.id] = History.seed(service.replicas, now)
+
+    def _ask_wishes(
+        self, services: Sequence[Service], failures: dict[ServiceId, str]
+    ) -> Mapping[ServiceId, Wish]:
+        """Return what is wanted of each service; nothing where that fails."""
+        wishes = {service.id: Wish() for service in services}
+        for service in services:
+            with alone(failures, service.id):
+                wishes[service.id] = self._wishes.of(service)
+        return wishes
 
     async def _read(self, queues: Collection[TaskQueue]) -> Mapping[TaskQueue, Reading]:
         """Read each backlog once; what goes wrong as a whole makes all of them unknown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 
 import pytest
@@ -18,6 +18,7 @@ from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.reconcile import Reconciler
+from autoscaler.wishes.labels import Labels
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
@@ -621,6 +622,26 @@ class TestUnexpectedErrors:
         monkeypatch.setattr("autoscaler.core.decide.decide", sometimes)
         odd = world.compose.add("a/odd", ORDERS | {"temporal.target": "7"}, replicas=3)
         even = world.compose.add("b/even", ORDERS)
+        world.source.fill("orders", 20)
+        report = await world.tick()
+        await world.finish()
+        assert of(report, odd).errors == ("unexpected ZeroDivisionError: division by zero",)
+        assert of(report, odd).desired == 3
+        assert changes(world.compose.actions) == [(even.name, 1, 2)]
+
+    async def test_a_source_of_wishes_that_fails_keeps_the_replicas_of_that_service(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        odd = world.compose.add("a/odd", ORDERS, replicas=3)
+        even = world.compose.add("b/even", ORDERS)
+        read = Labels.labels
+
+        def sometimes(labels: Labels, service: Service) -> Mapping[str, str]:
+            if service.id == odd:
+                raise ZeroDivisionError("division by zero")
+            return read(labels, service)
+
+        monkeypatch.setattr(Labels, "labels", sometimes)
         world.source.fill("orders", 20)
         report = await world.tick()
         await world.finish()
