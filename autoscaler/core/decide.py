@@ -75,8 +75,8 @@ def _may_shrink(situation: Situation) -> bool:
     """Whether any step asks for fewer replicas. Most services need no decision to tell."""
     spec, ceiling, replicas = situation.spec, situation.ceiling, situation.replicas
     return (
-        max(recommend(situation)[0], spec.min) < replicas
-        or spec.max < replicas
+        spec.max < replicas
+        or (spec.min < replicas and recommend(situation)[0] < replicas)
         or (ceiling is not None and ceiling.replicas < replicas)
     )
 

@@ -13,7 +13,7 @@ from autoscaler.core.decide import decide
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.in_flight import WorkerQuery
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import Replica, ScalingAction, ServiceId, WorkerVersion
+from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId, WorkerVersion
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.core.situation import Decision, Situation
