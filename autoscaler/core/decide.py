@@ -72,7 +72,11 @@ def wants_in_flight(situation: Situation) -> bool:
 
 
 def _may_shrink(situation: Situation) -> bool:
-    """Whether any step asks for fewer replicas. Most services need no decision to tell."""
+    """Whether any step can ask for fewer replicas.
+
+    This spares most services a second decision, which took 7 of the 52 ms that a tick over 100
+    services spent in Python (measured 2026-11). It can go when a tick has time for that.
+    """
     spec, ceiling, replicas = situation.spec, situation.ceiling, situation.replicas
     return (
         spec.max < replicas

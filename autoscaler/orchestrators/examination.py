@@ -1,4 +1,4 @@
-"""What is right and wrong with the engine, before anything is asked of it."""
+"""What is right and wrong with the Docker Engine, for `doctor`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOT_FOUND = 404
 
 
 async def examine_engine(engine: Engine) -> Sequence[Finding]:
-    """Look at the engine, the permissions on its socket and whether it is a Swarm manager."""
+    """Return findings on the engine, the rights on its socket, and whether it manages a Swarm."""
     try:
         version = await engine.call(
             "asking for the engine's version",
@@ -49,7 +49,7 @@ async def _may_read(engine: Engine) -> Finding:
 
 
 async def _may_change(engine: Engine) -> Finding:
-    """Try a change that can change nothing: no container has this name."""
+    """Try to stop a container that does not exist: that changes nothing, and shows the rights."""
     nobody = secrets.token_hex(32)
 
     def stop(client: APIClient) -> None:
