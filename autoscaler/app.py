@@ -20,7 +20,7 @@ from autoscaler.integrations.order import Integrations
 from autoscaler.integrations.store import EncryptedStore
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
-from autoscaler.orchestrators.events import EngineEvents, EventListener
+from autoscaler.orchestrators.events import EngineEvents
 from autoscaler.orchestrators.examination import examine_engine
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.ports import Orchestrator, Watcher
@@ -94,27 +94,8 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     integrations = Integrations(
         settings.integrations, temporal_environment, origins=settings.origins, store=store
     )
-    orchestrators: list[Orchestrator] = []
-    listeners: list[EventListener] = []
-    choice = set(settings.orchestrators)
-    if choice & {OrchestratorChoice.AUTO, OrchestratorChoice.COMPOSE}:
-        compose = ComposeOrchestrator(
-            engine,
-            clock=clock,
-            prefix=settings.label_prefix,
-            projects=settings.projects,
-        )
-        orchestrators.append(compose)
-        listeners.append(compose)
-    if choice & {OrchestratorChoice.AUTO, OrchestratorChoice.SWARM}:
-        swarm = SwarmOrchestrator(
-            engine,
-            clock=clock,
-            prefix=settings.label_prefix,
-            projects=settings.projects,
-            required=OrchestratorChoice.SWARM in choice,
-        )
-        orchestrators.append(swarm)
+    compose, swarm = _compose(settings, engine, clock), _swarm(settings, engine, clock)
+    orchestrators: list[Orchestrator] = [*compose, *swarm]
     connections = Connections(integrations, redactor=redactor, clock=clock)
     reconciler = Reconciler(
         orchestrators,
@@ -131,7 +112,7 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     return App(
         settings,
         reconciler,
-        EngineEvents(engine, clock, listeners),
+        EngineEvents(engine, clock, compose),
         engine,
         orchestrators,
         integrations,
@@ -141,6 +122,36 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
         clock,
         metrics,
     )
+
+
+def _compose(
+    settings: Settings, engine: Engine, clock: Callable[[], datetime]
+) -> Sequence[ComposeOrchestrator]:
+    """Make the orchestrator of Compose services, unless the settings leave it out."""
+    if not {OrchestratorChoice.AUTO, OrchestratorChoice.COMPOSE}.intersection(
+        settings.orchestrators
+    ):
+        return ()
+    compose = ComposeOrchestrator(
+        engine, clock=clock, prefix=settings.label_prefix, projects=settings.projects
+    )
+    return (compose,)
+
+
+def _swarm(
+    settings: Settings, engine: Engine, clock: Callable[[], datetime]
+) -> Sequence[SwarmOrchestrator]:
+    """Make the orchestrator of Swarm services, unless the settings leave it out."""
+    if not {OrchestratorChoice.AUTO, OrchestratorChoice.SWARM}.intersection(settings.orchestrators):
+        return ()
+    swarm = SwarmOrchestrator(
+        engine,
+        clock=clock,
+        prefix=settings.label_prefix,
+        projects=settings.projects,
+        required=OrchestratorChoice.SWARM in settings.orchestrators,
+    )
+    return (swarm,)
 
 
 def _about(settings: Settings) -> About:
