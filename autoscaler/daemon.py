@@ -77,12 +77,10 @@ class Daemon:
             began = loop.time()
             self._changed.clear()
             report = await self._reconciler.tick()
-            if polled is None:
-                # The first tick takes long to find the services, and reads backlogs after that. The
-                # next poll counts from its end: the server has no newer figures before.
+            if polled is None or began >= polled + self._poll_interval:
+                # Counted from the end: how long a tick takes to find the services varies, and the
+                # server has no newer figures until 5 s after the backlogs were read.
                 polled = loop.time()
-            elif began >= polled + self._poll_interval:
-                polled = began
             for observer in self._observers:
                 observer.observe(report)
             blind = bool(report.errors) and not report.services

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-Call = TypeVar("Call", bound=Hashable)
+AnyCall = TypeVar("AnyCall", bound=Hashable)
 
 QUIET_TO_MOVING = 4
 """Where not everything can be read at each poll: a quiet call waits so many times as long for its
@@ -65,8 +65,8 @@ class Budget:
         return Pace(slow / QUIET_TO_MOVING, slow)
 
     def choose(
-        self, calls: Mapping[Call, LastCall | None], now: datetime
-    ) -> tuple[frozenset[Call], Pace, Budget]:
+        self, calls: Mapping[AnyCall, LastCall | None], now: datetime
+    ) -> tuple[frozenset[AnyCall], Pace, Budget]:
         """Return the calls to make now, the pace they are made at, and the budget afterwards.
 
         `calls` has every call that is wanted, with its last turn; None before the first turn,

@@ -81,7 +81,7 @@ def _judged_replicas(report: ServiceReport) -> str:
 
 
 def _lifeless_queues(report: ServiceReport) -> Iterator[str]:
-    """Yield a warning for each queue whose name may be misspelt: the server knows every name."""
+    """Yield a warning for each queue that may be misspelt: the server answers for any name."""
     backlog = Backlog(report.parts)
     for queue in sorted(backlog.queues - backlog.lively_queues):
         yield (
@@ -96,7 +96,7 @@ def expires_soon(ends: datetime, now: datetime) -> bool:
 
 
 def examine_expiry(subject: str, what: str, ends: datetime, now: datetime) -> Finding:
-    """Return when a credential expires, and whether it is time to replace it."""
+    """Return a finding that says when a credential expires, and whether to replace it."""
     day = f"{ends:%Y-%m-%d}"
     if ends <= now:
         return Finding(subject, Outcome.WRONG, f"its {what} expired on {day}: replace it")

@@ -166,7 +166,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_with
 QueueTypes = Annotated[tuple[QueueType, ...], BeforeValidator(_split)]
 ModeWord = Annotated[Mode, BeforeValidator(_mode)]
 BusyWord = Annotated[Busy, BeforeValidator(_word)]
-Window = Annotated[Duration, Field(le=LONGEST_WINDOW)]
+WindowLength = Annotated[Duration, Field(le=LONGEST_WINDOW)]
 Wait = Annotated[Duration, Field(le=LONGEST_WAIT)]
 WaitOrNone = Annotated[Annotated[Wait, Field(gt=timedelta())] | None, BeforeValidator(_or_none)]
 StepLimits = Annotated[tuple[StepLimit, ...], BeforeValidator(_step_limits)]

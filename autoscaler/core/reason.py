@@ -11,7 +11,7 @@ class Bearing(Enum):
     """What a reason means for the service it is given for."""
 
     NORMAL = "normal"
-    """The service follows its backlog and its labels."""
+    """The number follows from backlog and labels. Where a backlog is unknown, errors say why."""
     HELD = "held"
     """Something keeps the service from following its backlog for now. It passes by itself."""
     TROUBLE = "trouble"

@@ -41,7 +41,7 @@ from autoscaler.core.label_values import (
     TextOrNone,
     Wait,
     WaitOrNone,
-    Window,
+    WindowLength,
     format_value,
 )
 
@@ -183,7 +183,7 @@ class ScalingSpec(BaseModel):
     ] = timedelta(minutes=5)
 
     scale_out_window: Annotated[
-        Window,
+        WindowLength,
         Label(
             "scale-out.window",
             _WINDOW_FORM,
@@ -192,7 +192,7 @@ class ScalingSpec(BaseModel):
     ] = timedelta()
 
     scale_in_window: Annotated[
-        Window,
+        WindowLength,
         Label(
             "scale-in.window",
             _WINDOW_FORM,

@@ -131,16 +131,11 @@ def times_with_a_long_tick(number: int, until: float) -> list[float]:
     return house.recorder.times
 
 
-def test_the_time_a_tick_takes_is_part_of_the_interval() -> None:
-    assert times_with_a_long_tick(2, until=8) == pytest.approx([0, 8, 10])
-
-
-def test_a_tick_longer_than_the_interval_is_followed_by_the_next_at_once() -> None:
-    assert times_with_a_long_tick(2, until=17) == pytest.approx([0, 17, 17])
-
-
-def test_after_the_first_tick_which_finds_before_it_reads_the_interval_begins() -> None:
-    assert times_with_a_long_tick(1, until=3) == pytest.approx([3, 8])
+@pytest.mark.parametrize("until", [3, 8, 17])
+def test_the_interval_begins_when_a_tick_ends_however_long_it_took(until: float) -> None:
+    first = [] if until < 5 else [0]
+    times = times_with_a_long_tick(len(first) + 1, until=until)
+    assert times == pytest.approx([*first, until, until + 5])
 
 
 def test_every_observer_is_shown_every_tick() -> None:

@@ -26,8 +26,8 @@ from autoscaler.sources.temporal.workers import calls_for, list_workers
 FRESH = timedelta(seconds=5.1)
 """A reading younger than this is used again. The server keeps its own answer for 5 s: asked sooner,
 as when many events cause many ticks, it would repeat that answer, which would then count as new."""
-LAG = timedelta(seconds=0.2)
-"""Added to the poll interval: at 5 s sharp, the server may or may not have a new answer."""
+LAG = timedelta(seconds=0.1)
+"""Added to the poll interval: exactly 5 s later, the server may or may not have a new answer."""
 DEFAULT_BUDGET = Budget(rate=40, interval=timedelta(seconds=5))
 Scope = tuple[str, str]
 """An integration and a namespace: what fails together and recovers together."""

@@ -50,7 +50,8 @@ async def read_build(
         if error.status is not RPCStatusCode.NOT_FOUND or _lacks_namespace(error):
             raise
         return dict.fromkeys(queues, replace(_EMPTY, build=BuildStatus.NEVER_POLLED))
-    status = _STATUS[answer.worker_deployment_version_info.status]
+    # A newer server may know other statuses. One replica stays then, as for a build that drains.
+    status = _STATUS.get(answer.worker_deployment_version_info.status, BuildStatus.DRAINING)
     polled = {
         # The server lists a task queue because a worker has polled it.
         (queue.name, queue.type): queue_stats(queue.stats, pollers=1)

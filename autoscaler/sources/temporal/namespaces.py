@@ -42,7 +42,7 @@ class _Answer:
 
     readings: Mapping[TaskQueue, Reading]
     last: LastCall | None
-    """None for a call that failed: it is due again at once."""
+    """None for a call that failed: it is due again as soon as the namespace is asked again."""
 
 
 class NamespaceReader:
@@ -86,8 +86,8 @@ class NamespaceReader:
         """Make the chosen calls, and return what each of `calls` has brought last.
 
         A namespace that did not answer the last time answers with its error until a call is chosen
-        again. A task queue whose first turn is still to come is missing. `gate` limits the calls
-        at the same time on the connection.
+        again, and a call that failed until its own next turn. A task queue whose first turn is
+        still to come is missing. `gate` limits the calls at the same time on the connection.
         """
         if chosen:
             await self._make({call: calls[call] for call in chosen}, gate)

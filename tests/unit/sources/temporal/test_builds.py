@@ -126,6 +126,7 @@ class TestReading:
             (Status.WORKER_DEPLOYMENT_VERSION_STATUS_RAMPING, BuildStatus.RAMPING),
             (Status.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINING, BuildStatus.DRAINING),
             (Status.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED, BuildStatus.DRAINED),
+            pytest.param(99, BuildStatus.DRAINING, id="a-status-of-a-newer-server"),
         ],
     )
     async def test_a_reading_has_the_status_of_the_build(
