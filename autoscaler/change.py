@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from autoscaler.core.backoff import Backoff
@@ -16,7 +16,7 @@ from autoscaler.core.in_flight import InFlight, Standing, WorkerQuery, standings
 from autoscaler.core.integration import canonical
 from autoscaler.core.label_values import Busy
 from autoscaler.core.model import ScalingAction, ServiceId
-from autoscaler.core.protect import Choice, choose, choose_in_order
+from autoscaler.core.protect import Choice, choose, choose_in_order, choose_vacated
 from autoscaler.core.spec import ScalingSpec
 from autoscaler.ports import BacklogSource, Orchestrator
 
@@ -176,10 +176,9 @@ class Changes:
         """Look once more, and stop replicas that are idle now, as far as the order asks for."""
         choice, busy = await self._choose(orchestrator, order)
         if await self._stop(orchestrator, order, choice, busy):
-            # The scheduler gives up the vacated place first, unless it has been filled by now: so
-            # what goes next has to be idle as well, and nothing more is stopped by name.
-            choice, busy = await self._choose(orchestrator, order)
-            await self._stop(orchestrator, order, replace(choice, by_name=()), busy)
+            # Its scheduler replaces it, unless it is asked for fewer replicas before that starts.
+            choice = choose_vacated(await orchestrator.replicas(order.action.service))
+            await self._stop(orchestrator, order, choice, busy)
 
     async def _stop(
         self, orchestrator: Orchestrator, order: Order, choice: Choice, busy: set[str]

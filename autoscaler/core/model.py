@@ -69,6 +69,8 @@ class Replica:
     """Whether the daemon can stop this replica by name, out of turn."""
     started: bool = True
     """Whether it has started; a replica that has not cannot have work in flight."""
+    placed: bool = True
+    """Whether its scheduler has given it a node. Until then its turn may still change."""
 
 
 class WorkerVersion(NamedTuple):

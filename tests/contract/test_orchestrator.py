@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -12,7 +11,13 @@ import pytest
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.in_flight import Standing
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
-from autoscaler.core.protect import Choice, Stopped, choose_idle, choose_in_order
+from autoscaler.core.protect import (
+    Choice,
+    Stopped,
+    choose_idle,
+    choose_in_order,
+    choose_vacated,
+)
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
@@ -135,16 +140,14 @@ async def stop_in_order(case: Case, current: int, desired: int) -> list[str]:
 async def stop_idle(case: Case, desired: int, busy: Collection[str]) -> list[str]:
     """Stop idle replicas as the daemon does, and return the ids of those that went."""
     current = (await look(case, "worker")).replicas
-    gone: list[str] = []
-    stopped = Stopped(vacated=True)
-    while stopped.vacated:
-        found = await replicas(case)
-        known = {id_: Standing.BUSY if id_ in busy else Standing.IDLE for id_ in ids(found)}
-        choice = choose_idle(found, known, len(found) - desired)
-        if gone:
-            choice = replace(choice, by_name=())
-        stopped = await case.orchestrator.stop(action(case, current, desired), choice)
-        gone += [id_ for id_ in stopped.replicas if id_ not in gone]
+    found = await replicas(case)
+    known = {id_: Standing.BUSY if id_ in busy else Standing.IDLE for id_ in ids(found)}
+    choice = choose_idle(found, known, len(found) - desired)
+    stopped = await case.orchestrator.stop(action(case, current, desired), choice)
+    gone = list(stopped.replicas)
+    if stopped.vacated:
+        choice = choose_vacated(await replicas(case))
+        gone += (await case.orchestrator.stop(action(case, current, desired), choice)).replicas
     return gone
 
 

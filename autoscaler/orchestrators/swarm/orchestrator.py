@@ -111,13 +111,13 @@ class SwarmOrchestrator:
 
         The Swarm itself picks the tasks that go when the number is lowered, so the number is
         lowered only by those that are first in its order. Where there are none, one task is stopped
-        by its container. Its slot is then the first that the Swarm gives up, but only until the
-        slot has been filled again: the caller has to look once more before the number is lowered.
+        by its container. The Swarm then fills its slot again: the caller has to look once more
+        whether the replacement is the first to go, before the number is lowered.
         """
         if choice.in_turn:
             return await self._lower(action, choice)
         for replica in choice.by_name[:1]:
-            return await self._stop_by_name(action.service, replica)
+            return await self._stop_by_name(action.service, replica, len(choice.of))
         return Stopped()
 
     async def remove_unstarted(self, service: ServiceId) -> None:
@@ -138,15 +138,21 @@ class SwarmOrchestrator:
         )
         return Stopped(tuple(gone(left)))
 
-    async def _stop_by_name(self, service: ServiceId, replica: Replica) -> Stopped:
-        """Stop one task by its container, and return when the manager shows that it has ended."""
+    async def _stop_by_name(self, service: ServiceId, replica: Replica, replicas: int) -> Stopped:
+        """Stop one of so many replicas by its container; return when its replacement has a node."""
         task = await self._engine.call(
             f"inspecting task {replica.id}", lambda client: client.inspect_task(replica.id)
         )
         grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
         seconds = DEFAULT_GRACE if grace is None else grace // _NANO
         await self._engine.stop(container_of(task), seconds)
-        await self._replicas_once(service, lambda left: all(each.id != replica.id for each in left))
+        # Its replacement gets a node within 0.1 s, and starts after the restart delay of 5 s.
+
+        def replaced(found: Sequence[Replica]) -> bool:
+            everywhere = all(each.id != replica.id and each.placed for each in found)
+            return everywhere and len(found) >= replicas
+
+        await self._replicas_once(service, replaced)
         return Stopped((replica.id,), vacated=True)
 
     async def _replicas_once(

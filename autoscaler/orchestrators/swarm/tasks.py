@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autoscaler.core.model import Replica
@@ -43,10 +44,7 @@ def in_turn(tasks: Iterable[Json], node: str) -> Sequence[Replica]:
     last = max((copy for copy, _ in placed), default=0)
     # The undefined ones first of all, then the nth copies before the ones before them.
     turns = ((last - copy + 1 if copy else 0, replica) for copy, replica in placed)
-    return [
-        Replica(each.id, each.host, turn, each.choosable, each.started)
-        for turn, each in sorted(turns, key=lambda entry: entry[0])
-    ]
+    return [replace(each, turn=turn) for turn, each in sorted(turns, key=lambda entry: entry[0])]
 
 
 def is_running(task: Mapping[str, Any]) -> bool:
@@ -70,6 +68,7 @@ def _replica(task: Json, node: str) -> Replica:
         host=container[:_SHORT_ID] if container and not _has_a_name(task) else None,
         choosable=task.get("NodeID") == node and is_running(task) and _is_restarted(task),
         started=task["Status"]["State"] not in _BEFORE_START,
+        placed=bool(task.get("NodeID")),
     )
 
 

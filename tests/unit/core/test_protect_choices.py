@@ -10,7 +10,7 @@ from hypothesis import given
 
 from autoscaler.core.in_flight import Standing, standings
 from autoscaler.core.model import Replica
-from autoscaler.core.protect import Choice, choose, choose_idle, choose_in_order
+from autoscaler.core.protect import Choice, choose, choose_idle, choose_in_order, choose_vacated
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import fleet
 
@@ -218,3 +218,31 @@ def test_where_all_replicas_are_choosable_every_idle_one_may_go(
     free = [Replica(replica.id, None, replica.turn) for replica in replicas]
     going = {replica.id for replica in choose_idle(free, known, len(free)).replicas}
     assert going == {id_ for id_, standing_ in known.items() if standing_ is IDLE}
+
+
+class TestVacatedPlace:
+    """A replica was stopped by name: the scheduler replaces it unless it is asked for fewer."""
+
+    OLD = Replica("old", "old", turn=1)
+
+    @pytest.mark.parametrize(
+        ("replacement", "goes"),
+        [
+            pytest.param(Replica("new", None, started=False), True, id="alone-in-the-first-turn"),
+            pytest.param(
+                Replica("new", None, started=False, placed=False), False, id="without-a-node"
+            ),
+            pytest.param(Replica("new", "new"), False, id="started-already"),
+            pytest.param(Replica("new", None, turn=1, started=False), False, id="in-one-turn"),
+            pytest.param(Replica("new", None, turn=2, started=False), False, id="in-a-later-turn"),
+        ],
+    )
+    def test_the_replacement_goes_only_where_its_turn_is_certain(
+        self, replacement: Replica, *, goes: bool
+    ) -> None:
+        replicas = sorted((replacement, self.OLD), key=lambda each: each.turn)
+        choice = choose_vacated(replicas)
+        assert choice == Choice(tuple(replicas), in_turn=(replacement,) if goes else ())
+
+    def test_where_no_replica_is_left_none_goes(self) -> None:
+        assert choose_vacated([]) == Choice(())

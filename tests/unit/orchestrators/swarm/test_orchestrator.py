@@ -12,7 +12,6 @@ import requests
 
 from autoscaler.change import Changes, Order
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
-from autoscaler.core.in_flight import Worker, WorkerQuery
 from autoscaler.core.label_values import Busy
 from autoscaler.core.model import Ceiling, ScalingAction, ServiceId
 from autoscaler.core.protect import Stopped, choose_in_order
@@ -401,6 +400,10 @@ class Cluster(Manager):
         self._ended: list[str] = []
         self.looked_up = 0
         """How often somebody asked which node this is."""
+        self.replaced_on = "here"
+        """Node of the task that replaces one that has ended; empty while it has none."""
+        self.when_stopped: Callable[[], None] = lambda: None
+        """Is called when a container is stopped."""
 
     def info(self) -> dict[str, Any]:
         self.looked_up += 1
@@ -442,6 +445,7 @@ class Cluster(Manager):
     async def stop(self, container: str, grace: int) -> None:
         self.stopped.append((container, grace))
         self._ended.append(container)
+        self.when_stopped()
 
     def _make_up_for(self, container: str) -> None:
         (ended,) = [
@@ -451,7 +455,7 @@ class Cluster(Manager):
         ]
         ended["DesiredState"] = "shutdown"
         ended["Status"]["State"] = "complete"
-        made = self._task(ended["Slot"], f"new{ended['Slot']}")
+        made = self._task(ended["Slot"], f"new{ended['Slot']}") | {"NodeID": self.replaced_on}
         if not self.quick:
             made |= {"DesiredState": "ready", "Status": {"State": "ready", "ContainerStatus": {}}}
         self.all_tasks.append(made)
@@ -472,11 +476,6 @@ class Workers(FakeBacklogSource):
         super().__init__()
         self.running = {_host(task): 1 for task in busy}
         self.silent = set(map(_host, silent))
-        self.when_asked: Callable[[], None] = lambda: None
-
-    async def workers(self, query: WorkerQuery) -> Sequence[Worker]:
-        self.when_asked()
-        return await super().workers(query)
 
 
 def _host(task: str) -> str:
@@ -646,23 +645,34 @@ class TestStoppingByName:
         run_in_virtual_time(shrink(cluster, 1, Workers(busy=["t3"])))
         assert left(cluster) == ["t1", "t3"]
 
-    async def test_workers_are_asked_again_before_the_number_is_lowered(self) -> None:
+    async def test_a_replacement_that_has_not_started_asks_no_worker(self) -> None:
         cluster, workers = Cluster(3), Workers(busy=["t3"])
         await shrink(cluster, 1, workers)
-        assert [sorted(query.hosts) for query in workers.asked] == [
-            ["on-1", "on-2", "on-3"],
-            ["on-1", "on-3"],
-        ]
+        assert [sorted(query.hosts) for query in workers.asked] == [["on-1", "on-2", "on-3"]]
+        assert cluster.asked_for == 2
+
+    def test_while_the_replacement_has_no_node_the_number_stays(self) -> None:
+        """Balance between the nodes could make the Swarm stop a busy task instead."""
+        cluster = Cluster(3)
+        cluster.replaced_on = ""
+        run_in_virtual_time(shrink(cluster, 1, Workers(busy=["t3"])))
+        assert cluster.stopped == [("on-2", 10)]
+        assert (left(cluster), cluster.asked_for) == (["t1", "t3", "new2"], 3)
+
+    def test_a_replacement_that_another_task_precedes_is_not_given_up(self) -> None:
+        cluster = Cluster(3)
+        cluster.replaced_on = "there"
+        run_in_virtual_time(shrink(cluster, 1, Workers(busy=["t3"])))
+        assert (left(cluster), cluster.asked_for) == (["t1", "t3", "new2"], 3)
 
     async def test_a_number_that_was_changed_meanwhile_is_left(self) -> None:
-        cluster, workers = Cluster(3), Workers(busy=["t3"])
+        cluster = Cluster(3)
 
         def raised() -> None:
-            if cluster.stopped:
-                cluster.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 9
+            cluster.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 9
 
-        workers.when_asked = raised
-        await shrink(cluster, 1, workers)
+        cluster.when_stopped = raised
+        await shrink(cluster, 1, Workers(busy=["t3"]))
         assert cluster.asked_for == 9
         assert cluster.written == []
 
