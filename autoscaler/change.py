@@ -152,7 +152,7 @@ class Changes:
     async def make(self, order: Order) -> None:
         """Make a change to its end.
 
-        Raises what the orchestrator raises and, before a stop, InFlightUnavailable or
+        Raises what the orchestrator raises and, before the first stop, InFlightUnavailable or
         IntegrationError: then nothing is stopped.
         """
         action = order.action
@@ -208,7 +208,7 @@ class Changes:
             # Somebody has added replicas since the decision, or the scheduler still lets go of
             # earlier ones, and whose turn comes after those is not known yet.
             return Choice(replicas), set()
-        wanted = len(replicas) - action.desired
+        wanted = action.current - action.desired
         if careless:
             return choose_in_order(replicas, wanted), set()
         known = standings(in_flight, now)

@@ -47,6 +47,8 @@ class Orchestrator(Protocol):
     async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Stop the chosen replicas; return when they no longer count, and which have gone.
 
+        Where some have ended since the choice, at least `action.desired` stay.
+
         What drains afterwards drains in the background and is never cut short. An orchestrator
         may stop fewer than were chosen: the next tick goes on from there.
         """

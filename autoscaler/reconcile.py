@@ -108,6 +108,8 @@ class Reconciler:
         readings = await self._read({queue for wish in wishes.values() for queue in wish.queues})
         situations = self._situations(services, wishes, readings, failures)
         await self._look_closer(situations, failures)
+        # Nothing is decided on a look that failed: what it has not seen would count as not there.
+        situations = {id_: each for id_, each in situations.items() if id_ not in failures}
         # The orchestrators share an engine: what is wrong with it is said once.
         said = tuple(dict.fromkeys(errors.values()))
         return _Seen(services, wishes, situations, tuple(sorted(unseen)), said, failures)
@@ -122,7 +124,8 @@ class Reconciler:
                 services.extend(await orchestrator.discover())
 
         await asyncio.gather(*map(ask, self._orchestrators.values()))
-        return sorted(services, key=lambda service: service.id), errors
+        in_order = {name: errors[name] for name in self._orchestrators if name in errors}
+        return sorted(services, key=lambda service: service.id), in_order
 
     def _forget_all_but(self, services: set[ServiceId]) -> None:
         """Drop what is known of services that are gone."""
@@ -303,7 +306,7 @@ class Reconciler:
             replicas=service.replicas,
             desired=service.replicas,
             warnings=service.warnings,
-            errors=(*seen.wishes[service.id].problems, *_said(failure)),
+            errors=(*seen.wishes[service.id].problems, *_as_errors(failure)),
             draining=service.draining,
         )
 
@@ -331,10 +334,10 @@ class Reconciler:
             ),
             errors=(
                 *seen.wishes[service.id].problems,
-                *_said(seen.failures.get(service.id)),
+                *_as_errors(seen.failures.get(service.id)),
                 *(backlog.why if isinstance(backlog, UnknownBacklog) else ()),
                 *((in_flight.why,) if isinstance(in_flight, UnknownInFlight) else ()),
-                *_said(self._changes.failure(service.id)),
+                *_as_errors(self._changes.failure(service.id)),
             ),
             action=action,
             dry_run=self._is_dry_run(spec),
@@ -347,6 +350,6 @@ class Reconciler:
         return self._dry_run or spec.mode is Mode.DRY_RUN
 
 
-def _said(error: str | None) -> tuple[str, ...]:
+def _as_errors(error: str | None) -> tuple[str, ...]:
     """Return an error as a list of errors: of none, or of one."""
     return () if error is None else (error,)

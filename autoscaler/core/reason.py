@@ -15,7 +15,7 @@ class Bearing(Enum):
     HELD = "held"
     """Something keeps the service from following its backlog for now. It passes by itself."""
     TROUBLE = "trouble"
-    """The service does not follow its backlog until somebody does something."""
+    """The service does not follow its backlog, and somebody should look at why."""
 
 
 class ReasonCode(StrEnum):

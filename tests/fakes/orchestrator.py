@@ -127,7 +127,8 @@ class FakeOrchestrator:
     async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Stop the chosen replicas."""
         await self._begin(action)
-        names = [replica.id for replica in choice.replicas]
+        surplus = max(0, self.count(action.service) - action.desired)
+        names = [replica.id for replica in choice.replicas][:surplus]
         if self.careless:
             names = [replica.id for replica in choice.of[: len(names)]]
         self._numbers[action.service] -= {

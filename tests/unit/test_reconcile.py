@@ -11,7 +11,7 @@ import pytest
 
 from autoscaler.core.decide import decide
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.in_flight import WorkerQuery
+from autoscaler.core.in_flight import Worker, WorkerQuery
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId, WorkerVersion
 from autoscaler.core.reason import ReasonCode
@@ -628,6 +628,24 @@ class TestUnexpectedErrors:
         assert of(report, odd).errors == ("unexpected ZeroDivisionError: division by zero",)
         assert of(report, odd).desired == 3
         assert changes(world.compose.actions) == [(even.name, 1, 2)]
+
+    @pytest.mark.parametrize("busy", ["protect", "strict"])
+    async def test_a_closer_look_that_fails_stops_none(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, busy: str
+    ) -> None:
+        worker = world.compose.add("a/worker", AT_ONCE | {"temporal.busy": busy}, replicas=8)
+        answers = iter([ValueError("a field is missing")])
+
+        async def workers(_: WorkerQuery) -> Sequence[Worker]:
+            for error in answers:
+                raise error
+            return []
+
+        monkeypatch.setattr(world.source, "workers", workers)
+        report = await world.report(worker)
+        await world.finish()
+        assert report.errors == ("unexpected ValueError: a field is missing",)
+        assert (report.desired, world.compose.count(worker)) == (8, 8)
 
     async def test_a_source_of_wishes_that_fails_keeps_the_replicas_of_that_service(
         self, world: World, monkeypatch: pytest.MonkeyPatch

@@ -55,7 +55,7 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """Whether it counts as a recipe."""
+        """Whether it counts as a replica."""
         return self.state in ("running", "restarting", "paused")
 
     @property

@@ -36,6 +36,10 @@ class Drainer:
         """Return what went wrong with the latest replicas that were to go; None where nothing."""
         return self._trouble.get(service)
 
+    def forget_all_but(self, services: Collection[ServiceId]) -> None:
+        """Drop what is known of services that are gone."""
+        self._trouble = {who: what for who, what in self._trouble.items() if who in services}
+
     def start(self, service: ServiceId, containers: Collection[Container], *, keep: str) -> None:
         """Stop these containers of a service, and remove them but for the one with the id `keep`.
 

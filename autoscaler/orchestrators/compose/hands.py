@@ -1,4 +1,4 @@
-"""Who changes the containers of a service: the daemon, or somebody else. Pure: time comes in.
+"""Who changes the containers of a service: the daemon, or somebody else.
 
 Restoring replicas while `docker compose down` or `up` is still at work would make containers
 behind its back. So a service is left alone while somebody else changes it (decision 004).
@@ -7,6 +7,7 @@ behind its back. So a service is left alone while somebody else changes it (deci
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,7 +59,11 @@ class OtherHands:
         # A time ahead of now was noted before the clock was set back.
         if touched is not None and timedelta() <= now - touched < QUIET:
             return True
-        return any(who == service and now < end for who, end in self._stopping.values())
+        return any(
+            who == service and now < end
+            # A copy: a thread that makes a replica asks while the event loop takes in events.
+            for who, end in tuple(self._stopping.values())
+        )
 
     def forget_all_but(self, services: Collection[ServiceId]) -> None:
         """Drop what is known of services that are gone."""
@@ -71,10 +76,11 @@ class OtherHands:
 class OwnHands:
     """The containers that the daemon itself is changing, by name."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds that never go back."""
         self._clock = clock
         self._under_way: Counter[str] = Counter()
-        self._ended: dict[str, datetime] = {}
+        self._ended: dict[str, float] = {}
 
     @contextlib.contextmanager
     def on(self, name: str) -> Iterator[None]:
@@ -85,19 +91,15 @@ class OwnHands:
         finally:
             self._under_way[name] -= 1
             self._under_way += Counter()  # Drops the names whose count is zero.
-            now = self._clock()
-            self._ended = {each: at for each, at in self._ended.items() if _recent(at, now)}
-            self._ended[name] = now
+            recent = self._clock() - QUIET.total_seconds()
+            self._ended = {each: at for each, at in self._ended.items() if at > recent}
+            self._ended[name] = self._clock()
 
     def at_work(self, name: str) -> bool:
         """Whether the daemon is changing a container, or did so just now.
 
         Events arrive a little after the step that caused them.
         """
-        ended = self._ended.get(name)
-        return name in self._under_way or (ended is not None and _recent(ended, self._clock()))
-
-
-def _recent(at: datetime, now: datetime) -> bool:
-    # A time ahead of now was noted before the clock was set back: it counts no more.
-    return timedelta() <= now - at < QUIET
+        if name in self._under_way:
+            return True
+        return name in self._ended and self._clock() - self._ended[name] < QUIET.total_seconds()

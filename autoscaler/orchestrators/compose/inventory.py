@@ -32,7 +32,7 @@ class Inventory:
 
     That is after an engine event, after a change of the daemon's own, while no event stream is
     open, and after a minute. What is read from the inspect of a container never changes while the
-    container has its name, so each container is inspected once.
+    container has its name, so no container is inspected twice for that.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class ComposeOrchestrator:
         self._clock = clock
         self._prefix = prefix
         self._inventory = Inventory(engine, clock, projects)
-        self._own = OwnHands(clock)
+        self._own = OwnHands()
         self._others = OtherHands()
         self._exits = Exits()
         self._maker = Maker(engine, self._own, self._others, self._exits, clock)
@@ -88,6 +88,7 @@ class ComposeOrchestrator:
         ]
         services = {replicas.service for replicas in labelled}
         self._others.forget_all_but(services)
+        self._drainer.forget_all_but(services)
         self._exits.forget_all_but(services)
         self._graces = {id_: each for id_, each in self._graces.items() if id_ in services}
         # What is new is inspected side by side. A failure shows again below, where it is handled.
@@ -136,7 +137,7 @@ class ComposeOrchestrator:
         """Return the replicas that count, as Compose would stop them. Raises OrchestratorError."""
         present = await self._present(service)
         in_turn = present.in_turn()
-        # All replicas of one configuration are set up alike.
+        # All replicas of one configuration are set up alike, and the template has been inspected.
         kinds = {each.config_hash: each for each in (*in_turn, present.template)}
         read = await asyncio.gather(*map(self._inventory.traits, kinds.values()))
         traits = dict(zip(kinds, read, strict=True))
@@ -163,12 +164,14 @@ class ComposeOrchestrator:
     async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Stop the chosen replicas side by side, each with its own signal and grace.
 
-        Returns at once: they drain in the background, and are removed when they have ended. At zero
-        one is kept, stopped, to be copied later. Raises OrchestratorError.
+        Does not wait for their end: they drain in the background, and are removed when they have
+        ended. At zero one is kept, stopped, to be copied later. Raises OrchestratorError.
         """
         replicas = await self._changeable(action.service)
         chosen = {replica.id for replica in choice.replicas}
-        going = [each for each in replicas.running if each.id in chosen]
+        # Some may have ended since they were counted: `desired` stay in any case.
+        surplus = max(0, len(replicas.running) - action.desired)
+        going = [each for each in replicas.in_turn() if each.id in chosen][:surplus]
         keep = replicas.keeper().id if len(going) == len(replicas.running) else ""
         for container in going:
             self._exits.stopped_on_purpose(action.service, container.id)

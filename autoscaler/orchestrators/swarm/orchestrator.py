@@ -67,7 +67,6 @@ class SwarmOrchestrator:
         self._projects = frozenset(projects)
         self._required = required
         self._ask_again: datetime | None = None
-        self._node_id: str | None = None
 
     async def discover(self) -> Sequence[Service]:
         """Return the Swarm services with a label of the autoscaler. Raises OrchestratorError."""
@@ -97,7 +96,7 @@ class SwarmOrchestrator:
             f"listing the tasks of {service}",
             lambda client: client.tasks(filters={"service": service.name}),
         )
-        return in_turn(tasks, await self._node())
+        return in_turn(tasks, await self._only_node())
 
     async def grow(self, action: ScalingAction) -> None:
         """Raise the number of replicas, unless somebody else has changed it since the decision.
@@ -199,12 +198,14 @@ class SwarmOrchestrator:
             # Another writer was faster: try once more, if it has left the number as it was.
             return await self._engine.call(what, compare_and_set, Lane.CHANGE)
 
-    async def _node(self) -> str:
-        """Return the id of this engine's node."""
-        if self._node_id is None:
-            info = await self._engine.call("looking up this node", lambda client: client.info())
-            self._node_id = str(info["Swarm"]["NodeID"])
-        return self._node_id
+    async def _only_node(self) -> str:
+        """Return the id of this engine's node if the Swarm has no other; else an empty string.
+
+        With several nodes no task is stopped by name: its replacement would go to the emptiest
+        node, where the Swarm would not stop it first.
+        """
+        info = await self._engine.call("looking up this node", lambda client: client.info())
+        return str(info["Swarm"]["NodeID"]) if info["Swarm"].get("Nodes") == 1 else ""
 
     async def close(self, patience: timedelta) -> None:
         """Do nothing: the Swarm drains its tasks itself."""

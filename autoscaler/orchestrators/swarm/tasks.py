@@ -25,7 +25,7 @@ _COUNT = ("ready", "running")
 def in_turn(tasks: Iterable[Json], node: str) -> Sequence[Replica]:
     """Return the replicas of one service, those first that the Swarm would stop first.
 
-    `node` is the id of the node whose containers this engine can stop itself.
+    `node` is the id of the node whose tasks may be stopped by name; empty where none may.
     """
     slots: dict[int, list[Json]] = defaultdict(list)
     for task in tasks:
