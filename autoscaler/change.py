@@ -176,7 +176,8 @@ class Changes:
         """Look once more, and stop replicas that are idle now, as far as the order asks for."""
         choice, busy = await self._choose(orchestrator, order)
         if await self._stop(orchestrator, order, choice, busy):
-            # Its scheduler replaces it, unless it is asked for fewer replicas before that starts.
+            # The scheduler replaces the stopped replica, unless it is asked for fewer replicas
+            # before the replacement starts.
             choice = choose_vacated(await orchestrator.replicas(order.action.service))
             await self._stop(orchestrator, order, choice, busy)
 
@@ -185,7 +186,7 @@ class Changes:
     ) -> bool:
         """Stop the chosen replicas, and return whether a place was vacated.
 
-        Whichever goes although it is in `busy` is counted as interrupted.
+        Replicas that go although they are in `busy` are counted as interrupted.
         """
         if not choice.replicas:
             return False
