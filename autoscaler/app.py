@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
 from autoscaler.core.budget import Budget
+from autoscaler.core.errors import AutoscalerError
 from autoscaler.core.findings import Finding
+from autoscaler.core.groups import Groups
 from autoscaler.core.integration import Integration
 from autoscaler.core.redaction import Redactor
+from autoscaler.core.sighting import KEPT, LAG
 from autoscaler.daemon import LONGEST_PAUSE, Daemon
 from autoscaler.integrations.order import Integrations
 from autoscaler.integrations.store import EncryptedStore
+from autoscaler.orchestrators.compose.memory import EngineHost
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.events import EngineEvents
-from autoscaler.orchestrators.examination import examine_engine
+from autoscaler.orchestrators.examination import examine_engine, examine_territory
+from autoscaler.orchestrators.neighbours import Neighbour, Outlook, daemons
+from autoscaler.orchestrators.place import Place
+from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
-from autoscaler.ports import Orchestrator, Watcher
+from autoscaler.ports import LooksAfter, Orchestrator, Watcher
 from autoscaler.reconcile import Reconciler
-from autoscaler.settings import LogFormat, OrchestratorChoice, Settings
+from autoscaler.settings import SERVICES, LogFormat, OrchestratorChoice, Settings
 from autoscaler.sources.connections.clients import Connections
 from autoscaler.sources.connections.credentials import Credentials
 from autoscaler.sources.connections.environment import temporal_environment
-from autoscaler.sources.temporal.backlogs import LAG, TemporalBacklogSource
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from autoscaler.sources.temporal.examination import IntegrationExaminer
 from autoscaler.telemetry.logging import LogObserver, make_logger
 from autoscaler.telemetry.metrics import Metrics
 from autoscaler.web.board import About, Board
+from autoscaler.web.changing import Changing
 from autoscaler.web.server import Address, Server
 from autoscaler.web.site import make_site
+from autoscaler.wishes.files import Files
 from autoscaler.wishes.labels import Labels
+from autoscaler.wishes.overrides import Overrides
+from autoscaler.wishes.overrides_file import OverridesFile
 from autoscaler.wishes.wishes import Wishes
+
+OPENING_WITHIN = 5.0
+"""Seconds that the first line of the log waits for the engine to say what is looked after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +62,17 @@ class App:
 
     settings: Settings
     reconciler: Reconciler
+    wishes: Wishes
     watcher: Watcher
     engine: Engine
+    projects: Projects
+    place: Place
     orchestrators: Sequence[Orchestrator]
+    host: EngineHost | None
+    """None where growth does not heed the memory of the host."""
     integrations: Integrations
     store: EncryptedStore
+    overrides_file: OverridesFile
     connections: Connections
     redactor: Redactor
     clock: Callable[[], datetime]
@@ -61,18 +83,61 @@ class App:
         settings = self.settings
         logger = _logger(settings, self.redactor)
         board = Board(_about(settings), time.monotonic, self.redactor)
-        site = make_site(board, self.metrics.exposition, logger, settings.access_token)
+        changing = Changing(board, self.overrides_file, logger, self.redactor, self.clock)
+        site = make_site(board, self.metrics.exposition, logger, settings.access_token, changing)
         return Daemon(
             self.reconciler,
             [LogObserver(logger), self.metrics, board],
-            poll_interval=settings.poll_interval + LAG,
+            poll_interval=_between_ticks(settings),
             watcher=self.watcher,
             window=Server(site, Address(*settings.listen), logger),
+            opening=lambda: self._say_what_is_looked_after(logger),
         )
+
+    async def _say_what_is_looked_after(self, logger: FilteringBoundLogger) -> None:
+        try:
+            async with asyncio.timeout(OPENING_WITHIN):
+                territory = await self.projects.territory()
+        except (AutoscalerError, TimeoutError) as error:
+            logger.warning(
+                "looking after",
+                projects="unknown",
+                because=str(error) or "the engine has not answered yet",
+            )
+        else:
+            logger.info("looking after", projects=str(territory), because=territory.because)
+
+    async def daemons_without(self, folder: Path) -> Sequence[Neighbour]:
+        """Return the daemons in containers of this engine that do not see a folder of this host.
+
+        Empty where this process is in a container itself, or the engine does not answer at once.
+        """
+        if self.place.in_container:
+            return ()
+        try:
+            async with asyncio.timeout(OPENING_WITHIN):
+                found = await daemons(self.engine)
+        except (AutoscalerError, TimeoutError):
+            return ()
+        return [each for each in found if not each.sees(folder)]
 
     async def examine_engine(self) -> Sequence[Finding]:
         """Say what is right and wrong with the engine."""
-        return await examine_engine(self.engine)
+        found = await examine_engine(
+            self.engine,
+            [orchestrator.name for orchestrator in self.orchestrators],
+            required=OrchestratorChoice.SWARM in self.settings.orchestrators,
+        )
+        return [*found, *await examine_territory(self.engine, self.projects)]
+
+    async def examine_host(self) -> Sequence[Finding]:
+        """Say what is known of the memory of the engine's host."""
+        return () if self.host is None else [await self.host.examine()]
+
+    def examine_state(self) -> Finding:
+        """Say whether overrides can be kept."""
+        lasting = self.place.outlives(self.overrides_file.folder)
+        return self.overrides_file.examine(lasting=lasting)
 
     async def examine_integrations(self, names: Iterable[str]) -> Sequence[Finding]:
         """Say what is right and wrong with integrations, by calling their servers."""
@@ -84,9 +149,36 @@ class App:
         Credentials.read(name, integration)
 
 
-def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> App:
+class _Watchers:
+    """Several watchers as one."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = watchers
+
+    async def watch(self, changed: Callable[[], None]) -> None:
+        async with asyncio.TaskGroup() as together:
+            for watcher in self._watchers:
+                together.create_task(watcher.watch(changed))
+
+
+def _between_ticks(settings: Settings) -> timedelta:
+    """Return the time between two ticks.
+
+    Where it is no shorter than Temporal keeps its figures, each tick shall meet new ones.
+    """
+    interval = settings.poll_interval
+    return interval + LAG if interval >= KEPT else interval
+
+
+def build(
+    settings: Settings,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    place: Place | None = None,
+) -> App:
     """Put the process together; nothing is connected before the first tick."""
     engine = Engine()
+    place = place or Place.here()
+    projects = Projects(engine, settings.projects, place)
     metrics = Metrics()
     redactor = Redactor()
     redactor.learn(settings.encryption_key, settings.access_token)
@@ -94,8 +186,26 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
     integrations = Integrations(
         settings.integrations, temporal_environment, origins=settings.origins, store=store
     )
-    compose, swarm = _compose(settings, engine, clock), _swarm(settings, engine, clock)
+    files = Files(
+        settings.services or SERVICES,
+        settings.label_prefix,
+        expected=settings.services is not None,
+    )
+    overrides_file = OverridesFile(settings.state)
+    overrides = Overrides(overrides_file, settings.label_prefix, clock, time.monotonic)
+    sources = (Labels(settings.label_prefix), files, overrides)
+    wishes = Wishes(sources, settings.label_prefix, settings.timezone)
+    compose = _compose(settings, engine, projects, clock, wishes.looks_after)
+    swarm = _swarm(settings, engine, projects, clock, wishes.looks_after)
     orchestrators: list[Orchestrator] = [*compose, *swarm]
+    host = next(
+        (
+            EngineHost(engine, each.inventory, settings.host_reserve, clock)
+            for each in compose
+            if settings.host_reserve
+        ),
+        None,
+    )
     connections = Connections(integrations, redactor=redactor, clock=clock)
     reconciler = Reconciler(
         orchestrators,
@@ -105,18 +215,28 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
             budget=Budget(rate=settings.rpc_budget, interval=settings.poll_interval),
             took=metrics.request_took,
         ),
-        Wishes([Labels(settings.label_prefix)], settings.label_prefix),
+        wishes,
         clock=clock,
+        interval=_between_ticks(settings),
         dry_run=settings.dry_run,
+        outlook=Outlook(engine, projects, place, clock=clock, prefix=settings.label_prefix),
+        overrides=overrides,
+        groups=Groups(settings.groups, settings.max_replicas),
+        host=host,
     )
     return App(
         settings,
         reconciler,
-        EngineEvents(engine, clock, compose),
+        wishes,
+        _Watchers([EngineEvents(engine, clock, compose), files, overrides]),
         engine,
+        projects,
+        place,
         orchestrators,
+        host,
         integrations,
         store,
+        overrides_file,
         connections,
         redactor,
         clock,
@@ -125,7 +245,11 @@ def build(settings: Settings, clock: Callable[[], datetime] = lambda: datetime.n
 
 
 def _compose(
-    settings: Settings, engine: Engine, clock: Callable[[], datetime]
+    settings: Settings,
+    engine: Engine,
+    projects: Projects,
+    clock: Callable[[], datetime],
+    looks_after: LooksAfter,
 ) -> Sequence[ComposeOrchestrator]:
     """Make the orchestrator of Compose services, unless the settings leave it out."""
     if not {OrchestratorChoice.AUTO, OrchestratorChoice.COMPOSE}.intersection(
@@ -133,13 +257,21 @@ def _compose(
     ):
         return ()
     compose = ComposeOrchestrator(
-        engine, clock=clock, prefix=settings.label_prefix, projects=settings.projects
+        engine,
+        clock=clock,
+        prefix=settings.label_prefix,
+        projects=projects,
+        looks_after=looks_after,
     )
     return (compose,)
 
 
 def _swarm(
-    settings: Settings, engine: Engine, clock: Callable[[], datetime]
+    settings: Settings,
+    engine: Engine,
+    projects: Projects,
+    clock: Callable[[], datetime],
+    looks_after: LooksAfter,
 ) -> Sequence[SwarmOrchestrator]:
     """Make the orchestrator of Swarm services, unless the settings leave it out."""
     if not {OrchestratorChoice.AUTO, OrchestratorChoice.SWARM}.intersection(settings.orchestrators):
@@ -148,7 +280,8 @@ def _swarm(
         engine,
         clock=clock,
         prefix=settings.label_prefix,
-        projects=settings.projects,
+        projects=projects,
+        looks_after=looks_after,
         required=OrchestratorChoice.SWARM in settings.orchestrators,
     )
     return (swarm,)
@@ -159,6 +292,7 @@ def _about(settings: Settings) -> About:
         version=importlib.metadata.version("temporal-docker-autoscaler"),
         prefix=settings.label_prefix,
         poll_interval=settings.poll_interval,
+        changeable=settings.access_token is not None,
         # Twice the longest pause that the loop ever makes: less could be a slow tick.
         stalled_after=2 * max(settings.poll_interval, LONGEST_PAUSE),
     )

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from autoscaler.core.backoff import Backoff
 from autoscaler.core.errors import describe
-from autoscaler.core.in_flight import InFlight, Standing, WorkerQuery, standings
+from autoscaler.core.in_flight import (
+    Crew,
+    InFlight,
+    Standing,
+    WorkerQuery,
+    standings,
+)
 from autoscaler.core.integration import canonical
 from autoscaler.core.label_values import Busy
 from autoscaler.core.model import ScalingAction, ServiceId
-from autoscaler.core.protect import Choice, choose, choose_in_order, choose_vacated
+from autoscaler.core.protect import Choice, choose_for, choose_vacated
 from autoscaler.core.spec import ScalingSpec
 from autoscaler.ports import BacklogSource, Orchestrator
 
@@ -53,6 +59,8 @@ class Order:
     """Whether any worker reported when this was decided."""
     unstarted: bool
     """Whether there are replicas to remove that were made and never started."""
+    crews: Mapping[str, Crew] = field(default_factory=dict)
+    """By host: the processes that were known to run together when this was decided."""
 
 
 @dataclass(slots=True)
@@ -86,9 +94,12 @@ class Changes:
         self._source = source
         self._clock = clock
         self._changes: dict[ServiceId, _Change] = {}
+        self._settled = False
+        """Whether the latest `settle` met a change that had ended."""
 
     def settle(self) -> None:
         """Write down how the changes that have ended did."""
+        self._settled = False
         for change in self._changes.values():
             if change.task is None or not change.task.done():
                 continue
@@ -101,6 +112,7 @@ class Changes:
                 if change.growing:
                     change.backoff = change.backoff.failed(self._clock())
             change.task = None
+            self._settled = True
 
     def under_way(self, service: ServiceId) -> int | None:
         """Return the replicas that a change under way leads to; None where none is.
@@ -109,6 +121,11 @@ class Changes:
         """
         change = self._changes.get(service)
         return change.desired if change is not None and change.task is not None else None
+
+    @property
+    def any_under_way(self) -> bool:
+        """Whether any change is under way, or was at the latest `settle`."""
+        return self._settled or any(change.task is not None for change in self._changes.values())
 
     def failure(self, service: ServiceId) -> str | None:
         """Return why the latest change could not be made; None where it could."""
@@ -204,14 +221,9 @@ class Changes:
             if careless
             else await read_in_flight(orchestrator, self._source, action.service, spec)
         )
-        replicas, now = in_flight.replicas, self._clock()
-        if len(replicas) > action.current:
-            # Somebody has added replicas since the decision, or the scheduler still lets go of
-            # earlier ones, and whose turn comes after those is not known yet.
-            return Choice(replicas), set()
-        wanted = action.current - action.desired
-        if careless:
-            return choose_in_order(replicas, wanted), set()
-        known = standings(in_flight, now)
-        busy = {id_ for id_, standing in known.items() if standing is Standing.BUSY}
-        return choose(in_flight, wanted, now, reported=order.reported), busy
+        now = self._clock()
+        choice = choose_for(
+            action, spec.busy, in_flight, now, reported=order.reported, crews=order.crews
+        )
+        known = {} if careless else standings(in_flight, now, order.crews)
+        return choice, {id_ for id_, standing in known.items() if standing is Standing.BUSY}

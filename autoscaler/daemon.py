@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from autoscaler.core.backoff import Backoff
@@ -24,7 +24,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Daemon:
     """Ticks until it is told to stop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the daemon
         self,
         reconciler: Reconciler,
         observers: Sequence[Observer],
@@ -32,13 +32,18 @@ class Daemon:
         poll_interval: timedelta,
         watcher: Watcher | None = None,
         window: Window | None = None,
+        opening: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """Tick at the poll interval, and also when `watcher` sees a change; serve the `window`."""
+        """Tick at the poll interval, and also when `watcher` sees a change; serve the `window`.
+
+        All of this begins when `opening` has said what is looked after.
+        """
         self._reconciler = reconciler
         self._observers = observers
         self._poll_interval = poll_interval.total_seconds()
         self._watcher = watcher
         self._window = window
+        self._opening = opening
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
 
@@ -48,6 +53,10 @@ class Daemon:
         for number in _SIGNALS:
             loop.add_signal_handler(number, self.stop)
         stopping = asyncio.create_task(self._stopping.wait())
+        if self._opening is not None:
+            opening = asyncio.ensure_future(self._opening())
+            await asyncio.wait({stopping, opening}, return_when=asyncio.FIRST_COMPLETED)
+            opening.cancel()
         tasks = [asyncio.create_task(self._tick_for_ever())]
         if self._watcher is not None:
             tasks.append(asyncio.create_task(self._watcher.watch(self._changed.set)))
@@ -75,12 +84,11 @@ class Daemon:
         polled: float | None = None
         while True:
             began = loop.time()
+            anew = self._changed.is_set()
             self._changed.clear()
-            report = await self._reconciler.tick()
+            report = await self._reconciler.tick(anew=anew)
             if polled is None or began >= polled + self._poll_interval:
-                # Counted from the end: how long a tick takes to find the services varies, and the
-                # server has no newer figures until 5 s after the backlogs were read.
-                polled = loop.time()
+                polled = began
             for observer in self._observers:
                 observer.observe(report)
             blind = bool(report.errors) and not report.services

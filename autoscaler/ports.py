@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from autoscaler.core.errors import BacklogUnavailable
+from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.in_flight import Worker, WorkerQuery
 from autoscaler.core.integration import Integration
 from autoscaler.core.model import (
@@ -17,12 +18,18 @@ from autoscaler.core.model import (
     ServiceId,
     TaskQueue,
 )
+from autoscaler.core.origin import Given
 from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.report import IntegrationReport, TickReport
+from autoscaler.core.territory import Surroundings
+
+LooksAfter = Callable[[ServiceId, Mapping[str, str]], bool]
+"""Whether a service that carries these labels is looked after: by its labels, or for what a
+services file says of it."""
 
 
 class Orchestrator(Protocol):
-    """Finds labelled services and scales them. Every method may raise OrchestratorError."""
+    """Finds services and scales them. Every method may raise OrchestratorError."""
 
     @property
     def name(self) -> str:
@@ -30,7 +37,12 @@ class Orchestrator(Protocol):
         ...
 
     async def discover(self) -> Sequence[Service]:
-        """Return every service that carries a label of the autoscaler, as it stands now."""
+        """Return every service that is looked after, as it stands now."""
+        ...
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the latest `discover` saw beside the services that it returned."""
         ...
 
     async def replicas(self, service: ServiceId) -> Sequence[Replica]:
@@ -63,6 +75,38 @@ class Orchestrator(Protocol):
         ...
 
 
+class Host(Protocol):
+    """Knows the memory of the host that Compose services run on."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is not known of it, each with what to do."""
+        ...
+
+    async def memory(
+        self, services: Collection[ServiceId], growing: Collection[ServiceId]
+    ) -> HostMemory | None:
+        """Return how much there is, and what replicas of Compose services take.
+
+        `growing` are those of the `services` that want to grow; without any, only what costs no
+        call is told. None: it cannot be known here. Raises OrchestratorError where it could not be
+        read for now.
+        """
+        ...
+
+
+class Outlook(Protocol):
+    """Knows what is wrong around the services that are looked after."""
+
+    async def warnings(self, projects: frozenset[str] | None, *, acts: bool) -> Sequence[str]:
+        """Return what people should know, each with what to do.
+
+        `projects` are all that there are, None where that is not known. `acts` says whether this
+        process scales services itself.
+        """
+        ...
+
+
 class Watcher(Protocol):
     """Knows when something has changed, so that nobody has to poll for it."""
 
@@ -72,23 +116,62 @@ class Watcher(Protocol):
 
 
 class WishSource(Protocol):
-    """Knows what somebody wants of services: labels now, files and overrides one day."""
+    """Knows what somebody wants of services: labels, services files, overrides.
 
-    def labels(self, service: Service) -> Mapping[str, str]:
+    A source that is a subclass has to say what is given; the rest is that of a source that never
+    changes, and for which no service is looked after.
+    """
+
+    async def renew(self) -> bool:
+        """Take in what has changed; return whether anything has.
+
+        This is called when a tick begins. Until the next call all other answers go by the same
+        state, so that one tick never mixes two.
+        """
+        return False
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is wrong with the source apart from any service, each with what to do."""
+        return ()
+
+    def given(self, service: Service) -> Mapping[str, Given]:
         """Return what is wanted of a service, by the full names of labels.
 
-        A later source has the last word on a label.
+        A later source has the last word on a label. Raises LabelError where it is not known what
+        is wanted: the service then keeps its last good values.
         """
         ...
+
+    def looks_after(self, service: ServiceId, labels: Mapping[str, str]) -> bool:  # noqa: ARG002
+        """Return whether this source alone makes a service one that is looked after.
+
+        `labels` are all that the service carries.
+        """
+        return False
+
+    def astray(
+        self,
+        there: Collection[ServiceId],  # noqa: ARG002
+        followed: Collection[ServiceId],  # noqa: ARG002
+    ) -> Sequence[str]:
+        """Return what it wants that nobody follows, each with what to do.
+
+        `there` are all services that there are, `followed` those that are looked after.
+        """
+        return ()
 
 
 class BacklogSource(Protocol):
     """Reads from Temporal what waits, and what is in flight."""
 
     async def read(
-        self, queues: Collection[TaskQueue]
+        self, queues: Collection[TaskQueue], waking: Collection[TaskQueue] = ()
     ) -> Mapping[TaskQueue, QueueStats | BacklogUnavailable]:
         """Read each task queue and type once. What cannot be read comes back as the error.
+
+        A service at zero waits for those that are `waking`: a single task there is worth
+        more calls.
 
         A task queue whose first turn is still to come, where there are too many at once, is
         missing.

@@ -15,14 +15,27 @@ from rich.text import Text
 
 from autoscaler.core.durations import format_duration
 from autoscaler.core.findings import expires_soon
-from autoscaler.core.model import QueueStats, ScalingAction, TaskQueue
+from autoscaler.core.host_memory import MEMORY, HostMemory
+from autoscaler.core.model import Backlog, QueueStats, ScalingAction, TaskQueue
+from autoscaler.core.origin import LABEL
+from autoscaler.core.override import Override, by_service, time_left
 from autoscaler.core.redaction import Redactor
-from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
+from autoscaler.core.report import IntegrationReport, LimitReport, ServiceReport, TickReport
+from autoscaler.core.words import counted, figure, size
 
 Plain = dict[str, Any]
 """A report or a part of one, made of what JSON can hold."""
 
-BEFORE_THE_FIRST_TICK: Plain = {"at": None, "took": 0.0, "errors": [], "integrations": []}
+BEFORE_THE_FIRST_TICK: Plain = {
+    "at": None,
+    "took": 0.0,
+    "errors": [],
+    "warnings": [],
+    "left_alone": [],
+    "integrations": [],
+    "limits": [],
+    "memory": None,
+}
 """What stands in place of a summary until a tick has ended."""
 
 
@@ -31,7 +44,11 @@ BEFORE_THE_FIRST_TICK: Plain = {"at": None, "took": 0.0, "errors": [], "integrat
 
 def tick(report: TickReport, redactor: Redactor) -> Plain:
     """Return a whole tick: the object that `plan --json` prints and `/api/services` returns."""
-    services = [service(each, redactor) for each in report.services]
+    set_live = by_service(report.overrides)
+    services = [
+        service(each, redactor, overrides=set_live.get(each.service, ()))
+        for each in report.services
+    ]
     return {**summary(report, redactor), "services": services}
 
 
@@ -41,7 +58,13 @@ def summary(report: TickReport, redactor: Redactor) -> Plain:
         "at": _moment(report.at),
         "took": round(report.took.total_seconds(), 3),
         "errors": _hidden(report.errors, redactor),
+        "warnings": _hidden(
+            (*report.warnings, *report.wish_warnings, *report.memory_warnings), redactor
+        ),
+        "left_alone": [str(each) for each in report.left_alone],
         "integrations": [_integration(each, report.at, redactor) for each in report.integrations],
+        "limits": [_limit(each) for each in report.limits],
+        "memory": None if report.memory is None else _memory(report.memory),
     }
 
 
@@ -51,29 +74,43 @@ def service(
     *,
     unseen: bool = False,
     changes: Iterable[Plain] = (),
+    overrides: Iterable[Override] = (),
 ) -> Plain:
-    """Return one service.
+    """Return one service, with what was set live for it.
 
     `unseen` says that the report is older than the latest tick, which did not see the service.
-    `changes` are the latest changes of replicas that are known, the oldest first.
+    `changes` are the latest changes of replicas that are known, the oldest first. Of a backlog that
+    several services share, `backlog` is the portion of this one, and `whole_backlog` all of it.
     """
+    backlog = Backlog(report.parts, report.shared)
     return {
         "service": report.service.name,
         "orchestrator": report.service.orchestrator,
         "queues": list(report.queues),
         "backlog": report.backlog,
+        "whole_backlog": backlog.waiting_in_whole if report.shared else report.backlog,
+        "shared_with": [str(each) for each in backlog.others],
         "age": None if report.age is None else _seconds(report.age),
         "parts": sorted(
-            (_part(queue, stats) for queue, stats in report.parts.items()),
+            (_part(queue, stats, backlog.whole[queue]) for queue, stats in report.parts.items()),
             key=lambda part: (part["queue"], part["type"]),
         ),
         "replicas": report.replicas,
         "desired": report.desired,
+        "wished": report.wished,
         "min": report.min,
         "max": report.max,
+        "next_bounds": _next_bounds(report),
         "busy": report.busy,
         "draining": report.draining,
         "interrupted": report.interrupted,
+        "crash": None if report.crash is None else redactor.hide(report.crash),
+        "crashed": report.crashed,
+        "throughput": report.throughput,
+        "values": {
+            name: {"value": redactor.hide(given.value), "origin": redactor.hide(given.origin)}
+            for name, given in report.given.items()
+        },
         "reasons": [
             {
                 "code": reason.code.value,
@@ -87,6 +124,7 @@ def service(
         "dry_run": report.dry_run,
         "unseen": unseen,
         "changes": list(changes),
+        "overrides": [override(each, redactor) for each in overrides],
     }
 
 
@@ -97,6 +135,19 @@ def change(action: ScalingAction, at: datetime, redactor: Redactor) -> Plain:
         "current": action.current,
         "desired": action.desired,
         "reasons": _hidden(map(str, action.reasons), redactor),
+    }
+
+
+def override(given: Override, redactor: Redactor) -> Plain:
+    """Return one value that was set live."""
+    return {
+        "name": given.name,
+        "value": redactor.hide(given.value),
+        "what": redactor.hide(given.what),
+        "since": _moment(given.since),
+        "until": None if given.until is None else _moment(given.until),
+        "by": redactor.hide(given.by),
+        "reason": redactor.hide(given.reason),
     }
 
 
@@ -114,14 +165,54 @@ def _integration(report: IntegrationReport, now: datetime, redactor: Redactor) -
     }
 
 
-def _part(queue: TaskQueue, stats: QueueStats) -> Plain:
+def _limit(report: LimitReport) -> Plain:
+    return {
+        "name": report.name,
+        "most": report.most,
+        "replicas": report.replicas,
+        "wished": report.wished,
+    }
+
+
+def _memory(memory: HostMemory) -> Plain:
+    return {
+        "total": memory.total,
+        "free": memory.free,
+        "reserve": memory.reserve,
+        "text": f"{size(memory.free)} of {size(memory.total)} free,"
+        f" growth leaves {size(memory.reserve)}",
+    }
+
+
+def _next_bounds(report: ServiceReport) -> Plain | None:
+    """Return the next change of min and max by a schedule, in words too."""
+    if report.next_bounds is None or report.min is None or report.max is None:
+        return None
+    at, then, zone = report.next_bounds
+    wall = at.astimezone(zone)
+    # No date: windows come again every week. The zone tells an hour that comes twice apart.
+    return {
+        "at": _moment(at),
+        "min": then.min,
+        "max": then.max,
+        "text": f"{_bounds(report.min, report.max)} until {wall:%a %H:%M %Z};"
+        f" then {_bounds(then.min, then.max)}",
+    }
+
+
+def _bounds(fewest: int, most: int) -> str:
+    return f"min {figure(fewest)}, max {figure(most)}"
+
+
+def _part(queue: TaskQueue, stats: QueueStats, whole: QueueStats) -> Plain:
     return {
         "queue": queue.name,
         "type": queue.type.value,
         "integration": queue.integration,
         "namespace": queue.namespace,
         "waiting": stats.waiting,
-        "age": _seconds(stats.age),
+        "whole": whole.waiting,
+        "age": None if stats.age is None else _seconds(stats.age),
         "add_rate": round(stats.add_rate, 1),
         "dispatch_rate": round(stats.dispatch_rate, 1),
         "pollers": stats.pollers,
@@ -180,40 +271,91 @@ def connections_table(integrations: Sequence[Plain], now: datetime) -> Table:
     return table
 
 
+def shared(limit: Plain) -> str:
+    """Return a sentence about a limit that services share, such as `group gpu: 4 of 4 replicas`."""
+    used = f"{limit['name']}: {figure(limit['replicas'])} of {counted(limit['most'], 'replica')}"
+    more = limit["wished"] > limit["most"]
+    return f"{used}, {figure(limit['wished'])} wished" if more else used
+
+
+def host_memory(memory: Plain) -> str:
+    """Return a sentence about the memory of the host."""
+    return f"{MEMORY}: {memory['text']}"
+
+
+def left_alone(services: Sequence[str]) -> str:
+    """Return a sentence about labelled services that are not looked after."""
+    return (
+        f"Left alone: {', '.join(services)}. They belong to other projects; AUTOSCALER_PROJECTS=*"
+        " looks after all."
+    )
+
+
 def ago(at: float, now: datetime) -> str:
     """Return how long before `now` a moment was, such as `5s ago`."""
     passed = max(0.0, now.timestamp() - at)
     return f"{format_duration(timedelta(seconds=int(passed)))} ago"
 
 
+def set_live(override: Plain, now: datetime) -> str:
+    """Return a sentence about a value that was set live, such as `paused until ... by anna`."""
+    left = ""
+    end = "until it is removed"
+    if override["until"] is not None:
+        until = datetime.fromtimestamp(override["until"], UTC)
+        same_day = until.date() == now.astimezone(UTC).date()
+        end = f"until {until:{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}} UTC"
+        left = f" ({time_left(until, now)})"
+    because = f": {override['reason']}" if override["reason"] else ""
+    return f"{override['what']} {end}{left} by {override['by']}{because}"
+
+
 def _backlog_cell(service: Plain) -> str:
     if service["backlog"] is None:
         return "unknown"
-    oldest = f"\noldest {format_duration(timedelta(seconds=service['age']))}"
-    return f"{service['backlog']:,}{oldest if service['backlog'] else ''}"
+    waiting = figure(service["backlog"])
+    if service["shared_with"]:
+        waiting = f"{waiting} of {figure(service['whole_backlog'])}"
+    if not service["whole_backlog"]:
+        return waiting
+    if service["age"] is None:
+        return f"{waiting}\nage unknown"
+    return f"{waiting}\noldest {format_duration(timedelta(seconds=service['age']))}"
 
 
 def _replicas_cell(service: Plain) -> str:
     replicas, desired = service["replicas"], service["desired"]
-    notes = [] if service["max"] is None else [f"{service['min']}-{service['max']}"]
+    notes = [] if service["max"] is None else [f"{figure(service['min'])}-{figure(service['max'])}"]
     if service["busy"] is not None:
-        notes.append(f"{service['busy']} busy")
+        notes.append(f"{figure(service['busy'])} busy")
     if service["draining"]:
-        notes.append(f"{service['draining']} draining")
-    lines = [f"{replicas}" if desired == replicas else f"{replicas} -> {desired}"]
+        notes.append(f"{figure(service['draining'])} draining")
+    lines = [figure(replicas) if desired == replicas else _change_of(replicas, desired)]
     lines += [", ".join(notes)] if notes else []
     return "\n".join(lines)
 
 
+def _change_of(current: int, desired: int) -> str:
+    return f"{figure(current)} -> {figure(desired)}"
+
+
 def _why(service: Plain, now: datetime) -> list[Text]:
     lines = [Text(reason["text"]) for reason in service["reasons"]]
+    lines += [Text(set_live(each, now), "cyan") for each in service["overrides"]]
+    if service["next_bounds"] is not None:
+        lines.append(Text(service["next_bounds"]["text"], "dim"))
     if service["dry_run"]:
         lines.append(Text("dry run: nothing is changed"))
     if service["unseen"]:
         lines.append(Text("not seen at the latest look", "red"))
     lines += [Text(f"warning: {warning}", "yellow") for warning in service["warnings"]]
     lines += [Text(f"error: {error}", "red") for error in service["errors"]]
+    lines += [
+        Text(f"{name}={each['value']} from {each['origin']}", "dim")
+        for name, each in service["values"].items()
+        if each["origin"] != LABEL
+    ]
     for latest in service["changes"][-1:]:
-        text = f"{ago(latest['at'], now)}: {latest['current']} -> {latest['desired']}"
+        text = f"{ago(latest['at'], now)}: {_change_of(latest['current'], latest['desired'])}"
         lines.append(Text(text, "dim"))
     return lines

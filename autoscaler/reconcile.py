@@ -7,83 +7,108 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from autoscaler.change import Changes, Order, read_in_flight
-from autoscaler.core.advice import advise
 from autoscaler.core.decide import decide_all, wants_in_flight
 from autoscaler.core.errors import AutoscalerError, BacklogUnavailable, alone, describe
+from autoscaler.core.groups import NO_GROUPS, Groups
 from autoscaler.core.history import History
-from autoscaler.core.in_flight import InFlight, UnknownInFlight, busy_replicas
-from autoscaler.core.integration import canonical
+from autoscaler.core.in_flight import InFlight, UnknownInFlight
 from autoscaler.core.label_values import Mode
 from autoscaler.core.model import (
-    Backlog,
     ScalingAction,
     Service,
     ServiceId,
     TaskQueue,
-    UnknownBacklog,
 )
+from autoscaler.core.protect import stops_nobody
 from autoscaler.core.reading import Reading, join
-from autoscaler.core.report import ServiceReport, TickReport
+from autoscaler.core.report import TickReport
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import ScalingSpec
-from autoscaler.ports import BacklogSource, Orchestrator
-from autoscaler.wishes.wishes import Wish, Wishes
+from autoscaler.core.territory import Surroundings
+from autoscaler.dividing import Dividing
+from autoscaler.kept import Found, InFlights, Resting
+from autoscaler.ports import BacklogSource, Host, Orchestrator, Outlook
+from autoscaler.reporting import Reporter, Seen, is_dry_run
+from autoscaler.sharing import Sharing
+from autoscaler.wishes.overrides import Overrides
+from autoscaler.wishes.wishes import NOTHING, Wish, Wishes
 
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the look of one tick has brought."""
-
-    services: Sequence[Service]
-    wishes: Mapping[ServiceId, Wish]
-    situations: Mapping[ServiceId, Situation]
-    """Of the services whose labels are right, or were."""
-    unseen: tuple[ServiceId, ...]
-    """Services seen before whose orchestrator did not answer."""
-    errors: tuple[str, ...]
-    """Why an orchestrator did not name its services."""
-    failures: dict[ServiceId, str]
-    """What went wrong with a service that nobody expected; later steps add to it."""
+USUAL_INTERVAL = timedelta(seconds=1)
+"""The time between two ticks where nobody says another: the poll interval's default."""
 
 
 class Reconciler:
     """Keeps every labelled service at the number of replicas its backlog calls for."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that differs between processes
         self,
         orchestrators: Sequence[Orchestrator],
         source: BacklogSource,
         wishes: Wishes,
         *,
         clock: Callable[[], datetime],
+        interval: timedelta = USUAL_INTERVAL,
         dry_run: bool = False,
+        outlook: Outlook | None = None,
+        overrides: Overrides | None = None,
+        groups: Groups = NO_GROUPS,
+        host: Host | None = None,
     ) -> None:
-        """Reconcile the services of these orchestrators; with `dry_run`, change none of them."""
+        """Reconcile the services of these orchestrators; with `dry_run`, change none of them.
+
+        `interval` is the usual time between two ticks: much more than that does not pass for the
+        histories of the services, because nobody looked. The `outlook` warns of what is wrong
+        around them. The `overrides` are reported; they count as one of the `wishes`. The `groups`
+        limit the replicas of several services together, and the memory of the `host` limits those
+        of Compose; without one it does not.
+        """
         self._orchestrators = {orchestrator.name: orchestrator for orchestrator in orchestrators}
         self._source = source
         self._wishes = wishes
         self._clock = clock
+        self._interval = interval
         self._dry_run = dry_run
+        self._outlook = outlook
         self._changes = Changes(self._orchestrators, source, clock)
+        self._reporter = Reporter(
+            source, self._changes, clock, dry_run=dry_run, overrides=overrides, groups=groups
+        )
+        self._sharing = Sharing(groups, host)
         self._histories: dict[ServiceId, History] = {}
-        self._looked_at = clock()
+        self._dividing = Dividing()
+        self._found = Found()
+        self._resting = Resting()
+        self._in_flights = InFlights()
 
-    async def tick(self, *, act: bool = True) -> TickReport:
+    async def tick(
+        self, *, act: bool = True, anew: bool = True, scheduled_at: datetime | None = None
+    ) -> TickReport:
         """Look at every service once, decide for all, and start the changes that are due.
 
         The tick does not wait for the changes: a slow one holds up neither the other services nor
-        the next tick. With `act` off nothing is changed, and the report says what would be.
+        the next tick. With `act` off nothing is changed, and the report says what would be. With
+        `anew` off, nothing has happened to the services since the latest tick, and what that tick
+        saw of them counts for some seconds (`kept.py`): only backlogs are read in any case.
+        Where a source of wishes has changed, everything is looked at anew. `scheduled_at` is the
+        moment whose schedules count, for a plan of another time; None: now.
         """
         began = self._clock()
         self._changes.settle()
-        seen = await self._look()
+        anew = await self._wishes.renew() or anew
+        seen = await self._look(
+            acts=act and not self._dry_run, anew=anew, scheduled_at=scheduled_at or began
+        )
         decisions = decide_all(seen.situations, seen.failures)
+        seen, decisions = await self._share(seen, decisions)
         actions = self._act(seen, decisions) if act else {}
-        return self._report(began, seen, decisions, actions)
+        self._remember(decisions, actions)
+        report = self._reporter.report(began, seen, decisions, actions)
+        self._note_rest(began, seen, decisions, report)
+        return report
 
     async def close(self, patience: timedelta) -> None:
         """Wait at most `patience` in all for changes under way and for what drains."""
@@ -97,25 +122,77 @@ class Reconciler:
 
     # ------------------------------------------------------------------ look
 
-    async def _look(self) -> _Seen:
+    async def _look(self, *, acts: bool, anew: bool, scheduled_at: datetime) -> Seen:
         """Find the services, what is wanted of them, their backlogs, and work in flight."""
-        services, errors = await self._discover()
+        began = self._clock()
+        if anew or self._changes.any_under_way or not self._found.holds(began):
+            self._found = await self._discover()
+        if anew or self._changes.any_under_way:
+            # The same replicas may run other workers by now.
+            self._in_flights.forget()
+        services, errors = self._found.services, self._found.errors
         unseen = [id_ for id_ in self._histories if id_.orchestrator in errors]
         self._forget_all_but({*(service.id for service in services), *unseen})
         self._start_histories(services)
         failures: dict[ServiceId, str] = {}
         wishes = self._ask_wishes(services, failures)
-        readings = await self._read({queue for wish in wishes.values() for queue in wish.queues})
-        situations = self._situations(services, wishes, readings, failures)
-        await self._look_closer(situations, failures)
+        readings = await self._read(
+            {queue for wish in wishes.values() for queue in wish.queues},
+            {queue for each in services if not each.replicas for queue in wishes[each.id].queues},
+        )
+        self._dividing.begin(self._source.integrations())
+        # Where services share what is scarce, those at rest may have to give something back.
+        rested = (
+            {}
+            if anew or self._sharing.scarce
+            else self._resting.reports(services, wishes, readings, began)
+        )
+        rested = self._dividing.together(rested, wishes)
+        awake = [service for service in services if service.id not in rested]
+        situations = self._situations(awake, wishes, readings, failures, scheduled_at)
+        situations = self._dividing.divide(situations, self._histories, unseen)
+        await self._look_closer({each.id: each for each in awake}, situations, failures)
         # Nothing is decided on a look that failed: what it has not seen would count as not there.
         situations = {id_: each for id_, each in situations.items() if id_ not in failures}
         # The orchestrators share an engine: what is wrong with it is said once.
         said = tuple(dict.fromkeys(errors.values()))
-        return _Seen(services, wishes, situations, tuple(sorted(unseen)), said, failures)
+        around = Surroundings.joined(
+            each.surroundings for each in self._orchestrators.values() if each.name not in errors
+        )
+        warnings = await self._look_around(None if errors else around.projects, acts=acts)
+        return Seen(
+            services,
+            wishes,
+            situations,
+            tuple(sorted(unseen)),
+            said,
+            failures,
+            warnings,
+            tuple(self._wishes.warnings(None if errors else around, services)),
+            around.left_alone,
+            readings,
+            rested,
+            scheduled_at,
+        )
 
-    async def _discover(self) -> tuple[Sequence[Service], Mapping[str, str]]:
-        """Return the services, and by the name of an orchestrator why it did not name its own."""
+    async def _look_around(self, projects: frozenset[str] | None, *, acts: bool) -> tuple[str, ...]:
+        """Return what people should know apart from any service.
+
+        `projects` are those that were seen; None where an orchestrator did not answer, which is
+        reported already.
+        """
+        warnings: tuple[str, ...] = ()
+        failures: dict[str, str] = {}
+        if self._outlook is not None:
+            with alone(failures, "outlook"):
+                warnings = tuple(await self._outlook.warnings(projects, acts=acts))
+        if failures and projects is not None:
+            return (f"what is around the services cannot be told: {failures['outlook']}",)
+        return warnings
+
+    async def _discover(self) -> Found:
+        """Find the services of all orchestrators."""
+        at = self._clock()
         services: list[Service] = []
         errors: dict[str, str] = {}
 
@@ -125,7 +202,7 @@ class Reconciler:
 
         await asyncio.gather(*map(ask, self._orchestrators.values()))
         in_order = {name: errors[name] for name in self._orchestrators if name in errors}
-        return sorted(services, key=lambda service: service.id), in_order
+        return Found(tuple(sorted(services, key=lambda service: service.id)), in_order, at)
 
     def _forget_all_but(self, services: set[ServiceId]) -> None:
         """Drop what is known of services that are gone."""
@@ -135,18 +212,13 @@ class Reconciler:
         }
         self._changes.forget_all_but(kept)
         self._wishes.forget_all_but(kept)
+        self._resting.forget_all_but(kept)
+        self._in_flights.forget_all_but(kept)
         self._histories = {id_: each for id_, each in self._histories.items() if id_ in kept}
 
     def _start_histories(self, services: Sequence[Service]) -> None:
-        """Begin a history for each new service, and for all where the clock was set back."""
+        """Begin a history for each new service."""
         now = self._clock()
-        if now < self._looked_at:
-            # What lies ahead of the clock would count for as long as it was set back.
-            self._histories = {
-                id_: History.seed(history.replicas, now) for id_, history in self._histories.items()
-            }
-            self._histories |= {each.id: History.seed(each.replicas, now) for each in services}
-        self._looked_at = now
         for service in services:
             if service.id not in self._histories:
                 self._histories[service.id] = History.seed(service.replicas, now)
@@ -155,18 +227,20 @@ class Reconciler:
         self, services: Sequence[Service], failures: dict[ServiceId, str]
     ) -> Mapping[ServiceId, Wish]:
         """Return what is wanted of each service; nothing where that fails."""
-        wishes = {service.id: Wish() for service in services}
+        wishes = dict.fromkeys((service.id for service in services), NOTHING)
         for service in services:
             with alone(failures, service.id):
                 wishes[service.id] = self._wishes.of(service)
         return wishes
 
-    async def _read(self, queues: Collection[TaskQueue]) -> Mapping[TaskQueue, Reading]:
+    async def _read(
+        self, queues: Collection[TaskQueue], waking: Collection[TaskQueue]
+    ) -> Mapping[TaskQueue, Reading]:
         """Read each backlog once; what goes wrong as a whole makes all of them unknown."""
         readings: Mapping[TaskQueue, Reading] = {}
         failures: dict[str, str] = {}
         with alone(failures, "reading"):
-            readings = await self._source.read(queues)
+            readings = await self._source.read(queues, waking)
         for failure in failures.values():
             readings = dict.fromkeys(queues, BacklogUnavailable(failure))
         return readings
@@ -177,6 +251,7 @@ class Reconciler:
         wishes: Mapping[ServiceId, Wish],
         readings: Mapping[TaskQueue, Reading],
         failures: dict[ServiceId, str],
+        scheduled_at: datetime,
     ) -> dict[ServiceId, Situation]:
         """Return what is known of each service whose labels are right, or were."""
         situations: dict[ServiceId, Situation] = {}
@@ -186,27 +261,35 @@ class Reconciler:
                 continue
             with alone(failures, service.id):
                 under_way = self._changes.under_way(service.id)
+                now = self._clock()
                 situations[service.id] = Situation(
-                    spec=wish.spec,
+                    spec=wish.spec.at(scheduled_at),
                     replicas=service.replicas if under_way is None else under_way,
                     backlog=join(wish.queues, readings),
-                    history=self._histories[service.id],
-                    now=self._clock(),
+                    history=self._histories[service.id].resumed(now, self._interval),
+                    now=now,
                     ceiling=service.ceiling,
                     refusal=service.refusal,
                     draining=service.draining,
                     grace=service.grace,
+                    changing=under_way is not None,
+                    in_use=service.in_use,
+                    ending=service.ending,
+                    version=service.version,
                 )
         return situations
 
     async def _look_closer(
-        self, situations: dict[ServiceId, Situation], failures: dict[ServiceId, str]
+        self,
+        services: Mapping[ServiceId, Service],
+        situations: dict[ServiceId, Situation],
+        failures: dict[ServiceId, str],
     ) -> None:
         """Add what is in flight to those situations whose decision depends on it."""
 
         async def add_in_flight(service: ServiceId, situation: Situation) -> None:
             with alone(failures, service):
-                in_flight = await self._in_flight(service, situation.spec)
+                in_flight = await self._in_flight(services[service], situation.spec)
                 situations[service] = replace(situation, in_flight=in_flight)
 
         wanted: dict[ServiceId, Situation] = {}
@@ -216,17 +299,60 @@ class Reconciler:
                     wanted[service] = situation
         await asyncio.gather(*(add_in_flight(*each) for each in wanted.items()))
 
-    async def _in_flight(self, service: ServiceId, spec: ScalingSpec) -> InFlight | UnknownInFlight:
-        orchestrator = self._orchestrators[service.orchestrator]
+    async def _share(
+        self, seen: Seen, decisions: Mapping[ServiceId, Decision]
+    ) -> tuple[Seen, Mapping[ServiceId, Decision]]:
+        """Divide what is scarce, and decide again for those that get less than they wish."""
+        failing = self._found.errors.keys()
+        answering = self._orchestrators.keys() - failing
+        shared = await self._sharing.share(seen, decisions, answering, failing)
+        passed_on = self._dividing.pass_on(seen.situations, shared.allowances)
+        if passed_on:
+            # Whoever gets what others cannot take wishes more, which is shared once more.
+            seen = replace(seen, situations={**seen.situations, **passed_on})
+            decisions = {**decisions, **decide_all(passed_on, seen.failures)}
+            shared = await self._sharing.share(seen, decisions, answering, failing)
+        limited = {
+            id_: replace(seen.situations[id_], allowance=allowance)
+            for id_, allowance in shared.allowances.items()
+            if id_ in decisions
+        }
+        situations = {**passed_on, **limited}
+        unlooked = {id_: each for id_, each in situations.items() if each.in_flight is None}
+        services = {service.id: service for service in seen.services}
+        await self._look_closer(services, unlooked, seen.failures)
+        situations |= unlooked
+        again = {id_: each for id_, each in situations.items() if id_ not in seen.failures}
+        decided = {**decisions, **decide_all(again, seen.failures)}
+        seen = replace(
+            seen,
+            situations={**seen.situations, **situations},
+            limits=shared.limits,
+            memory=shared.memory,
+            memory_warnings=shared.memory_warnings,
+        )
+        # Nothing is done where the closer look or the second decision failed.
+        return seen, {id_: each for id_, each in decided.items() if id_ not in seen.failures}
+
+    async def _in_flight(self, service: Service, spec: ScalingSpec) -> InFlight | UnknownInFlight:
+        now = self._clock()
+        known = self._in_flights.of(service, spec, now)
+        if known is not None:
+            return known
+        orchestrator = self._orchestrators[service.id.orchestrator]
         try:
-            return await read_in_flight(orchestrator, self._source, service, spec)
+            answer: InFlight | UnknownInFlight = await read_in_flight(
+                orchestrator, self._source, service.id, spec
+            )
         except AutoscalerError as error:
-            return UnknownInFlight(describe(error))
+            answer = UnknownInFlight(describe(error))
+        self._in_flights.note(service, spec, answer, now)
+        return answer
 
     # ------------------------------------------------------------------ act
 
     def _act(
-        self, seen: _Seen, decisions: Mapping[ServiceId, Decision]
+        self, seen: Seen, decisions: Mapping[ServiceId, Decision]
     ) -> Mapping[ServiceId, ScalingAction]:
         """Start the changes that were decided; return those of the number of replicas."""
         actions: dict[ServiceId, ScalingAction] = {}
@@ -246,110 +372,43 @@ class Reconciler:
     ) -> ScalingAction | None:
         """Start the change that one service needs, unless one is under way or has to wait.
 
-        Replicas that were never started are removed even where the number of replicas stays: no
-        action is reported for that.
+        Replicas that were never started are removed even where the number of replicas stays, or
+        where nobody has to be stopped for it: no action is reported for that.
         """
         spec = situation.spec
-        if self._is_dry_run(spec):
+        if is_dry_run(spec, by_setting=self._dry_run):
             self._changes.forget_failure(service.id)
             return None
-        same = decision.desired == service.replicas
+        action = ScalingAction(service.id, service.replicas, decision.desired, decision.reasons)
+        crews = decision.history.crews
+        same = action.desired == action.current or stops_nobody(action, situation, crews)
         unstarted = service.left_behind > 0 and spec.mode is not Mode.OFF
         if same and not unstarted:
             self._changes.forget_failure(service.id)
             return None
-        action = ScalingAction(service.id, service.replicas, decision.desired, decision.reasons)
         in_flight = situation.in_flight
         reported = isinstance(in_flight, InFlight) and bool(in_flight.workers)
-        started = self._changes.start(Order(action, spec, reported, unstarted))
+        started = self._changes.start(Order(action, spec, reported, unstarted, crews))
         return action if started and not same else None
 
-    # ------------------------------------------------------------------ report
+    def _remember(
+        self, decisions: Mapping[ServiceId, Decision], actions: Mapping[ServiceId, ScalingAction]
+    ) -> None:
+        """Keep the histories for the next tick, with the changes that have begun."""
+        for service, decision in decisions.items():
+            history = decision.history
+            begun = service in actions
+            self._histories[service] = history.begin_change(decision.desired) if begun else history
 
-    def _report(
+    def _note_rest(
         self,
-        began: datetime,
-        seen: _Seen,
+        at: datetime,
+        seen: Seen,
         decisions: Mapping[ServiceId, Decision],
-        actions: Mapping[ServiceId, ScalingAction],
-    ) -> TickReport:
-        """Remember what was decided, and say what the tick saw, decided and did."""
-        self._histories |= {id_: decision.history for id_, decision in decisions.items()}
-        reports = [
-            self._report_service(service, seen, decisions, actions) for service in seen.services
-        ]
-        at = self._clock()
-        return TickReport(
-            at=at,
-            services=tuple(reports),
-            errors=seen.errors,
-            unseen=seen.unseen,
-            integrations=tuple(self._source.integrations()),
-            took=at - began,
-        )
-
-    def _report_service(
-        self,
-        service: Service,
-        seen: _Seen,
-        decisions: Mapping[ServiceId, Decision],
-        actions: Mapping[ServiceId, ScalingAction],
-    ) -> ServiceReport:
-        if service.id in decisions:
-            with alone(seen.failures, service.id):
-                return self._report_decision(
-                    service, seen, decisions[service.id], actions.get(service.id)
-                )
-        failure = seen.failures.get(service.id)
-        return ServiceReport(
-            service=service.id,
-            replicas=service.replicas,
-            desired=service.replicas,
-            warnings=service.warnings,
-            errors=(*seen.wishes[service.id].problems, *_as_errors(failure)),
-            draining=service.draining,
-        )
-
-    def _report_decision(
-        self, service: Service, seen: _Seen, decision: Decision, action: ScalingAction | None
-    ) -> ServiceReport:
-        situation = seen.situations[service.id]
-        spec, backlog, in_flight = situation.spec, situation.backlog, situation.in_flight
-        known = backlog if isinstance(backlog, Backlog) else None
-        return ServiceReport(
-            service=service.id,
-            replicas=service.replicas,
-            desired=decision.desired,
-            queues=spec.queues,
-            backlog=None if known is None else known.waiting,
-            age=None if known is None else known.age,
-            parts={} if known is None else known.parts,
-            min=spec.min,
-            max=spec.max,
-            reasons=decision.reasons,
-            warnings=(
-                *service.warnings,
-                *self._source.warnings(canonical(spec.integration)),
-                *advise(situation, decision.history),
-            ),
-            errors=(
-                *seen.wishes[service.id].problems,
-                *_as_errors(seen.failures.get(service.id)),
-                *(backlog.why if isinstance(backlog, UnknownBacklog) else ()),
-                *((in_flight.why,) if isinstance(in_flight, UnknownInFlight) else ()),
-                *_as_errors(self._changes.failure(service.id)),
-            ),
-            action=action,
-            dry_run=self._is_dry_run(spec),
-            busy=busy_replicas(in_flight, situation.now),
-            draining=service.draining,
-            interrupted=self._changes.take_interrupted(service.id),
-        )
-
-    def _is_dry_run(self, spec: ScalingSpec) -> bool:
-        return self._dry_run or spec.mode is Mode.DRY_RUN
-
-
-def _as_errors(error: str | None) -> tuple[str, ...]:
-    """Return an error as a list of errors: of none, or of one."""
-    return () if error is None else (error,)
+        report: TickReport,
+    ) -> None:
+        """Keep the reports of the services at rest for the next tick."""
+        for service, told in zip(seen.services, report.services, strict=True):
+            if service.id in decisions:
+                wish = seen.wishes[service.id]
+                self._resting.note(service, wish, seen.readings, told, at)

@@ -5,14 +5,14 @@ Labels configure services, and integrations hold credentials.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -37,13 +37,18 @@ from pydantic_settings import (
 from autoscaler.core.durations import Duration, format_duration
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.integration import LAST_PORT, Integration, canonical
-from autoscaler.core.spec import DEFAULT_PREFIX
+from autoscaler.core.labels import DEFAULT_PREFIX
+from autoscaler.core.sizes import Reserve
+from autoscaler.core.territory import EVERY, OWN
+from autoscaler.core.zones import UTC_ZONE, read_zone
+from autoscaler.wrong_settings import PREFIX, WITH_PARTS, unknown, unreadable, wrong
 
-PREFIX = "AUTOSCALER_"
 SECRETS_DIR = Path("/run/secrets")
 """Where Docker mounts secrets. A file with the name of a variable sets that variable."""
 DOTENV = Path(".env")
-STORE = Path("/var/lib/autoscaler/integrations")
+STATE = Path("/var/lib/autoscaler")
+SERVICES = Path("/etc/autoscaler/services")
+"""The folder of services files, where it is there and no other is named."""
 
 SHORTEST_POLL = timedelta(seconds=1)
 LONGEST_POLL = timedelta(minutes=10)
@@ -52,6 +57,11 @@ SHORTEST_TOKEN = 16
 _HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
 _ADDRESS_FORM = "host and port are needed, such as 127.0.0.1:8080 or 0.0.0.0:8080"
 _TOKEN = re.compile(rf"[!-~]{{{SHORTEST_TOKEN},}}", re.ASCII)
+
+
+MOST_OF_ALL = 1_000_000
+"""Replicas of several services together; a larger number is a typing error."""
+GroupSize = Annotated[int, Field(ge=0, le=MOST_OF_ALL)]
 
 
 class OrchestratorChoice(StrEnum):
@@ -85,6 +95,17 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def _projects(value: object) -> object:
+    # Compose passes a variable that is not set on as an empty one.
+    return _split(value) or (OWN,)
+
+
+def _alone(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) > 1 and {OWN, EVERY}.intersection(value):
+        raise ValueError(f"{OWN} or {EVERY} alone is needed, or names separated by commas")
+    return value
+
+
 def _split_lower(value: object) -> object:
     return _split(value.lower()) if isinstance(value, str) else value
 
@@ -98,12 +119,48 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+def _state(value: object) -> object:
+    # Compose passes a variable that is not set on as an empty one.
+    return value or STATE
+
+
+def _reserve(value: object) -> object:
+    # Compose passes a variable that is not set on as an empty one.
+    return Reserve.parse(value or "10%") if isinstance(value, str) else value
+
+
+def _groups(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    if not all(name.strip() for name in value):
+        raise ValueError("a group needs a name: AUTOSCALER_GROUPS__<NAME>")
+    # Compose passes a variable that is not set on as an empty one.
+    return {canonical(name): most for name, most in value.items() if most != ""}
+
+
+def _store(given: dict[str, Any]) -> Path:
+    state: Path = given["state"]
+    return state / "integrations"
+
+
 def _poll_interval(value: timedelta) -> timedelta:
     if not SHORTEST_POLL <= value <= LONGEST_POLL:
         raise ValueError(
             f"must be from {format_duration(SHORTEST_POLL)} to {format_duration(LONGEST_POLL)}"
         )
     return value
+
+
+def _zone(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # Compose passes a variable that is not set on as an empty one.
+    if not value:
+        return UTC_ZONE
+    try:
+        return read_zone(value)
+    except ValueError as error:
+        raise ValueError(f"must be an IANA time zone such as Europe/Berlin; {error}") from error
 
 
 def _address(value: object) -> object:
@@ -142,13 +199,14 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # a traceback must not show what may be a secret
     )
 
-    poll_interval: Annotated[Duration, AfterValidator(_poll_interval)] = timedelta(seconds=5)
-    """Time between two ticks, such as 5s. Temporal updates its backlog figures every 5 s."""
+    poll_interval: Annotated[Duration, AfterValidator(_poll_interval)] = timedelta(seconds=1)
+    """Time between two looks at the backlogs, such as 1s. Where there are more task queues than
+    AUTOSCALER_RPC_BUDGET allows to read at each look, they take turns."""
 
     rpc_budget: Annotated[float, Field(ge=1, le=10_000)] = 40
     """Calls a second to each integration. Where there are more task queues than calls, each is read
-    less often, busy ones more often than quiet ones. 40 allows 100 services with two types of tasks
-    each at a poll interval of 5 s."""
+    less often, busy ones more often than quiet ones. 40 reads 20 services with two types of tasks
+    each every second, and 100 of them every 5 s."""
 
     orchestrators: Annotated[
         tuple[OrchestratorChoice, ...], NoDecode, BeforeValidator(_split_lower), Field(min_length=1)
@@ -156,8 +214,15 @@ class Settings(BaseSettings):
     """auto, compose, swarm, or several separated by commas. auto: Compose always, Swarm where
     the engine is a manager."""
 
-    projects: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
-    """Compose projects and Swarm stacks to scale, separated by commas; empty: all."""
+    projects: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_projects), AfterValidator(_alone)
+    ] = (OWN,)
+    """Compose projects and Swarm stacks to look after, separated by commas. auto: the one that the
+    daemon itself is part of, all where it is part of none. *: all."""
+
+    services: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
+    """Folder of services files, such as ./services; without it, /etc/autoscaler/services where that
+    is there. While a folder that is named here is missing, no service is changed."""
 
     dry_run: bool = False
     """true: decide and report for every service, but change nothing."""
@@ -173,6 +238,10 @@ class Settings(BaseSettings):
     )
     """First part of every label, without the dot."""
 
+    timezone: Annotated[ZoneInfo, BeforeValidator(_zone)] = UTC_ZONE
+    """IANA time zone of schedules, and of `plan --at`, where the label temporal.timezone names no
+    other one."""
+
     listen: Annotated[tuple[str, int], NoDecode, BeforeValidator(_address)] = ("127.0.0.1", 8080)
     """Host and port of the status page, /metrics, /healthz and /readyz. In a container use
     0.0.0.0:8080 and publish the port to 127.0.0.1. Port 0 takes any free port; the log names it."""
@@ -186,8 +255,29 @@ class Settings(BaseSettings):
     __API_KEY or __API_KEY_FILE, __TLS, __TLS_CA_FILE, __TLS_CERT_FILE, __TLS_KEY_FILE,
     __TLS_SERVER_NAME."""
 
-    store: Path = STORE
-    """File of the encrypted store, which `autoscaler integrations add` creates."""
+    state: Annotated[Path, BeforeValidator(_state)] = STATE
+    """Folder of what outlives the process: overrides, and the encrypted store. In a container,
+    mount a volume there."""
+
+    store: Path = Field(default_factory=_store)
+    """File of the encrypted store, which `autoscaler integrations add` creates. Where it is not
+    set, the file `integrations` in the folder AUTOSCALER_STATE."""
+
+    max_replicas: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_OF_ALL)] | None, BeforeValidator(_none_if_empty)
+    ] = None
+    """Most replicas of all services together, on Compose and Swarm; without it, as many as each may
+    have."""
+
+    groups: Annotated[Mapping[str, GroupSize], BeforeValidator(_groups)] = Field(
+        default_factory=dict
+    )
+    """Most replicas of the services that have the label temporal.group: AUTOSCALER_GROUPS__<NAME>,
+    such as AUTOSCALER_GROUPS__GPU=4."""
+
+    host_reserve: Annotated[Reserve, NoDecode, BeforeValidator(_reserve)] = Reserve(share=0.1)
+    """Memory of the host that growth on Compose leaves free: a share of it such as 10%, or a size
+    such as 2GiB. 0: none is left free, and nobody asks."""
 
     encryption_key: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = None
     """Key of the encrypted store: 32 bytes in base64. Of several keys, separated by commas, the
@@ -241,14 +331,16 @@ class Settings(BaseSettings):
         Raises ConfigurationError naming every unknown variable and every wrong value at once.
         """
         try:
-            problems = list(_unknown(_given(dotenv)))
+            problems = list(unknown(_given(dotenv), cls.model_fields))
         except UnicodeDecodeError as error:
             raise ConfigurationError([f"{dotenv} is not UTF-8 text ({error})"]) from error
         try:
             settings = cls(_env_file=dotenv, _secrets_dir=secrets)
         except ValidationError as error:
-            raise ConfigurationError([*problems, *_wrong(error)]) from error
-        except (SettingsError, UnicodeError, OSError) as error:
+            raise ConfigurationError([*problems, *wrong(error)]) from error
+        except SettingsError as error:
+            raise ConfigurationError([*problems, unreadable(error)]) from error
+        except (UnicodeError, OSError) as error:
             raise ConfigurationError([*problems, str(error)]) from error
         if problems:
             raise ConfigurationError(problems)
@@ -301,54 +393,8 @@ def _origins(names: Iterable[str], dotenv: Path, secrets: Path) -> Mapping[str, 
 def _integration_in(variable: str) -> str | None:
     """Return the integration that a variable belongs to; empty for all, None for none."""
     name = variable.upper()
-    if name == _WITH_PARTS:
+    if name == WITH_PARTS:
         return ""
-    if not name.startswith(f"{_WITH_PARTS}__"):
+    if not name.startswith(f"{WITH_PARTS}__"):
         return None
     return canonical(name.split("__")[1])
-
-
-def _unknown(names: Iterable[str]) -> Iterator[str]:
-    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
-    for name in sorted(names):
-        setting, parts, _ = name.partition("__")
-        if parts and setting in known and setting != _WITH_PARTS:
-            yield f"{name} is not a setting (only {_WITH_PARTS} has parts)"
-        elif setting not in known:
-            ends = [field.removeprefix(PREFIX) for field in known]
-            near = difflib.get_close_matches(setting.removeprefix(PREFIX), ends, n=1)
-            hint = f"the nearest is {PREFIX}{near[0]}" if near else f"known: {', '.join(known)}"
-            yield f"{name} is not a setting ({hint})"
-
-
-_WITH_PARTS = f"{PREFIX}INTEGRATIONS"
-_NO_SECRET = {"endpoint", "namespace", "tls", "tls_server_name"}
-"""Parts of an integration whose values messages may show."""
-
-_SECRET = {"access_token", "encryption_key"}
-"""Settings whose values messages must not show."""
-
-
-def _may_be_shown(path: list[str]) -> bool:
-    if path[0] == "integrations":
-        return len(path) > 1 and path[-1] in _NO_SECRET
-    return path[0] not in _SECRET
-
-
-def _wrong(error: ValidationError) -> Iterator[str]:
-    """Return pydantic's findings as messages, which never show the value of a secret."""
-    for entry in error.errors(include_url=False):
-        path = [str(part) for part in entry["loc"] if isinstance(part, str)]
-        if not path:
-            yield entry["msg"].removeprefix("Value error, ")
-            continue
-        name = PREFIX + "__".join(path).upper()
-        message = entry["msg"].removeprefix("Value error, ")
-        value = entry["input"]
-        if entry["type"] == "extra_forbidden":
-            known = ", ".join(field.upper() for field in Integration.model_fields)
-            yield f"{name} is not a setting (known: {known})"
-        elif isinstance(value, str) and _may_be_shown(path):
-            yield f"{name}={value!r}: {message}"
-        else:
-            yield f"{name}: {message}"

@@ -15,9 +15,9 @@ from measure import Row, publish
 from autoscaler.core.decide import decide
 from autoscaler.core.history import History
 from autoscaler.core.label_values import QueueType
+from autoscaler.core.labels import read_labels
 from autoscaler.core.model import Backlog, QueueStats, TaskQueue, UnknownBacklog
 from autoscaler.core.situation import Situation
-from autoscaler.core.spec import ScalingSpec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 POLL = timedelta(seconds=5)
@@ -37,7 +37,7 @@ SPECS: dict[str, dict[str, str]] = {
 
 def situations(services: int, labels: dict[str, str], history: timedelta) -> list[Situation]:
     """Return situations with backlogs from empty to more than `max` replicas can be for."""
-    spec = ScalingSpec.from_labels({"temporal.queue": "orders"} | labels)
+    spec = read_labels({"temporal.queue": "orders"} | labels)
     past = History.seed(1, START - history)
     for age in range(history // POLL, 0, -1):
         past = past.observe(1, UnknownBacklog(()), age % 10, START - age * POLL, HOUR)

@@ -1,30 +1,38 @@
-"""The document pipeline under a burst: python bench/pipeline.py [--documents 2000]
+"""The document pipeline: python bench/pipeline.py [burst] [steady]
 
 Uses the workers of compose/quickstart in real containers, and a real Temporal server. The same
-burst of documents is processed four times: under the autoscaler as a process of its own; by one
-replica; by twenty replicas; and under KEDA's rules as in autoscaler/simulation/keda.py, which a
-small driver applies with the code that makes our replicas. The time is measured from the burst
-until all documents are done. Replica-seconds are counted from the running containers, over the same
-time for all four. Once everything is done, KEDA's rules depend on time alone: the 5 minutes until
-they scale in are computed, not waited for.
+documents are processed under the autoscaler as a process of its own; by fixed numbers of replicas;
+and under KEDA's rules as in autoscaler/simulation/keda.py, which a small driver applies with the
+code that makes our replicas.
+
+- burst: 2,000 documents at once. The time is measured until all are done.
+- steady: 6 documents a second for ten minutes. For each document, the time is measured from its
+  upload until it is done.
+
+Replica-seconds are counted from the running containers, over the same time for all. Once everything
+is done, KEDA's rules depend on time alone: the 5 minutes until they scale in are computed, not
+waited for.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
+import statistics
 import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import docker
-from measure import Row, publish
+from measure import Row, run_parts
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -32,9 +40,10 @@ from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, ServiceId
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
+from autoscaler.orchestrators.projects import Projects
 from autoscaler.simulation.controllers import Observation
 from autoscaler.simulation.keda import HPA_SYNC, Keda
-from autoscaler.sources.temporal.queues import read_queue
+from autoscaler.sources.temporal.queues import ask_queue, read_queue
 from tests.real.changes import change_replicas
 from tests.real.daemon import DaemonProcess
 from tests.real.waiting import free_port
@@ -42,25 +51,41 @@ from tests.real.waiting import free_port
 FILE = Path(__file__).parents[1] / "compose" / "quickstart" / "compose.yaml"
 QUEUE, WORKFLOW = "document-processing", "ProcessDocumentWorkflow"
 DOCUMENT = b"The invoice for the second quarter is attached to this letter."
-SECONDS_EACH = 0.3
-"""Seconds of work for a document: few, so that one replica alone gets all of them done."""
+BURST = 2000
+"""Documents at once."""
+BURST_SECONDS = 0.3
+"""Seconds of work for each of them: few, so that one replica alone gets all of them done."""
+PER_SECOND, STEADY_FOR = 5, 600.0
+"""Documents a second that arrive steadily, and for how many seconds."""
+STEADY_SECONDS = 2.5
+"""Seconds of work for each of them."""
 FEW, MANY, TARGET = 1, 20, 10
 """min, max and target in the labels of the worker."""
 STARTS_AT_ONCE = 64
 SAMPLE = 0.5
 """Seconds between two counts of the running containers."""
 LIMIT = 900
-"""Seconds after which a burst that is not done fails."""
+"""Seconds after which documents that are not done fail the run."""
+PERCENTILE = 95
 
 
 @dataclass
 class Run:
-    """How the burst went under one controller."""
+    """How it went under one controller."""
 
     drained: float = 0
     """Seconds until all documents were done."""
+    each: list[float] = field(default_factory=list)
+    """For each document, the seconds from its upload until it was done."""
     replicas: list[tuple[float, int]] = field(default_factory=list)
-    """Running containers, by seconds since the burst."""
+    """Running containers, by seconds since the first upload."""
+
+    @property
+    def turns(self) -> int:
+        """How often the number of replicas went up after down, or down after up."""
+        numbers = [number for _, number in self.replicas]
+        steps = [b > a for a, b in pairwise(numbers) if a != b]
+        return sum(a != b for a, b in pairwise(steps))
 
     def replica_seconds(self, until: float) -> float:
         """Return the replica-seconds until then; the latest number is taken to stay."""
@@ -74,13 +99,16 @@ class Run:
 class Pipeline:
     """The quickstart, as a Compose project of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        """Let each document be this many seconds of work."""
+        self._seconds = seconds
         self.project = f"tda-bench-{uuid.uuid4().hex[:6]}"
         self._port = free_port()
         self._engine = docker.from_env()
         self.service = ServiceId("compose", f"{self.project}/worker")
+        engine = Engine()
         self.orchestrator = ComposeOrchestrator(
-            Engine(), clock=lambda: datetime.now(UTC), projects=[self.project]
+            engine, clock=lambda: datetime.now(UTC), projects=Projects(engine, [self.project])
         )
 
     @property
@@ -94,7 +122,7 @@ class Pipeline:
         environment = {
             **os.environ,
             "TEMPORAL_PORT": str(self._port),
-            "DOCUMENT_SECONDS": str(SECONDS_EACH),
+            "DOCUMENT_SECONDS": str(self._seconds),
         }
         subprocess.run(  # noqa: S603 - our own file
             [*command, *arguments], env=environment, check=True, capture_output=True, timeout=300
@@ -119,55 +147,77 @@ class Pipeline:
         """Return the backlog of workflows and activities, as KEDA counts it."""
         types = (QueueType.WORKFLOW, QueueType.ACTIVITY)
         service = client.service_client
-        each = [await read_queue(service, "default", QUEUE, type_) for type_ in types]
+        each = [read_queue(await ask_queue(service, "default", QUEUE, each)) for each in types]
         return sum(stats.waiting for stats in each)
 
 
-async def burst(pipeline: Pipeline, client: Client, documents: int, *, settles: bool) -> Run:
-    """Upload all documents and wait until they are done; with `settles`, also for the scale-in."""
-    run, gate = Run(), asyncio.Semaphore(STARTS_AT_ONCE)
-    prefix = f"document-{uuid.uuid4().hex[:8]}"
-    began = time.monotonic()
+@dataclass(frozen=True)
+class Work:
+    """Documents that arrive in the same way under each controller."""
 
-    async def upload(number: int) -> None:
-        async with gate:
-            await client.start_workflow(
-                WORKFLOW, DOCUMENT, id=f"{prefix}-{number}", task_queue=QUEUE
-            )
+    documents: int
+    per_second: float | None = None
+    """None where all arrive at once."""
 
-    async def watch() -> None:
-        while True:
-            number = await asyncio.to_thread(pipeline.running)
-            run.replicas.append((time.monotonic() - began, number))
-            await asyncio.sleep(SAMPLE)
+    async def run(self, pipeline: Pipeline, client: Client, *, settles: bool) -> Run:
+        """Upload all documents and wait until they are done.
 
-    watching = asyncio.create_task(watch())
-    try:
-        async with asyncio.timeout(LIMIT):
-            await asyncio.gather(*(upload(number) for number in range(documents)))
-            query = f"WorkflowId STARTS_WITH '{prefix}' AND ExecutionStatus = 'Completed'"
-            done = 0
-            while done < documents:
+        With `settles`, wait also until the replicas have been scaled in.
+        """
+        run = Run()
+        prefix = f"document-{uuid.uuid4().hex[:8]}"
+        began = time.monotonic()
+
+        async def watch() -> None:
+            while True:
+                number = await asyncio.to_thread(pipeline.running)
+                run.replicas.append((time.monotonic() - began, number))
                 await asyncio.sleep(SAMPLE)
-                # A server that is busy with the burst may not answer in time.
-                with contextlib.suppress(RPCError):
-                    done = (await client.count_workflows(query)).count
-            run.drained = time.monotonic() - began
-            while settles and run.replicas[-1][1] > FEW:  # noqa: ASYNC110
-                await asyncio.sleep(SAMPLE)
-    finally:
-        watching.cancel()
-    return run
+
+        watching = asyncio.create_task(watch())
+        try:
+            async with asyncio.timeout(LIMIT):
+                await self._upload(client, prefix, began)
+                query = f"WorkflowId STARTS_WITH '{prefix}' AND ExecutionStatus = 'Completed'"
+                done = 0
+                while done < self.documents:
+                    await asyncio.sleep(SAMPLE)
+                    # A server that is busy with a burst may not answer in time.
+                    with contextlib.suppress(RPCError):
+                        done = (await client.count_workflows(query)).count
+                run.drained = time.monotonic() - began
+                while settles and run.replicas[-1][1] > FEW:  # noqa: ASYNC110
+                    await asyncio.sleep(SAMPLE)
+        finally:
+            watching.cancel()
+        async for each in client.list_workflows(query):
+            if each.close_time is not None:
+                run.each.append((each.close_time - each.start_time).total_seconds())
+        return run
+
+    async def _upload(self, client: Client, prefix: str, began: float) -> None:
+        gate = asyncio.Semaphore(STARTS_AT_ONCE)
+
+        async def upload(number: int) -> None:
+            if self.per_second is not None:
+                due = began + number / self.per_second
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+            async with gate:
+                await client.start_workflow(
+                    WORKFLOW, DOCUMENT, id=f"{prefix}-{number}", task_queue=QUEUE
+                )
+
+        await asyncio.gather(*(upload(number) for number in range(self.documents)))
 
 
-async def fixed(pipeline: Pipeline, client: Client, documents: int, replicas: int) -> Run:
-    """Process the burst with a fixed number of replicas."""
+async def fixed(pipeline: Pipeline, client: Client, work: Work, replicas: int) -> Run:
+    """Process the documents with a fixed number of replicas."""
     await pipeline.scale(replicas)
-    return await burst(pipeline, client, documents, settles=False)
+    return await work.run(pipeline, client, settles=False)
 
 
-async def ours(pipeline: Pipeline, client: Client, documents: int) -> Run:
-    """Process the burst under the autoscaler, with the labels of the example."""
+async def ours(pipeline: Pipeline, client: Client, work: Work) -> Run:
+    """Process the documents under the autoscaler, with the labels of the example."""
     await pipeline.scale(FEW)
     settings = {
         "AUTOSCALER_PROJECTS": pipeline.project,
@@ -175,11 +225,11 @@ async def ours(pipeline: Pipeline, client: Client, documents: int) -> Run:
     }
     with tempfile.TemporaryDirectory() as folder, DaemonProcess(Path(folder), settings) as daemon:
         await asyncio.to_thread(daemon.wait_for, "tick", services=1)
-        return await burst(pipeline, client, documents, settles=True)
+        return await work.run(pipeline, client, settles=True)
 
 
-async def keda(pipeline: Pipeline, client: Client, documents: int) -> Run:
-    """Process the burst under KEDA's rules; it comes half-way between two decisions of the HPA."""
+async def keda(pipeline: Pipeline, client: Client, work: Work) -> Run:
+    """Process the documents under KEDA's rules, from half-way between two decisions of the HPA."""
     await pipeline.scale(FEW)
     rules = Keda(TARGET, least=FEW, most=MANY)
     rules.start(datetime.now(UTC))
@@ -198,7 +248,7 @@ async def keda(pipeline: Pipeline, client: Client, documents: int) -> Run:
     controlling = asyncio.create_task(control())
     try:
         await asyncio.sleep(HPA_SYNC.total_seconds() / 2)
-        run = await burst(pipeline, client, documents, settles=False)
+        run = await work.run(pipeline, client, settles=False)
     finally:
         controlling.cancel()
     at, replicas = run.replicas[-1]
@@ -214,47 +264,67 @@ def _stats(waiting: int) -> QueueStats:
     return QueueStats(waiting, timedelta(), 0.0, 0.0)
 
 
-async def compare(documents: int) -> list[Row]:
-    """Process the same burst four times, one after the other; return the rows of the table."""
-    pipeline = Pipeline()
+Way = Callable[[Pipeline, Client, Work], Awaitable[Run]]
+WAYS: Mapping[str, Way] = {
+    "ours": ours,
+    "KEDA's rules": keda,
+    "fixed at 20": partial(fixed, replicas=MANY),
+    "fixed at 1": partial(fixed, replicas=FEW),
+}
+
+
+async def _runs(work: Work, seconds: float, names: Sequence[str]) -> Mapping[str, Run]:
+    """Process the same documents in each of these ways, one after the other."""
+    pipeline = Pipeline(seconds)
     try:
         pipeline.compose("up", "--detach", "--no-build", "temporal", "worker")
         client = await Client.connect(pipeline.endpoint)
-        runs = {
-            "ours": await ours(pipeline, client, documents),
-            "fixed at 20": await fixed(pipeline, client, documents, MANY),
-            "KEDA's rules": await keda(pipeline, client, documents),
-            "fixed at 1": await fixed(pipeline, client, documents, FEW),
-        }
+        return {name: await WAYS[name](pipeline, client, work) for name in names}
     finally:
         pipeline.compose("down", "--volumes", "--timeout", "1")
+
+
+def _spent(runs: Mapping[str, Run]) -> Mapping[str, float]:
+    """Return the replica-seconds of each way, over the time of the longest."""
     until = max(run.replicas[-1][0] for run in runs.values())
-    mine = runs.pop("ours")
-    spent = mine.replica_seconds(until)
-    rows = [
-        Row(f"{documents:,} documents, ours: time to drain", [mine.drained]),
-        Row(f"ours: replica-seconds in {until:.0f} s", [spent], "s"),
-    ]
+    return {name: run.replica_seconds(until) for name, run in runs.items()}
+
+
+def burst(_: int) -> list[Row]:
+    """Measure a burst; return the rows of the table."""
+    runs = asyncio.run(_runs(Work(BURST), BURST_SECONDS, [*WAYS]))
+    spent, mine = _spent(runs), runs["ours"]
+    rows = []
     for name, run in runs.items():
-        theirs = run.replica_seconds(until)
         rows += [
-            Row(f"{name}: time to drain", [run.drained]),
-            Row(f"{name}: replica-seconds in {until:.0f} s", [theirs], "s"),
-            Row(f"time to drain, ours: {name}", [mine.drained / run.drained], "ratio"),
-            Row(f"replica-seconds, ours: {name}", [spent / theirs], "ratio"),
+            Row(f"{name}: time until all are done", [run.drained]),
+            Row(f"{name}: replica-seconds", [spent[name]]),
+        ]
+        if run is not mine:
+            rows += [
+                Row(f"time, ours: {name}", [mine.drained / run.drained], "ratio"),
+                Row(f"replica-seconds, ours: {name}", [spent["ours"] / spent[name]], "ratio"),
+            ]
+    return rows
+
+
+def steady(_: int) -> list[Row]:
+    """Measure steady arrivals; return the rows of the table."""
+    work = Work(int(PER_SECOND * STEADY_FOR), PER_SECOND)
+    runs = asyncio.run(_runs(work, STEADY_SECONDS, ["ours", "KEDA's rules", "fixed at 20"]))
+    spent = _spent(runs)
+    rows = []
+    for name, run in runs.items():
+        slow = statistics.quantiles(run.each, n=100)[PERCENTILE - 1]
+        rows += [
+            Row(f"{name}: a document is done after, on average", [statistics.mean(run.each)]),
+            Row(f"{name}: {PERCENTILE} of 100 documents within", [slow]),
+            Row(f"{name}: the slowest document", [max(run.each)]),
+            Row(f"{name}: replica-seconds", [spent[name]]),
+            Row(f"{name}: changes of direction", [run.turns], "times"),
         ]
     return rows
 
 
-def main() -> None:
-    """Compare, print the table and write it to docs/benchmarks.md."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--documents", type=int, default=2000)
-    asked = parser.parse_args()
-    publish("pipeline", asyncio.run(compare(asked.documents)))
-    # Not sys.exit: the Temporal client can crash an interpreter that ends right after a call.
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(__doc__, {"burst": (burst, 1), "steady": (steady, 1)})

@@ -1,9 +1,11 @@
-"""How long a change of replicas takes: python bench/scale.py [compose] [swarm]
+"""How long a change of replicas takes: python bench/scale.py [compose] [written] [swarm]
 
 Compose, 1 to 20 replicas and back: the autoscaler's own code, from the decision until all replicas
 have been started or removed, is compared with `docker compose up --detach --scale` and with bare
 calls of the Engine API, as many at once as are fastest. Swarm, 1 to 20 replicas: it is compared
-with `docker service scale --detach`, until all replicas run. In each round, each of them scales
+with `docker service scale --detach`, until all replicas run. Written: one more replica on Compose,
+where the one that is copied has written many files, is compared with one that has written none,
+because the files that Compose copied are looked for among them. In each round, each of them scales
 the same service in turn.
 """
 
@@ -28,6 +30,7 @@ from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators.compose import recipe
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine, api_version
+from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.ports import Orchestrator
 from tests.real.changes import change_replicas
@@ -40,6 +43,8 @@ DRAINED_WITHIN = timedelta(minutes=2)
 ENDS_AT_ONCE = ("sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")
 """A command that ends at once on SIGTERM: a grace period would be measured otherwise."""
 LABELS = {"worker": {"temporal.queue": "bench"}}
+WRITTEN = (0, 5_000, 20_000)
+"""Files that the replica that is copied has written."""
 FIRST_NUMBER = 100
 """Number of the first bare replica: far from the numbers that Compose gives."""
 
@@ -99,32 +104,44 @@ def _client() -> APIClient:
     return docker.from_env(version="auto").api
 
 
-def compose(rounds: int) -> list[Row]:
-    """Measure Compose from 1 to 20 replicas and back, by each of the three ways."""
-    outs: dict[str, list[float]] = {"ours": [], "compose": [], "bare": []}
-    backs: dict[str, list[float]] = {"ours": [], "compose": [], "bare": []}
+@contextmanager
+def a_service() -> Iterator[tuple[ComposeStage, Callable[[int, int], None]]]:
+    """Run a Compose service with one replica, and yield its stage and a way to scale it.
+
+    The way takes the present and the wanted number, and lets the autoscaler make the change.
+    """
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         stage = ComposeStage(Path(folder))
         try:
             stage.up({"worker": FEW}, LABELS, command=ENDS_AT_ONCE, stop_grace_period="10s")
-            ours = ComposeOrchestrator(Engine(), clock=now, projects=[stage.project])
+            engine = Engine()
+            ours = ComposeOrchestrator(
+                engine, clock=now, projects=Projects(engine, [stage.project])
+            )
             service = stage.name("worker")
-            (template,) = stage.running("worker")
-            bare = Bare(template)
-
-            def scaled(current: int, desired: int) -> None:
-                runner.run(scale(ours, service, current, desired))
-
-            for _ in range(rounds):
-                for name, out, back in (
-                    ("ours", lambda: scaled(FEW, MANY), lambda: scaled(MANY, FEW)),
-                    ("compose", lambda: _compose(stage, MANY), lambda: _compose(stage, FEW)),
-                    ("bare", bare.out, bare.back),
-                ):
-                    outs[name].append(timed(out, lambda: len(stage.running("worker")), MANY))
-                    backs[name].append(timed(back, lambda: len(stage.states()), FEW))
+            yield (
+                stage,
+                lambda current, desired: runner.run(scale(ours, service, current, desired)),
+            )
         finally:
             stage.close()
+
+
+def compose(rounds: int) -> list[Row]:
+    """Measure Compose from 1 to 20 replicas and back, by each of the three ways."""
+    outs: dict[str, list[float]] = {"ours": [], "compose": [], "bare": []}
+    backs: dict[str, list[float]] = {"ours": [], "compose": [], "bare": []}
+    with a_service() as (stage, scaled):
+        (template,) = stage.running("worker")
+        bare = Bare(template)
+        for _ in range(rounds):
+            for name, out, back in (
+                ("ours", lambda: scaled(FEW, MANY), lambda: scaled(MANY, FEW)),
+                ("compose", lambda: _compose(stage, MANY), lambda: _compose(stage, FEW)),
+                ("bare", bare.out, bare.back),
+            ):
+                outs[name].append(timed(out, lambda: len(stage.running("worker")), MANY))
+                backs[name].append(timed(back, lambda: len(stage.states()), FEW))
     return [*_rows("Compose 1 to 20", outs, 0.6, 1.1), *_rows("Compose 20 to 1", backs, 0.6, 1.1)]
 
 
@@ -144,6 +161,36 @@ def _rows(
     yield Row.ratio(
         f"{what}, bare calls: `docker compose up --scale`", taken["bare"], taken["compose"]
     )
+
+
+def written(rounds: int) -> list[Row]:
+    """Measure Compose from 1 to 2 replicas, with and without files that the first has written."""
+    taken: dict[int, list[float]] = {number: [] for number in WRITTEN}
+    with a_service() as (stage, scaled):
+        (template,) = stage.running("worker")
+        for number in WRITTEN:
+            _write_files(template, number)
+            for _ in range(rounds):
+                taken[number].append(
+                    timed(lambda: scaled(1, 2), lambda: len(stage.running("worker")), 2)
+                )
+                scaled(2, 1)
+    what = "Compose 1 to 2"
+    none, *many = WRITTEN
+    return [
+        Row(f"{what}, no file written", taken[none]),
+        *(
+            Row.ratio(f"{what}: {number:,} files written", taken[number], taken[none])
+            for number in many
+        ),
+    ]
+
+
+def _write_files(container: str, number: int) -> None:
+    """Let a container write files after its start, up to this number in all."""
+    write = f"mkdir -p /cache/of; for each in $(seq {number}); do echo x > /cache/of/$each; done"
+    command = ["docker", "exec", container, "sh", "-c", write]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603 - ours
 
 
 def timed(work: Callable[[], object], count: Callable[[], int], wanted: int) -> float:
@@ -214,7 +261,7 @@ def in_a_swarm() -> Iterator[None]:
             client.leave_swarm(force=True)
 
 
-PARTS = {"compose": (compose, 5), "swarm": (swarm, 5)}
+PARTS = {"compose": (compose, 5), "written": (written, 5), "swarm": (swarm, 5)}
 
 
 if __name__ == "__main__":

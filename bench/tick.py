@@ -78,13 +78,16 @@ class Cost:
 
 
 @contextlib.contextmanager
-def stubs(services: int) -> Iterator[dict[str, str]]:
-    """Run the stubs; the variables that lead to them come out."""
+def stubs(services: int, waiting: int = 5) -> Iterator[dict[str, str]]:
+    """Run the stubs; the variables that lead to them come out.
+
+    So many tasks are `waiting` in each task queue. Where any are, one a second comes and one goes.
+    """
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder) / "docker.sock"
         command = [sys.executable, str(Path(__file__).with_name("stubs.py"))]
         with subprocess.Popen(  # noqa: S603 - our own script
-            [*command, str(services), str(socket)],
+            [*command, str(services), str(socket), str(waiting)],
             env={**os.environ, "PYTHONPATH": str(GRPC)},
             stdout=subprocess.PIPE,
             text=True,
@@ -238,11 +241,28 @@ def memory(rounds: int) -> list[Row]:
 
 
 def idle(rounds: int) -> list[Row]:
-    """CPU of a daemon whose services have nothing to do, and of the bare loop of its calls."""
+    """CPU of a daemon at its defaults: with services at rest, and with busy ones."""
+    busy = f"CPU at {IDLE_SERVICES} services that all have tasks"
+    return [*_at_rest(rounds), Row(busy, _loads(rounds, waiting=5)[0], "% of a core")]
+
+
+def _at_rest(rounds: int) -> list[Row]:
+    ours, theirs = _loads(rounds, waiting=0)
+    what = f"CPU at {IDLE_SERVICES} services at rest"
+    return [
+        Row(what, ours, "% of a core", 2),
+        Row(f"{what}, bare loop", theirs, "% of a core"),
+        Row.ratio(f"{what}: bare loop", ours, theirs),
+    ]
+
+
+def _loads(rounds: int, *, waiting: int) -> tuple[list[float], list[float]]:
+    """Return the load of the daemon in each round, and of a bare loop of its calls, in percent."""
     ours, theirs = [], []
-    settings = {"AUTOSCALER_POLL_INTERVAL": "5s"}
-    with stubs(IDLE_SERVICES) as variables, daemon_of(variables | settings) as daemon:
+    with stubs(IDLE_SERVICES, waiting) as variables, daemon_of(variables) as daemon:
         daemon.wait_for("tick", after=2)
+        # Until the windows of the beginning are over, each service is decided at every look.
+        time.sleep(IDLE_SECONDS)
         for _ in range(rounds):
             before, began = cpu(daemon.pid), time.monotonic()
             time.sleep(IDLE_SECONDS)
@@ -250,12 +270,7 @@ def idle(rounds: int) -> list[Row]:
             ours.append(100 * spent / (time.monotonic() - began))
             endpoint = variables[ENDPOINT]
             theirs.append(100 * asyncio.run(bare_at_rest(endpoint, rounds)))
-    what = f"CPU at {IDLE_SERVICES} services and polls each 5 s"
-    return [
-        Row(what, ours, "% of a core", 2),
-        Row(f"{what}, bare loop", theirs, "% of a core"),
-        Row.ratio(f"{what}: bare loop", ours, theirs),
-    ]
+    return ours, theirs
 
 
 async def bare_at_rest(endpoint: str, loops: int) -> float:

@@ -24,8 +24,8 @@ from temporalio.service import GrpcCompression
 from autoscaler.app import build
 from autoscaler.cli.run import OBJECTS_BETWEEN_SEARCHES
 from autoscaler.core.integration import Integration
+from autoscaler.core.sighting import LAG
 from autoscaler.settings import Settings
-from autoscaler.sources.temporal.backlogs import LAG
 from autoscaler.sources.temporal.calls import AT_ONCE
 from autoscaler.telemetry.logging import LogObserver, make_logger
 

@@ -121,6 +121,8 @@ def started(quickstart: Quickstart) -> Iterator[None]:
 
 def main() -> int:
     """Run the demo and clean up; return the exit code."""
+    # A shell lets what it starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # `kill`, and closing the terminal, must clean up as Ctrl-C does.
     for signum in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -24,17 +24,7 @@ DRAWING = IMAGES / "demo.svg"
 
 WIDTH, HEIGHT = 860, 340
 LEFT, RIGHT, TOP, BOTTOM = 52, 52, 64, 44
-STYLE = """
-text{font:13px ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#5a5f63}
-.title{font-size:15px;font-weight:600;fill:#1d2023}
-.frame{fill:#fff;stroke:#dedbd2}.grid{stroke:#dedbd2;fill:none}
-.area{fill:#fbe3c4}.backlog{stroke:#b45309;fill:none;stroke-width:1.5}
-.replicas{stroke:#0f766e;fill:none;stroke-width:2.5}
-.b{fill:#b45309;font-weight:600}.r{fill:#0f766e;font-weight:600}
-@media (prefers-color-scheme:dark){
-text{fill:#a2abb2}.title{fill:#e9ebec}.frame{fill:#171b1f;stroke:#2b3238}.grid{stroke:#2b3238}
-.area{fill:#4a3312}.backlog{stroke:#f7a948}.replicas{stroke:#43cdbd}.b{fill:#f7a948}.r{fill:#43cdbd}
-}"""
+STYLE = Path(__file__).with_name("pictures.css").read_text("utf-8")
 
 LEGEND = (
     '<tspan class="b">waiting tasks</tspan> (left) and <tspan class="r">replicas</tspan> (right)'

@@ -9,8 +9,22 @@ from typing import Annotated
 
 import typer
 
-from autoscaler.cli import doctor, integrations, labels, plan, run, simulate, status
-from autoscaler.core.errors import ConfigurationError
+from autoscaler.cli import (
+    doctor,
+    integrations,
+    labels,
+    overrides,
+    pause,
+    plan,
+    resume,
+    run,
+    scale_flags,
+    set,  # noqa: A004 - a file is named like its verb
+    simulate,
+    status,
+    unset,
+)
+from autoscaler.core.errors import ConfigurationError, OverrideError
 
 commands = typer.Typer(
     name="autoscaler",
@@ -40,15 +54,21 @@ def _options(
     pass
 
 
-for verb in (
-    run.run,
-    plan.plan,
-    status.status,
-    doctor.doctor,
-    simulate.simulate,
-    labels.labels,
+for name, verb in (
+    ("run", run.run),
+    ("plan", plan.plan),
+    ("status", status.status),
+    ("doctor", doctor.doctor),
+    ("pause", pause.pause),
+    ("resume", resume.resume),
+    ("set", set.set_values),
+    ("unset", unset.unset),
+    ("overrides", overrides.overrides),
+    ("scale-flags", scale_flags.scale_flags),
+    ("simulate", simulate.simulate),
+    ("labels", labels.labels),
 ):
-    commands.command()(verb)
+    commands.command(name)(verb)
 commands.add_typer(integrations.commands, name="integrations")
 
 
@@ -59,6 +79,10 @@ def main() -> None:
         commands()
     except SystemExit as end:
         code = end.code
+    except OverrideError as error:
+        for problem in error.problems:
+            print(f"autoscaler: {problem}", file=sys.stderr)  # noqa: T201
+        code = 2
     except ConfigurationError as error:
         print("autoscaler: the configuration is wrong:", file=sys.stderr)  # noqa: T201
         for problem in error.problems:

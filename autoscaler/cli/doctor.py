@@ -21,7 +21,7 @@ from autoscaler.settings import Settings
 def doctor(
     *, json: Annotated[bool, typer.Option(help="A list of objects, for programs.")] = False
 ) -> None:
-    """Examine the engine, every Temporal connection and every labelled service.
+    """Examine the engine, its host, the overrides, every Temporal connection and every service.
 
     Prints what is right, what is wrong and what to do. Changes nothing. Exit code 1 when something
     needs doing.
@@ -31,7 +31,7 @@ def doctor(
 
 async def _examine(settings: Settings) -> Sequence[Finding]:
     app = build(settings)
-    found = list(await app.examine_engine())
+    found = [*await app.examine_engine(), *await app.examine_host(), app.examine_state()]
     report = await app.reconciler.tick(act=False)
     names, problems = _names(app, report)
     found += problems

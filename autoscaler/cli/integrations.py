@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from autoscaler.app import App, build
 from autoscaler.cli.findings import show
@@ -25,6 +27,11 @@ commands = typer.Typer(
     help="Temporal connections: list, test, and keep them in the encrypted store.",
     no_args_is_help=True,
 )
+
+LONGEST_LINE = 10_000
+"""More characters than any row of a table has."""
+STDIN_WITHIN = 2.0
+"""Seconds in which something has to arrive on a standard input that is no terminal."""
 
 Name = Annotated[str, typer.Argument(help="Its name, as in the label temporal.integration.")]
 
@@ -40,13 +47,21 @@ def list_() -> None:
         names = known.names()
     except IntegrationError as error:
         problem = str(error)
-    table = Table("name", "endpoint", "namespace", "credential", "TLS", "from")
+    # Whoever copies a name or an endpoint needs all of it: the other columns are folded.
+    table = Table(
+        *(Column(name, no_wrap=True) for name in ("name", "endpoint", "namespace")),
+        *(Column(name, overflow="fold") for name in ("credential", "TLS", "from")),
+    )
     for name in sorted({*names, DEFAULT_INTEGRATION}):
         try:
             table.add_row(name, *_cells(known.get(name)), known.origin(name))
         except IntegrationError as error:
             problem = str(error)
-    Console(markup=False, highlight=False).print(table)
+    console = Console(markup=False, highlight=False)
+    # Lines longer than the terminal are better than a part of an endpoint.
+    needed = console.measure(table, options=console.options.update(width=LONGEST_LINE)).minimum
+    console.width = max(console.width, needed)
+    console.print(table)
     if problem is not None:
         _fail(problem)
 
@@ -88,8 +103,9 @@ def add(  # noqa: PLR0913 - the options are the parts of an integration
 ) -> None:
     """Keep an integration in the encrypted store; the first one creates the store and its key.
 
-    On a terminal the command asks for the API key, unless a certificate is given. The key is never
-    an argument, since everybody on the machine can see arguments. Of files, the content is stored.
+    On a terminal the command asks for the API key, unless a certificate is given. Without one, what
+    is piped into the command is the key. The key is never an argument, since everybody on the
+    machine can see arguments. Of files, the content is stored.
     """
     settings = Settings.load()
     api_key = _api_key(from_stdin=api_key_stdin, wanted=cert is None)
@@ -111,24 +127,74 @@ def add(  # noqa: PLR0913 - the options are the parts of an integration
     if made_key:
         print(f"created a key for the store: {app.store.key_file}")  # noqa: T201
         print("  keep a copy of the key in another place: without it nobody can read the store")  # noqa: T201
-    print(f"stored integration {canonical(name)} in {app.store.path}")  # noqa: T201
+    credential = _cells(integration)[2]
+    print(f"stored integration {canonical(name)} in {app.store.path} (credential: {credential})")  # noqa: T201
     if canonical(name) in settings.integrations:
         print(f"  it is not used: the one from {settings.origins[canonical(name)]} comes first")  # noqa: T201
+    for remark in _where_it_counts(app, name):
+        print(f"  {remark}")  # noqa: T201
     print(f"  try it with: autoscaler integrations test {canonical(name)}")  # noqa: T201
 
 
+def _where_it_counts(app: App, name: str) -> Iterator[str]:
+    """Yield what keeps a stored integration from lasting, or a daemon from reading it."""
+    folder = app.store.path.parent
+    if not app.place.outlives(folder):
+        yield (
+            f"warning: {folder} is no volume, so the integration goes with this container;"
+            f" mount a volume at {folder}, and add it again"
+        )
+    for daemon in asyncio.run(app.daemons_without(folder)):
+        yield (
+            f"warning: the autoscaler in container {daemon.name} does not read this store; add the"
+            f" integration there: {daemon.command} integrations add {canonical(name)} ..."
+        )
+
+
 def _api_key(*, from_stdin: bool, wanted: bool) -> str | None:
+    """Return the API key, from standard input or whoever sits at the terminal; None: no key.
+
+    What was piped into the command is never dropped: it is the key, asked for or not.
+    """
     if from_stdin:
-        key = sys.stdin.read().strip()
-        if not key:
+        key = _one_word(sys.stdin.read())
+        if key is None:
             _fail("--api-key-stdin: standard input is empty; pipe the API key into the command")
         return key
-    if wanted and on_a_terminal():
+    if not on_a_terminal():
+        if _arrives():
+            return _one_word(sys.stdin.read())
+        if wanted:
+            _fail(
+                "standard input is open, and nothing arrives on it; pipe the API key into the"
+                " command with --api-key-stdin, or add `< /dev/null` where there is no key"
+            )
+    elif wanted:
         answer: str = typer.prompt(
             "API key (empty for none)", default="", hide_input=True, show_default=False
         )
-        return answer.strip() or None
+        return _one_word(answer)
     return None
+
+
+def _one_word(text: str) -> str | None:
+    """Return an API key without the blanks around it; None where there is none."""
+    words = text.split()
+    if len(words) > 1:
+        _fail(
+            "what standard input holds is no API key: it has several words or lines; pipe the key"
+            " alone into the command, or add `< /dev/null` where there is no key"
+        )
+    return words[0] if words else None
+
+
+def _arrives() -> bool:
+    """Whether standard input has something to read, its end included, within a moment."""
+    try:
+        return bool(select.select([sys.stdin.fileno()], [], [], STDIN_WITHIN)[0])
+    except (io.UnsupportedOperation, OSError, ValueError):
+        # It is no file of the operating system, so that reading it cannot wait for anybody.
+        return True
 
 
 def on_a_terminal() -> bool:
@@ -200,15 +266,16 @@ def remove(name: Name) -> None:
 
 
 async def _users(app: App, name: str) -> tuple[list[str], list[str]]:
-    """Return the services whose labels name an integration, and why others could not be read."""
+    """Return the services that name an integration, and why others could not be read."""
     users, problems = [], []
+    await app.wishes.renew()
     label = f"{app.settings.label_prefix}.integration"
     for orchestrator in app.orchestrators:
         try:
             users += [
                 str(service.id)
                 for service in await orchestrator.discover()
-                if canonical(service.labels.get(label, DEFAULT_INTEGRATION)) == name
+                if canonical(app.wishes.of(service).labels.get(label, DEFAULT_INTEGRATION)) == name
             ]
         except OrchestratorError as error:
             problems.append(str(error))

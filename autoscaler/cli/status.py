@@ -73,7 +73,7 @@ def _watch(settings: Settings, console: Console) -> None:
         return
 
 
-def ask(settings: Settings) -> Plain:
+def ask(settings: Settings, timeout: float = ANSWER_TIMEOUT) -> Plain:
     """Return what /api/services of the daemon with these settings answers. Raises NoAnswer."""
     host, port = settings.listen
     host = REACHED_AT.get(host, host)
@@ -81,7 +81,7 @@ def ask(settings: Settings) -> Plain:
     headers = {}
     if settings.access_token is not None:
         headers["Authorization"] = f"Bearer {settings.access_token.get_secret_value()}"
-    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", "/api/services", headers=headers)
         response = connection.getresponse()
@@ -112,11 +112,17 @@ def picture(answer: Plain, now: datetime) -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"looked {present.ago(answer['at'], now)}", "dim"),
         *(Text(f"error: {error}", "red") for error in answer["errors"]),
+        *(Text(f"warning: {warning}", "yellow") for warning in answer["warnings"]),
     ]
     if answer["integrations"]:
         parts.append(present.connections_table(answer["integrations"], now))
     if answer["services"]:
         parts.append(present.services_table(answer["services"], now))
-    elif not answer["errors"]:
+    elif not (answer["errors"] or answer["left_alone"]):
         parts.append(Text("No service carries a label of the autoscaler."))
+    parts += [Text(present.shared(limit)) for limit in answer["limits"]]
+    if answer["memory"] is not None:
+        parts.append(Text(present.host_memory(answer["memory"])))
+    if answer["left_alone"]:
+        parts.append(Text(present.left_alone(answer["left_alone"])))
     return Group(*parts)

@@ -12,7 +12,7 @@ from autoscaler.core.limits import grown_in_vain
 from autoscaler.core.model import Backlog, BuildStatus
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.situation import Situation
-from autoscaler.core.words import counted
+from autoscaler.core.words import agreeing, counted
 
 SILENT_FOR = timedelta(minutes=1)
 """Without a poller, a task or an addition for this long, a queue's name is probably wrong."""
@@ -77,9 +77,12 @@ def _on_builds(situation: Situation, backlog: Backlog) -> Iterator[str]:
 def _on_queues(situation: Situation, backlog: Backlog, history: History) -> Iterator[str]:
     """Say which queues no worker seems to serve."""
     if grown_in_vain(situation, history):
+        waiting = backlog.waiting
+        wait = agreeing(waiting, "waits", "wait")
+        they, their = agreeing(waiting, "it", "they"), agreeing(waiting, "its", "their")
         yield (
-            f"{counted(backlog.waiting, 'task')} wait and none is dispatched, although replicas"
-            " were added: they may belong to closed workflows, or no worker polls for their kind"
+            f"{counted(waiting, 'task')} {wait} and none is dispatched, although replicas were"
+            f" added: {they} may belong to closed workflows, or no worker polls for {their} kind"
         )
     for queue, since in sorted(history.silent_since.items()):
         if situation.now - since >= SILENT_FOR:

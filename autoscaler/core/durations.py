@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from typing import Annotated
@@ -40,9 +41,14 @@ def format_duration(duration: timedelta) -> str:
     return text or "0s"
 
 
-def whole_seconds(duration: timedelta) -> timedelta:
-    """Return a duration rounded to whole seconds, for people."""
-    return timedelta(seconds=round(duration.total_seconds()))
+def seconds_passed(duration: timedelta) -> timedelta:
+    """Return the whole seconds of a duration, for people: 4m59.9s of 5m are not 5m yet."""
+    return timedelta(seconds=math.floor(duration.total_seconds()))
+
+
+def seconds_begun(duration: timedelta) -> timedelta:
+    """Return a duration rounded up to seconds, for people: 1m0.1s are longer than 1m."""
+    return timedelta(seconds=math.ceil(duration.total_seconds()))
 
 
 def _from_text(value: object) -> object:

@@ -21,12 +21,16 @@ class ConfigurationError(AutoscalerError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         # What the user wrote is quoted in them, and may hold anything.
-        self.problems = tuple(map(_printable, problems))
+        self.problems = tuple(map(printable, problems))
         super().__init__("; ".join(self.problems))
 
 
 class LabelError(ConfigurationError):
     """Labels of one service are unknown or have wrong values."""
+
+
+class OverrideError(ConfigurationError):
+    """What somebody wants to set live for a service is wrong."""
 
 
 class OrchestratorError(AutoscalerError):
@@ -45,7 +49,11 @@ class IntegrationError(AutoscalerError):
     """An integration is not known or its credentials cannot be used."""
 
 
-def _printable(text: str) -> str:
+class StateError(AutoscalerError):
+    """What must outlive the process could not be read or written."""
+
+
+def printable(text: str) -> str:
     """Escape line breaks and what else no terminal should be shown."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 

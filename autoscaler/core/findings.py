@@ -8,15 +8,29 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from autoscaler.core.model import Backlog
-from autoscaler.core.reason import Bearing
+from autoscaler.core.reason import Bearing, ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
-from autoscaler.core.words import counted
+from autoscaler.core.words import agreeing, counted, figure
 
 EXPIRY_WARNINGS = (timedelta(days=30), timedelta(days=7), timedelta(days=1))
 """How long before a credential expires the log warns, once each.
 
 From the first of them on, the credential expires soon: `doctor` and the page say so.
 """
+
+
+_LASTING = frozenset(
+    {
+        ReasonCode.BACKLOG,
+        ReasonCode.MAX_WAIT,
+        ReasonCode.SLOTS,
+        ReasonCode.KEEP_UP,
+        ReasonCode.ACTIVATION,
+        ReasonCode.MIN,
+        ReasonCode.MAX,
+    }
+)
+"""Reasons that hold for as long as backlog and labels stay as they are. The others pass."""
 
 
 class Outcome(StrEnum):
@@ -27,6 +41,10 @@ class Outcome(StrEnum):
     """It works, but something should be done."""
     WRONG = "wrong"
     """It does not work until somebody corrects it."""
+
+
+HOST = "host"
+"""The subject of what is said about the memory of the engine's host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +62,20 @@ def examine_services(report: TickReport) -> Iterator[Finding]:
     """Yield what keeps each labelled service, or might keep it, from being scaled."""
     for error in report.errors:
         yield Finding("services", Outcome.WRONG, error)
-    if not report.services and not report.errors:
+    for warning in report.warnings:
+        yield Finding("projects", Outcome.WARNING, warning)
+    for warning in report.wish_warnings:
+        yield Finding("wishes", Outcome.WARNING, warning)
+    for warning in report.memory_warnings:
+        yield Finding(HOST, Outcome.WARNING, warning)
+    if report.left_alone:
+        yield Finding(
+            "projects",
+            Outcome.OK,
+            f"left alone: {', '.join(map(str, report.left_alone))}, which belong to other projects;"
+            " AUTOSCALER_PROJECTS=* looks after all",
+        )
+    if not (report.services or report.errors or report.left_alone):
         yield Finding(
             "services",
             Outcome.WARNING,
@@ -62,27 +93,37 @@ def _examine_service(report: ServiceReport) -> Iterator[Finding]:
     for reason in report.reasons:
         if reason.code.bearing is Bearing.TROUBLE:
             yield Finding(subject, Outcome.WARNING, str(reason))
-    for warning in (*report.warnings, *_lifeless_queues(report)):
+    warnings = (*report.warnings, *_lifeless_queues(report))
+    for warning in warnings:
         yield Finding(subject, Outcome.WARNING, warning)
     if not report.errors and report.backlog is not None:
         queues = ", ".join(report.queues)
+        judged = _judged_replicas(report, doubted=bool(warnings))
+        whole = Backlog(report.parts, report.shared).waiting_in_whole
+        of = f" of {figure(whole)}" if report.shared else ""
         yield Finding(
             subject,
             Outcome.OK,
-            f"follows {queues}: {report.backlog} waiting, {_judged_replicas(report)}",
+            f"follows {queues}: {figure(report.backlog)}{of} waiting, {judged}",
         )
 
 
-def _judged_replicas(report: ServiceReport) -> str:
+def _judged_replicas(report: ServiceReport, *, doubted: bool) -> str:
+    """Say whether the number of replicas is right; where it is `doubted`, only what it is."""
     replicas = counted(report.replicas, "replica")
     if report.desired != report.replicas:
-        return f"{replicas} should be {report.desired:,}"
-    return f"{replicas} {'is' if report.replicas == 1 else 'are'} right"
+        return f"{replicas} should be {figure(report.desired)}"
+    if doubted or any(reason.code.bearing is Bearing.TROUBLE for reason in report.reasons):
+        return replicas
+    passing = [reason for reason in report.reasons if reason.code not in _LASTING]
+    if passing:
+        return f"{replicas} for now ({passing[-1]})"
+    return f"{replicas} {agreeing(report.replicas, 'is', 'are')} right"
 
 
 def _lifeless_queues(report: ServiceReport) -> Iterator[str]:
     """Yield a warning for each queue that may be misspelt: the server answers for any name."""
-    backlog = Backlog(report.parts)
+    backlog = Backlog(report.parts, report.shared)
     for queue in sorted(backlog.queues - backlog.lively_queues):
         yield (
             f"task queue {queue.name!r} has no poller, no backlog and no task added of late: unless"

@@ -3,7 +3,8 @@
 Each limit takes a number of replicas and returns a number, with its reason where it changed it.
 The order and the windows are those of the Horizontal Pod Autoscaler (HPA) of Kubernetes; scale to
 zero is KEDA's. Where a rule differs from theirs, its docstring says so. Busy replicas are protected
-after all of these, in `protect`.
+after all of these, in `protect`. What the limits up to `cap` ask for is the service's wish: what
+it gets where something is scarce is decided for all services together (`share.py`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import math
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
-from autoscaler.core.durations import format_duration, whole_seconds
+from autoscaler.core.durations import format_duration, seconds_begun, seconds_passed
 from autoscaler.core.history import History
 from autoscaler.core.label_values import Mode, StepLimit
 from autoscaler.core.model import Backlog, BuildStatus, UnknownBacklog
 from autoscaler.core.reason import Reason, ReasonCode
+from autoscaler.core.recommend import recommend, without_limited
+from autoscaler.core.schedule import Window
 from autoscaler.core.situation import Situation
-from autoscaler.core.words import counted
+from autoscaler.core.words import counted, figure
 
 RATE_LIMITED_FOR = timedelta(seconds=10)
 """How long the server must have limited the rate before growth stops: its flag may flicker."""
@@ -32,32 +35,52 @@ Limited = tuple[int, Reason | None]
 Limiter = Callable[[Situation, History, int], Limited]
 
 
+def follow_schedule(situation: Situation, _history: History, desired: int) -> Limited:
+    """Keep a scale-in within the bounds of the schedule, before every other limit.
+
+    The history then remembers what the schedule has wanted, and replicas that a closing window no
+    longer wants go as in any scale-in: by windows and step limits. To grow up to min, and no
+    further than max, is left to `bound`.
+    """
+    bounded, reason = _within_bounds(situation, desired)
+    if situation.spec.schedule and bounded <= situation.replicas:
+        return bounded, reason
+    return desired, None
+
+
 def wake(situation: Situation, _history: History, desired: int) -> Limited:
-    """Leave zero only for more waiting tasks than `activation`."""
+    """Leave zero only for more waiting tasks than `activation`.
+
+    Where other services get some of them, all count: that many would wake a service on its own.
+    """
     spec, backlog = situation.spec, situation.backlog
     if situation.replicas or not desired or isinstance(backlog, UnknownBacklog):
         return desired, None
-    if backlog.waiting > spec.activation:
+    waiting = backlog.waiting_in_whole
+    if waiting > spec.activation:
         return desired, None
     return 0, Reason(
         ReasonCode.ACTIVATION,
-        f"{counted(backlog.waiting, 'waiting task')} not above the activation of"
-        f" {spec.activation}: 0",
+        f"{counted(waiting, 'waiting task')} not above the activation of"
+        f" {figure(spec.activation)}: 0",
     )
 
 
 def sleep(situation: Situation, history: History, desired: int) -> Limited:
     """Go to zero only after everything has been quiet for the cooldown.
 
-    Arrivals count as activity: a queue that fast workers keep empty is not idle.
+    Arrivals count as activity: a queue that fast workers keep empty is not idle. Of several
+    services that poll the same queues, the last replica of all is the one that waits for that.
     """
-    cooldown = situation.spec.cooldown
+    cooldown, backlog = situation.spec.cooldown, situation.backlog
+    if isinstance(backlog, Backlog) and not backlog.led:
+        return desired, None
     quiet = situation.now - history.active_at
     if desired or not situation.replicas or situation.spec.min or quiet >= cooldown:
         return desired, None
     return 1, Reason(
         ReasonCode.COOLDOWN,
-        f"quiet for {format_duration(whole_seconds(quiet))} of the cooldown of"
+        f"quiet for {format_duration(seconds_passed(quiet))} of the cooldown of"
         f" {format_duration(cooldown)}: 1",
     )
 
@@ -77,10 +100,11 @@ def stabilise_out(situation: Situation, history: History, desired: int) -> Limit
         return desired, None
     return held, Reason(
         ReasonCode.SCALE_OUT_WINDOW,
-        f"smallest recommendation in the scale-out window of {format_duration(window)}: {held}"
+        f"smallest recommendation in the scale-out window of {format_duration(window)}:"
+        f" {figure(held)}"
         if held == smallest
         else f"not every recommendation in the scale-out window of {format_duration(window)}"
-        f" asks for growth: {held}",
+        f" asks for growth: {figure(held)}",
     )
 
 
@@ -100,7 +124,7 @@ def stabilise_in(situation: Situation, history: History, desired: int) -> Limite
     return held, Reason(
         ReasonCode.SCALE_IN_WINDOW,
         f"largest recommendation in the scale-in window of {format_duration(window)}"
-        f" is {largest}: {held}",
+        f" is {figure(largest)}: {figure(held)}",
     )
 
 
@@ -123,7 +147,8 @@ def limit_out(situation: Situation, history: History, desired: int) -> Limited:
     most = max(replicas, *map(allowed, limits))
     if desired <= most:
         return desired, None
-    return most, Reason(ReasonCode.SCALE_OUT_LIMIT, f"scale-out limit {_written(limits)}: {most}")
+    text = f"scale-out limit {_written(limits)}: {figure(most)}"
+    return most, Reason(ReasonCode.SCALE_OUT_LIMIT, text)
 
 
 def limit_in(situation: Situation, history: History, desired: int) -> Limited:
@@ -144,17 +169,33 @@ def limit_in(situation: Situation, history: History, desired: int) -> Limited:
     least = min(replicas, *map(allowed, limits))
     if desired >= least:
         return desired, None
-    return least, Reason(ReasonCode.SCALE_IN_LIMIT, f"scale-in limit {_written(limits)}: {least}")
+    text = f"scale-in limit {_written(limits)}: {figure(least)}"
+    return least, Reason(ReasonCode.SCALE_IN_LIMIT, text)
 
 
 def hold_rate_limited(situation: Situation, history: History, desired: int) -> Limited:
-    """Do not grow while the server limits the rate of a queue: more workers cannot help."""
-    since = history.rate_limited_since
-    if desired <= situation.replicas or since is None or situation.now - since < RATE_LIMITED_FOR:
+    """Do not grow for task queues whose rate the server limits: more workers cannot help.
+
+    The other task queues may still wake the service and let it grow, as if they were alone.
+    """
+    replicas, backlog = situation.replicas, situation.backlog
+    limited = frozenset(
+        queue
+        for queue, since in history.rate_limited_since.items()
+        if situation.now - since >= RATE_LIMITED_FOR
+    )
+    if desired <= replicas or not limited or not isinstance(backlog, Backlog):
         return desired, None
-    return situation.replicas, Reason(
-        ReasonCode.RATE_LIMITED,
-        f"the server limits the rate of the task queue: held at {situation.replicas}",
+    others = without_limited(situation, backlog, limited)
+    awake, _ = wake(others, history, recommend(others)[0])
+    most = max(replicas, awake)
+    if desired <= most:
+        return desired, None
+    named = " and ".join(sorted(f"{queue.name!r} ({queue.type})" for queue in limited))
+    what = named if len(limited) < len(backlog.parts) else "the task queue"
+    held = "held at " if most == replicas else ""
+    return most, Reason(
+        ReasonCode.RATE_LIMITED, f"the server limits the rate of {what}: {held}{figure(most)}"
     )
 
 
@@ -168,7 +209,7 @@ def hold_phantom(situation: Situation, history: History, desired: int) -> Limite
         return desired, None
     return situation.replicas, Reason(
         ReasonCode.PHANTOM,
-        f"nothing was dispatched since replicas were added: held at {situation.replicas}",
+        f"nothing was dispatched since replicas were added: held at {figure(situation.replicas)}",
     )
 
 
@@ -190,22 +231,63 @@ def keep_build(situation: Situation, _history: History, desired: int) -> Limited
 
 def pause(situation: Situation, _history: History, desired: int) -> Limited:
     """Hold the direction that `mode` pauses; the bounds still apply."""
-    mode, replicas = situation.spec.mode, situation.replicas
-    paused_in = mode is Mode.PAUSE_IN and desired < replicas
-    paused_out = mode is Mode.PAUSE_OUT and desired > replicas
+    spec, replicas = situation.spec, situation.replicas
+    # Where there is a schedule, `bound` does not cut down what has been held here.
+    held = min(replicas, spec.max) if spec.schedule else replicas
+    paused_in = spec.mode is Mode.PAUSE_IN and desired < held
+    paused_out = spec.mode is Mode.PAUSE_OUT and desired > replicas
     if not (paused_in or paused_out):
         return desired, None
-    return replicas, Reason(ReasonCode.PAUSED, f"mode is {mode}: {replicas}")
+    number = held if paused_in else replicas
+    return number, Reason(ReasonCode.PAUSED, f"mode is {spec.mode}: {figure(number)}")
 
 
 def bound(situation: Situation, _history: History, desired: int) -> Limited:
-    """Keep the number between min and max. No limit before this one can leave the bounds."""
+    """Keep the number between min and max. No limit before this one can leave the bounds.
+
+    Where a schedule has lowered max, windows and step limits say how fast replicas go: those that
+    they still hold are left.
+    """
+    spec = situation.spec
+    if spec.schedule and spec.max < desired <= situation.replicas:
+        return desired, None
+    return _within_bounds(situation, desired)
+
+
+def _within_bounds(situation: Situation, desired: int) -> Limited:
     spec = situation.spec
     if desired < spec.min:
-        return spec.min, Reason(ReasonCode.MIN, f"min: {spec.min}")
+        by = _by(spec.schedule.min_by)
+        return spec.min, Reason(ReasonCode.MIN, f"min{by}: {figure(spec.min)}")
     if desired > spec.max:
-        return spec.max, Reason(ReasonCode.MAX, f"max: {spec.max}")
+        by = _by(spec.schedule.max_by)
+        return spec.max, Reason(ReasonCode.MAX, f"max{by}: {figure(spec.max)}")
     return desired, None
+
+
+def _by(window: Window | None) -> str:
+    """Return the window of the schedule that sets a bound, in words; empty: the label itself."""
+    return "" if window is None else f" (schedule {window.when})"
+
+
+def recover(situation: Situation, _history: History, desired: int) -> Limited:
+    """After a crash, start nothing for a while, and then min or one more replica as a trial.
+
+    The orchestrator ends the crash once a replica that was started after it has run for a while.
+    """
+    crash, replicas = situation.crash, situation.replicas
+    if crash is None or desired <= replicas:
+        return desired, None
+    if crash.retry_at is None:
+        return replicas, Reason(ReasonCode.CRASHED, f"held at {figure(replicas)} after a crash")
+    if crash.retry_at > situation.now:
+        wait = format_duration(seconds_begun(crash.retry_at - situation.now))
+        text = f"held at {figure(replicas)} after a crash; more are started in {wait}"
+        return replicas, Reason(ReasonCode.CRASHED, text)
+    most = max(replicas + 1, situation.spec.min)
+    if desired <= most:
+        return desired, None
+    return most, Reason(ReasonCode.CRASHED, f"a trial after a crash: {figure(most)}")
 
 
 def cap(situation: Situation, _history: History, desired: int) -> Limited:
@@ -214,8 +296,17 @@ def cap(situation: Situation, _history: History, desired: int) -> Limited:
     if ceiling is None or desired <= ceiling.replicas:
         return desired, None
     return ceiling.replicas, Reason(
-        ReasonCode.CEILING, f"at most {ceiling.replicas}: {ceiling.because}"
+        ReasonCode.CEILING, f"at most {figure(ceiling.replicas)}: {ceiling.because}"
     )
+
+
+def take_share(situation: Situation, _history: History, desired: int) -> Limited:
+    """Do with what the service gets where something is scarce, even below min."""
+    allowance = situation.allowance
+    if allowance is None or desired <= allowance.replicas:
+        return desired, None
+    text = f"wants {figure(desired)}, gets {figure(allowance.replicas)}: {allowance.because}"
+    return allowance.replicas, Reason(ReasonCode.SHARED, text)
 
 
 LIMITS: tuple[Limiter, ...] = (
@@ -230,9 +321,19 @@ LIMITS: tuple[Limiter, ...] = (
     keep_build,
     pause,
     bound,
+    recover,
     cap,
 )
-"""The limits in the order they apply."""
+"""The limits in the order they apply, which make the service's wish. `take_share` follows them."""
+
+
+def within_bounds(situation: Situation, history: History) -> bool:
+    """Whether min, max and what Docker can make allow the present number of replicas."""
+    limited = (
+        _within_bounds(situation, situation.replicas),
+        cap(situation, history, situation.replicas),
+    )
+    return all(reason is None for _, reason in limited)
 
 
 def grown_in_vain(situation: Situation, history: History) -> bool:

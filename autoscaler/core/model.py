@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -33,6 +33,29 @@ class Ceiling:
     """Why, and what the user can do about it; one sentence without a full stop."""
 
 
+class EndedBy(StrEnum):
+    """Who ended replicas that the daemon has not stopped."""
+
+    HAND = "hand"
+    """Somebody else stopped them."""
+    ITSELF = "itself"
+    """They crashed, or keep restarting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How replicas have ended that the daemon has not stopped."""
+
+    by: EndedBy
+    """`HAND` only where no replica runs any more, and the latest one was stopped by hand."""
+    seen: bool
+    """Whether the daemon saw it happen. Otherwise exit codes tell, of what had ended before."""
+    story: str = ""
+    """What crashed, how, and what to do; one sentence without a full stop."""
+    retry_at: datetime | None = None
+    """When more replicas may be started after a crash; None: once those that restart run again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A labelled service as it stands now."""
@@ -53,6 +76,15 @@ class Service:
     """Time between stop signal and kill; None where Docker's default of 10 s applies."""
     left_behind: int = 0
     """Replicas that somebody began to make and never started; the next change removes them."""
+    version: str = ""
+    """What its replicas run: another image or configuration has another word."""
+    in_use: tuple[str, ...] = ()
+    """Replicas that stay because a running container of another service uses their network,
+    processes, memory or volumes: `shop-worker-1 by shop-proxy-1`. Each replica is named once."""
+    ending: Ending | None = None
+    """How replicas have ended without the daemon, as long as it matters; None where none has."""
+    crashed: int = 0
+    """Replicas that were seen to crash since the look before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +101,8 @@ class Replica:
     """Whether the daemon can stop this replica by name, out of turn."""
     started: bool = True
     """Whether it has started; a replica that has not cannot have work in flight."""
+    in_use: bool = False
+    """Whether another running container uses something of it, so that it is not stopped."""
     placed: bool = True
     """Whether its scheduler has given it a node. Until then its turn may still change."""
 
@@ -132,9 +166,10 @@ class QueueStats:
     """What Temporal says of one task queue and type."""
 
     waiting: int
-    """Tasks in the backlog (approximate_backlog_count)."""
-    age: timedelta
-    """How long the oldest of them has waited (approximate_backlog_age)."""
+    """Tasks in the backlog (approximate_backlog_count), or more where more were counted since."""
+    age: timedelta | None
+    """How long the oldest of them has waited (approximate_backlog_age); None where it is unknown.
+    Zero where none waits."""
     add_rate: float
     """Tasks added a second, averaged over 30 s by the server."""
     dispatch_rate: float
@@ -147,6 +182,14 @@ class QueueStats:
     """Status of the build that was asked for; None where no build was asked for."""
     deployment: str = ""
     """Worker Deployment whose builds the figures add up; empty where there is none."""
+    counted: bool = False
+    """Whether `waiting` was counted partition by partition, later than the server made its own
+    figure, and is above that."""
+    since: datetime | None = field(default=None, compare=False)
+    """The earliest moment at which the server may have made its figures; None where that is
+    unknown. Figures are equal that say the same, whenever they were made."""
+    new: bool = field(default=True, compare=False)
+    """False: the server's answer of an earlier look again, from which there is nothing to learn."""
 
     @property
     def adding(self) -> bool:
@@ -160,30 +203,98 @@ class QueueStats:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedQueue:
+    """A task queue that several services poll, as one of them sees it."""
+
+    whole: QueueStats
+    """What Temporal says of the queue, of which the service has a portion."""
+    others: tuple[ServiceId, ...]
+    """The other services that poll it."""
+    leads: bool
+    """Whether it is this service that stays awake as long as anything moves in the queue."""
+    grows: bool
+    """Whether it is this service that grows once a task has waited for too long."""
+    beside: int
+    """Replicas of the other services that poll it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """The backlogs of all task queues and types of one service, read in this tick."""
 
     parts: Mapping[TaskQueue, QueueStats]
+    """Of a queue that is shared with other services, the portion of this one: fewer waiting tasks
+    and lower rates. What is no amount, such as the age, is that of the queue."""
+    shared: Mapping[TaskQueue, SharedQueue] = field(default_factory=dict)
+    """The queues of `parts` that other services poll too."""
+
+    @property
+    def whole(self) -> Mapping[TaskQueue, QueueStats]:
+        """What Temporal says of each queue, whoever gets a portion of it."""
+        if not self.shared:
+            return self.parts
+        return {**self.parts, **{queue: each.whole for queue, each in self.shared.items()}}
 
     @property
     def waiting(self) -> int:
-        """Waiting tasks in all queues and types together."""
+        """Waiting tasks in all queues and types together, as far as they are this service's."""
         return sum(stats.waiting for stats in self.parts.values())
 
     @property
-    def age(self) -> timedelta:
-        """How long the oldest task of all has waited."""
-        return max((stats.age for stats in self.parts.values()), default=timedelta())
+    def waiting_in_whole(self) -> int:
+        """Waiting tasks in all queues and types, those that other services get included."""
+        return sum(stats.waiting for stats in self.whole.values())
+
+    @property
+    def others(self) -> tuple[ServiceId, ...]:
+        """The services that poll any of these queues too, in order."""
+        return tuple(sorted({each for shared in self.shared.values() for each in shared.others}))
+
+    @property
+    def counted(self) -> bool:
+        """Whether any of these tasks were counted, because the server's own figure is older."""
+        return any(stats.counted for stats in self.parts.values())
+
+    @property
+    def new(self) -> bool:
+        """Whether any figure is one that no earlier look has brought."""
+        return any(stats.new for stats in self.parts.values())
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long the oldest task of all has waited; None as soon as one age is unknown."""
+        ages = [stats.age for stats in self.parts.values()]
+        known = [age for age in ages if age is not None]
+        return max(known, default=timedelta()) if len(known) == len(ages) else None
 
     @property
     def moving(self) -> bool:
-        """Whether tasks were added or handed to workers in the last half minute."""
-        return any(stats.adding or stats.dispatching for stats in self.parts.values())
+        """Whether tasks were added or handed to workers in the last half minute, whosever."""
+        return any(stats.adding or stats.dispatching for stats in self.whole.values())
 
     @property
-    def rate_limited(self) -> bool:
-        """Whether the server limits the rate of any of the queues."""
-        return any(stats.rate_limited for stats in self.parts.values())
+    def active(self) -> bool:
+        """Whether the service has to stay awake: tasks wait for it, or some were just moving.
+
+        Of the services that share a queue in which tasks only move, one stays awake for all.
+        """
+        if self.waiting:
+            return True
+        return any(stats.adding or stats.dispatching for stats in self.led)
+
+    @property
+    def led(self) -> Sequence[QueueStats]:
+        """The figures of the queues for which this service has to stay awake if any does."""
+        return [
+            stats
+            for queue, stats in self.whole.items()
+            if queue not in self.shared or self.shared[queue].leads
+        ]
+
+    @property
+    def rate_limited(self) -> frozenset[TaskQueue]:
+        """The task queues whose rate the server limits."""
+        return frozenset(queue for queue, stats in self.parts.items() if stats.rate_limited)
 
     @property
     def build(self) -> BuildStatus | None:
@@ -207,7 +318,7 @@ class Backlog:
         """The task queues that show any sign of life, of whatever type."""
         return frozenset(
             QueueName.of(queue)
-            for queue, stats in self.parts.items()
+            for queue, stats in self.whole.items()
             if stats.waiting or stats.pollers or stats.adding
         )
 

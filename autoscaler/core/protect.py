@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from autoscaler.core.durations import format_duration, whole_seconds
+from autoscaler.core.durations import format_duration, seconds_passed
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import (
     HEARTBEAT_SLACK,
     LONGEST_HEARTBEAT,
+    NO_CREWS,
+    Crew,
     InFlight,
     Standing,
     UnknownInFlight,
@@ -22,10 +24,10 @@ from autoscaler.core.in_flight import (
 )
 from autoscaler.core.label_values import Busy
 from autoscaler.core.limits import Limited
-from autoscaler.core.model import Replica
+from autoscaler.core.model import Replica, ScalingAction
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.situation import Situation
-from autoscaler.core.words import counted
+from autoscaler.core.words import agreeing, counted, figure
 
 REPORT_WITHIN = LONGEST_HEARTBEAT + HEARTBEAT_SLACK
 """A worker that can report does so within this time, even after a restart of the server, which
@@ -60,6 +62,19 @@ class Stopped:
     for fewer replicas: whoever stopped it looks and chooses once more."""
 
 
+def keep_used(situation: Situation, _history: History, desired: int) -> Limited:
+    """Keep the replicas that other containers use something of, such as their network."""
+    least = min(len(situation.in_use), situation.replicas)
+    if least <= desired:
+        return desired, None
+    text = (
+        f"{counted(least, 'replica')} may not be stopped, because other containers use"
+        f" {agreeing(least, 'its', 'their')} network, processes, memory or volumes"
+        f" ({', '.join(situation.in_use)}): {figure(least)}"
+    )
+    return least, Reason(ReasonCode.BUSY, text)
+
+
 def protect(situation: Situation, history: History, desired: int) -> Limited:
     """Keep every replica that is at work, or may be.
 
@@ -69,14 +84,16 @@ def protect(situation: Situation, history: History, desired: int) -> Limited:
     if desired >= replicas or in_flight is None or situation.spec.busy is Busy.IGNORE:
         return desired, None
     if isinstance(in_flight, UnknownInFlight):
-        text = f"it is unknown what is in flight: held at {replicas}"
+        text = f"it is unknown what is in flight: held at {figure(replicas)}"
         return replicas, Reason(ReasonCode.BUSY, text)
     if in_flight.unreported:
         return _protect_unreported(situation, in_flight, history, desired)
-    known = standings(in_flight, situation.now)
+    known = standings(in_flight, situation.now, history.crews)
+    # A change under way, or the scheduler, may still have to stop some of those that were found.
+    found = max(replicas, len(in_flight.replicas))
     going = sum(standing is Standing.LEAVING for standing in known.values())
-    going += len(choose_idle(in_flight.replicas, known, replicas - desired).replicas)
-    least = replicas - going
+    going += len(choose_idle(in_flight.replicas, known, found - desired).replicas)
+    least = min(replicas, found - going)
     if least <= desired:
         return desired, None
     busy, silent = (
@@ -84,15 +101,19 @@ def protect(situation: Situation, history: History, desired: int) -> Limited:
         for each in (Standing.BUSY, Standing.SILENT)
     )
     if not busy and not silent:
-        text = f"the replicas have changed since they were counted: {least}"
+        text = f"the replicas have changed since they were counted: {figure(least)}"
         return least, Reason(ReasonCode.BUSY, text)
-    stay = [f"{busy} at work" if busy else "", f"{silent} not reporting" if silent else ""]
-    text = (
-        f"{counted(busy + silent, 'replica')} may not be stopped ({', '.join(filter(None, stay))})"
-    )
-    if least > busy + silent:
+    used = sum(each.in_use and known[each.id] is Standing.IDLE for each in in_flight.replicas)
+    stay = [
+        f"{figure(busy)} at work" if busy else "",
+        f"{figure(silent)} not reporting" if silent else "",
+        f"{figure(used)} in use by other containers" if used else "",
+    ]
+    staying = busy + silent + used
+    text = f"{counted(staying, 'replica')} may not be stopped ({', '.join(filter(None, stay))})"
+    if least > staying:
         text += ", and the scheduler would choose from them"
-    return least, Reason(ReasonCode.BUSY, f"{text}: {least}")
+    return least, Reason(ReasonCode.BUSY, f"{text}: {figure(least)}")
 
 
 def _protect_unreported(
@@ -101,13 +122,13 @@ def _protect_unreported(
     """Shrink without reports only once it is sure that none will come: the grace protects then."""
     replicas, since = situation.replicas, history.unreported_since
     if situation.spec.busy is Busy.STRICT:
-        text = f"no replica is known to be idle: held at {replicas}"
+        text = f"no replica is known to be idle: held at {figure(replicas)}"
         return replicas, Reason(ReasonCode.BUSY, text)
     silent = situation.now - since if since is not None else timedelta()
     if silent < REPORT_WITHIN:
         text = (
-            f"no worker has reported for {format_duration(whole_seconds(silent))} of"
-            f" {format_duration(REPORT_WITHIN)}: held at {replicas}"
+            f"no worker has reported for {format_duration(seconds_passed(silent))} of"
+            f" {format_duration(REPORT_WITHIN)}: held at {figure(replicas)}"
         )
         return replicas, Reason(ReasonCode.BUSY, text)
     if all(replica.choosable for replica in in_flight.replicas):
@@ -116,18 +137,66 @@ def _protect_unreported(
     least = replicas if situation.draining else replicas - 1
     if desired >= least:
         return desired, None
-    return least, Reason(ReasonCode.BUSY, f"no worker reports, so one replica at a time: {least}")
+    text = f"no worker reports, so one replica at a time: {figure(least)}"
+    return least, Reason(ReasonCode.BUSY, text)
 
 
-def choose(in_flight: InFlight, wanted: int, now: datetime, *, reported: bool) -> Choice:
+def choose_for(  # noqa: PLR0913 - all of it bears on the choice
+    action: ScalingAction,
+    busy: Busy,
+    in_flight: InFlight,
+    now: datetime,
+    *,
+    reported: bool,
+    crews: Mapping[str, Crew] = NO_CREWS,
+) -> Choice:
+    """Choose who stops for a change to fewer replicas, by what is known right now.
+
+    `reported` says whether any worker reported when the change was decided. Nobody is chosen where
+    there are more replicas than the change counts: somebody has added some, or the scheduler still
+    lets go of earlier ones, and whose turn comes after those is not known yet.
+    """
+    if len(in_flight.replicas) > action.current:
+        return Choice(in_flight.replicas)
+    wanted = action.current - action.desired
+    if busy is Busy.IGNORE:
+        return choose_in_order(in_flight.replicas, wanted)
+    return choose(in_flight, wanted, now, reported=reported, crews=crews)
+
+
+def stops_nobody(
+    action: ScalingAction, situation: Situation, crews: Mapping[str, Crew] = NO_CREWS
+) -> bool:
+    """Say whether a change would stop no replica, as far as this look can tell.
+
+    Replicas that leave already go without being told. A change that stops nobody is not started:
+    it would be reported in each tick until they have gone.
+    """
+    in_flight = situation.in_flight
+    if action.desired >= action.current or not isinstance(in_flight, InFlight):
+        return False
+    reported, busy = bool(in_flight.workers), situation.spec.busy
+    choice = choose_for(action, busy, in_flight, situation.now, reported=reported, crews=crews)
+    return not choice.replicas
+
+
+def choose(
+    in_flight: InFlight,
+    wanted: int,
+    now: datetime,
+    *,
+    reported: bool,
+    crews: Mapping[str, Crew] = NO_CREWS,
+) -> Choice:
     """Choose at most `wanted` replicas to stop, right before they are stopped.
 
     Only idle ones go. Where no worker reports, any may go, unless one did when it was decided
-    (`reported`): then reports are missing, and a replica without one is not idle.
+    (`reported`): then reports are missing, and a replica without one is not idle. `crews` are those
+    of earlier looks.
     """
     if not in_flight.workers and not reported:
         return choose_in_order(in_flight.replicas, wanted)
-    return choose_idle(in_flight.replicas, standings(in_flight, now), wanted)
+    return choose_idle(in_flight.replicas, standings(in_flight, now, crews), wanted)
 
 
 def choose_vacated(replicas: Sequence[Replica]) -> Choice:
@@ -145,7 +214,8 @@ def choose_vacated(replicas: Sequence[Replica]) -> Choice:
 
 def choose_in_order(replicas: Sequence[Replica], wanted: int) -> Choice:
     """Choose the first `wanted` replicas in the scheduler's order, whatever they run."""
-    return Choice(tuple(replicas), in_turn=tuple(replicas[: max(0, wanted)]))
+    free = [each for each in replicas if not each.in_use]
+    return Choice(tuple(replicas), in_turn=tuple(free[: max(0, wanted)]))
 
 
 def choose_idle(replicas: Sequence[Replica], known: Mapping[str, Standing], wanted: int) -> Choice:
@@ -156,17 +226,16 @@ def choose_idle(replicas: Sequence[Replica], known: Mapping[str, Standing], want
     by name go. Replicas that leave already count among the wanted, and are not told again.
     """
     staying = [each for each in replicas if known.get(each.id) is not Standing.LEAVING]
+    idle = {each.id for each in staying if known.get(each.id) is Standing.IDLE and not each.in_use}
     wanted = max(0, wanted - len(replicas) + len(staying))
     in_turn: list[Replica] = []
     for _, group in groupby(staying, key=lambda replica: replica.turn):
         turn = list(group)
-        if any(known.get(replica.id) is not Standing.IDLE for replica in turn):
+        if any(replica.id not in idle for replica in turn):
             break
         in_turn += turn
     by_name = [
-        replica
-        for replica in staying[len(in_turn) :]
-        if replica.choosable and known.get(replica.id) is Standing.IDLE
+        replica for replica in staying[len(in_turn) :] if replica.choosable and replica.id in idle
     ]
     in_turn = in_turn[:wanted]
     return Choice(tuple(replicas), tuple(in_turn), tuple(by_name[: wanted - len(in_turn)]))

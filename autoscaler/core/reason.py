@@ -13,7 +13,8 @@ class Bearing(Enum):
     NORMAL = "normal"
     """The number follows from backlog and labels. Where a backlog is unknown, errors say why."""
     HELD = "held"
-    """Something keeps the service from following its backlog for now. It passes by itself."""
+    """Something keeps the service from following its backlog for now. It passes by itself, or it is
+    what somebody wants."""
     TROUBLE = "trouble"
     """The service does not follow its backlog, and somebody should look at why."""
 
@@ -34,6 +35,7 @@ class ReasonCode(StrEnum):
     BACKLOG_UNKNOWN = "backlog-unknown"
     MAX_WAIT = "max-wait"
     SLOTS = "slots"
+    KEEP_UP = "keep-up"
     FALLBACK = "fallback", Bearing.HELD
     ACTIVATION = "activation"
     COOLDOWN = "cooldown"
@@ -43,14 +45,16 @@ class ReasonCode(StrEnum):
     RATE_LIMITED = "rate-limited", Bearing.HELD
     PHANTOM = "phantom", Bearing.HELD
     OFF = "off"
-    STOPPED_BY_HAND = "stopped-by-hand", Bearing.TROUBLE
+    STOPPED_BY_HAND = "stopped-by-hand", Bearing.HELD
     REFUSED = "refused", Bearing.TROUBLE
     SCALE_OUT_WINDOW = "scale-out-window"
     SCALE_IN_WINDOW = "scale-in-window"
     PAUSED = "paused"
     MIN = "min"
     MAX = "max"
+    CRASHED = "crashed", Bearing.TROUBLE
     CEILING = "ceiling", Bearing.TROUBLE
+    SHARED = "shared", Bearing.HELD
     BUSY = "busy", Bearing.HELD
 
 

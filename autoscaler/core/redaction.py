@@ -12,6 +12,7 @@ SHORTEST = 6
 
 _LOOKS_SECRET = re.compile(
     r"eyJ[\w-]{4,}\.[\w-]{4,}\.[\w-]*"  # a JSON Web Token, as Temporal Cloud's API keys are
+    r"|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"  # user and password in a URL
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
     re.DOTALL,
 )
@@ -20,7 +21,8 @@ _LOOKS_SECRET = re.compile(
 class Redactor:
     """Knows the secrets of this process, and hides them in any text.
 
-    Text that looks like a private key or a JSON Web Token is hidden too, known or not.
+    Text that looks like a private key, a JSON Web Token or a password in a URL is hidden too, known
+    or not.
     """
 
     def __init__(self) -> None:

@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, TaskQueue
+from autoscaler.core.host_memory import HostMemory
+from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, SharedQueue, TaskQueue
+from autoscaler.core.origin import Given
+from autoscaler.core.override import Override
 from autoscaler.core.reason import Reason
+from autoscaler.core.schedule import NextBounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +23,35 @@ class ServiceReport:
     """Replicas that count now."""
     desired: int
     """Replicas wanted; the present number where nothing could be decided."""
+    wished: int | None = None
+    """Replicas that the service would have if it were alone and none of them were at work; None
+    where nothing could be decided."""
     queues: tuple[str, ...] = ()
     backlog: int | None = None
-    """Waiting tasks in all queues and types; None means unknown."""
+    """Waiting tasks in all queues and types; None means unknown. Those of a queue that several
+    services poll are divided among them, so that the sum over services counts each task once."""
     age: timedelta | None = None
     """How long the oldest waiting task has waited; None where the backlog is unknown."""
     parts: Mapping[TaskQueue, QueueStats] = field(default_factory=dict)
     """What the backlog is made of; empty where it is unknown."""
+    shared: Mapping[TaskQueue, SharedQueue] = field(default_factory=dict)
+    """The queues of `parts` that other services poll too, which hold a portion there."""
     min: int | None = None
     """Fewest replicas by the labels; None where they were never right."""
     max: int | None = None
     """Most replicas by the labels; None where they were never right."""
+    next_bounds: NextBounds | None = None
+    """The next change of min or max by the schedule; None where there is none."""
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     """What kept the service from following its backlog, each with what to do."""
     action: ScalingAction | None = None
     """The change that was started in this tick."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What is wanted of the service now, right or wrong, by the full names of labels."""
+    given: Mapping[str, Given] = field(default_factory=dict)
+    """The values in force that are no defaults, each with where it comes from."""
     dry_run: bool = False
     """Nothing is changed for this service, by its label or the daemon's setting."""
     busy: int | None = None
@@ -44,6 +60,25 @@ class ServiceReport:
     """Replicas that were told to stop and have not ended. `replicas` does not count them."""
     interrupted: int = 0
     """Replicas stopped since the last tick although they were known to be busy."""
+    crash: str | None = None
+    """The crash that the service has not recovered from; it is one of the errors too."""
+    crashed: int = 0
+    """Replicas that were seen to crash since the last tick."""
+    throughput: float | None = None
+    """Tasks a second that a busy replica does, learnt or by its label; None where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReport:
+    """A limit of replicas that several services share, in one tick."""
+
+    name: str
+    """`group gpu`, or `all services`."""
+    most: int
+    replicas: int
+    """Replicas that the services have, are about to have, or that drain."""
+    wished: int
+    """Replicas that the services would have if there were enough for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +109,21 @@ class TickReport:
     """What kept an orchestrator from naming its services."""
     unseen: tuple[ServiceId, ...] = ()
     """Services seen before whose orchestrator did not answer in this tick: they are not gone."""
+    warnings: tuple[str, ...] = ()
+    """What people should know apart from any service, each with what to do."""
+    wish_warnings: tuple[str, ...] = ()
+    """What is wrong with where wishes come from, such as services files, each with what to do."""
+    left_alone: tuple[ServiceId, ...] = ()
+    """Labelled services of projects that this daemon does not look after."""
     integrations: tuple[IntegrationReport, ...] = ()
+    limits: tuple[LimitReport, ...] = ()
+    """The limits of replicas that services share."""
+    memory: HostMemory | None = None
+    """The memory of the host that Compose services run on; None where it is unknown."""
+    memory_warnings: tuple[str, ...] = ()
+    """What is not known of it, each with what to do."""
+    overrides: tuple[Override, ...] = ()
+    """What was set live and is in force, by service and name."""
     took: timedelta = timedelta()
     """How long the tick lasted."""
 

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight, UnknownInFlight
-from autoscaler.core.model import Backlog, Ceiling, UnknownBacklog
+from autoscaler.core.model import Backlog, Ceiling, EndedBy, Ending, UnknownBacklog
 from autoscaler.core.reason import Reason
+from autoscaler.core.share import Allowance
 from autoscaler.core.spec import ScalingSpec
 
 
@@ -29,8 +30,39 @@ class Situation:
     """Replicas that were told to stop and have not ended. `replicas` does not count them."""
     grace: timedelta | None = None
     """Time between stop signal and kill; None where Docker's default of 10 s applies."""
+    in_use: tuple[str, ...] = ()
+    """Replicas that stay because other containers use something of them, in words."""
     in_flight: InFlight | UnknownInFlight | None = None
     """None: nobody has looked."""
+    changing: bool = False
+    """Whether a change is under way, which leads to `replicas`."""
+    ending: Ending | None = None
+    """How replicas have ended without the daemon; None where none has."""
+    version: str = ""
+    """What the replicas run: another image or configuration has another word."""
+    allowance: Allowance | None = None
+    """What the service gets of what is scarce; None: its wish, or nobody has shared yet."""
+
+    @property
+    def stopped_by_hand(self) -> bool:
+        """Whether the service stays at zero because somebody else has stopped its replicas."""
+        return self.replicas == 0 and self._ended(EndedBy.HAND) is not None
+
+    @property
+    def crash(self) -> Ending | None:
+        """The crash that the service has not recovered from; None where there is none."""
+        return self._ended(EndedBy.ITSELF)
+
+    def _ended(self, by: EndedBy) -> Ending | None:
+        """Return the ending, if that is how it came about.
+
+        A service that may go to zero is found there after a restart of the daemon, with whatever
+        exit codes its workers have: that tells nothing.
+        """
+        ending = self.ending
+        if ending is None or ending.by is not by or not (ending.seen or self.spec.min):
+            return None
+        return ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +76,8 @@ class Decision:
     """Each step that changed the recommended number, in the order they applied."""
     history: History
     """The history that the next situation of this service begins with."""
+    wished: int
+    """How many it would have if it were alone, and if no replica were at work."""
 
     @property
     def reasons(self) -> tuple[Reason, ...]:

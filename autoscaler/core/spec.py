@@ -1,39 +1,42 @@
-"""The labels of a service: one table for parsing, validation and the reference."""
+"""The labels of a service: one table for parsing, validation and the reference (labels.py)."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
-from pydantic.fields import FieldInfo
 
 from autoscaler.core.durations import format_duration
-from autoscaler.core.errors import LabelError
 from autoscaler.core.label_values import (
+    LEAST_WEIGHT,
     LONGEST_WAIT,
     LONGEST_WINDOW,
+    MOST_PRIORITY,
     MOST_REPLICAS,
     MOST_TASKS,
+    MOST_THROUGHPUT,
+    MOST_WEIGHT,
     Busy,
     BusyWord,
     Fallback,
     FallbackWords,
+    GroupNames,
+    KeepUp,
+    KeepUpWords,
     Mode,
     ModeWord,
     Names,
     QueueType,
     QueueTypes,
+    ScheduleWords,
     Share,
     ShareOrNone,
     StepLimits,
@@ -41,11 +44,13 @@ from autoscaler.core.label_values import (
     TextOrNone,
     Wait,
     WaitOrNone,
+    Weight,
     WindowLength,
-    format_value,
+    Zone,
 )
+from autoscaler.core.schedule import Bounds, NextBounds, Schedule
+from autoscaler.core.zones import UTC_ZONE
 
-DEFAULT_PREFIX = "temporal"
 DEFAULT_INTEGRATION = "default"
 
 
@@ -59,18 +64,8 @@ class Label:
     """What a value may be, in words that follow "must be"."""
     meaning: str
     """What it does, for the reference."""
-    unset: str = "none"
-    """The default in the reference, where the default is that the label is absent."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelDoc:
-    """One row of the reference."""
-
-    name: str
-    default: str
-    allowed: str
-    meaning: str
+    unset: str = ""
+    """The default in the reference, where it is not what the field has."""
 
 
 _WAIT_FORM = f"a duration from 0s to {format_duration(LONGEST_WAIT)} such as 30s or 5m"
@@ -121,6 +116,27 @@ class ScalingSpec(BaseModel):
             "Most replicas.",
         ),
     ] = 10
+
+    schedule: Annotated[
+        ScheduleWords,
+        Label(
+            "schedule",
+            "times of the week with min, max or both, such as mon-fri 07:30-19:00 min=5 max=40, "
+            "several separated by semicolons, and no min above the max that then holds",
+            "Times of the week with bounds of their own. Of several that hold at once, the "
+            "largest min and the largest max count.",
+        ),
+    ] = Schedule()
+
+    timezone: Annotated[
+        Zone,
+        Label(
+            "timezone",
+            "an IANA time zone such as Europe/Berlin",
+            "Time zone of the schedule.",
+            unset="the daemon's",
+        ),
+    ] = UTC_ZONE
 
     integration: Annotated[
         Text,
@@ -198,7 +214,7 @@ class ScalingSpec(BaseModel):
             _WINDOW_FORM,
             "Stabilization window on the way in: the largest recommendation in it counts.",
         ),
-    ] = timedelta(minutes=1)
+    ] = timedelta(seconds=15)
 
     scale_out_limit: Annotated[
         StepLimits,
@@ -246,6 +262,18 @@ class ScalingSpec(BaseModel):
         ),
     ] = None
 
+    keep_up: Annotated[
+        KeepUpWords,
+        Label(
+            "keep-up",
+            f"auto, off, or a number of tasks a second above 0 and up to {MOST_THROUGHPUT} such"
+            " as 0.5",
+            "Enough replicas for the tasks that arrive, also while none waits. auto: what a busy "
+            "replica gets done is learnt; a number: the tasks a second that one replica does; "
+            "off: only tasks that wait ask for replicas.",
+        ),
+    ] = KeepUp()
+
     busy: Annotated[
         BusyWord,
         Label(
@@ -277,6 +305,37 @@ class ScalingSpec(BaseModel):
         ),
     ] = timedelta(minutes=3)
 
+    priority: Annotated[
+        int,
+        Field(ge=-MOST_PRIORITY, le=MOST_PRIORITY),
+        Label(
+            "priority",
+            f"a whole number from -{MOST_PRIORITY} to {MOST_PRIORITY}",
+            "Where something is scarce, services of a higher number get their wish first.",
+        ),
+    ] = 0
+
+    weight: Annotated[
+        Weight,
+        Label(
+            "weight",
+            f"a number from {LEAST_WEIGHT} to {MOST_WEIGHT} such as 2 or 0.5",
+            "Share among the services of one priority, and of a task queue that several services "
+            "poll.",
+            unset="1",
+        ),
+    ] = 1.0
+
+    groups: Annotated[
+        GroupNames,
+        Label(
+            "group",
+            "the name of a group, or several separated by commas",
+            "Group whose services share a limit, AUTOSCALER_GROUPS__<NAME>: a GPU, a licence, the "
+            "connections of a database.",
+        ),
+    ] = ()
+
     deployment: Annotated[
         TextOrNone,
         Label(
@@ -301,7 +360,17 @@ class ScalingSpec(BaseModel):
     @classmethod
     def _max_not_below_min(cls, value: int, info: ValidationInfo) -> int:
         if value < info.data.get("min", 0):
-            raise ValueError("below min")
+            raise ValueError(f"min is {info.data['min']}")
+        return value
+
+    @field_validator("schedule")
+    @classmethod
+    def _max_never_below_min(cls, value: Schedule, info: ValidationInfo) -> Schedule:
+        if not {"min", "max"} <= info.data.keys():
+            return value
+        contradiction = value.contradiction(Bounds(info.data["min"], info.data["max"]))
+        if contradiction is not None:
+            raise ValueError(contradiction)
         return value
 
     @field_validator("build_id")
@@ -311,71 +380,18 @@ class ScalingSpec(BaseModel):
             raise ValueError("one is missing")
         return value
 
-    @classmethod
-    def from_labels(cls, labels: Mapping[str, str], prefix: str = DEFAULT_PREFIX) -> Self:
-        """Read the labels that begin with `prefix` and a dot; others are ignored.
+    def at(self, now: datetime) -> Self:
+        """Return the spec with the bounds that its schedule sets at a moment as min and max."""
+        if not self.schedule:
+            return self
+        schedule = self.schedule.at(now.astimezone(self.timezone))
+        bounds = schedule.bounds(Bounds(self.min, self.max))
+        return self.model_copy(update={"min": bounds.min, "max": bounds.max, "schedule": schedule})
 
-        Raises LabelError that names every unknown label and every wrong value at once.
+    def next_bounds(self, now: datetime) -> NextBounds | None:
+        """Return the next change of min or max by the schedule; None where there is none.
+
+        Not for a spec that `at` has returned: that one has forgotten its own bounds.
         """
-        fields = {f"{prefix}.{label.name}": name for name, label, _ in _fields()}
-        given = scaling_labels(labels, prefix)
-        problems = [
-            f"{key}={value!r} is not a label{_nearest(key, fields, prefix)}"
-            for key, value in given.items()
-            if key not in fields
-        ]
-        try:
-            spec = cls.model_validate(
-                {fields[key]: value for key, value in given.items() if key in fields}
-            )
-        except ValidationError as error:
-            wrong = dict.fromkeys(str(entry["loc"][0]) for entry in error.errors())
-            problems += [_problem(name, given, prefix) for name in wrong]
-            raise LabelError(problems) from error
-        if problems:
-            raise LabelError(problems)
-        return spec
-
-    @classmethod
-    def reference(cls, prefix: str = DEFAULT_PREFIX) -> Iterator[LabelDoc]:
-        """Yield the documentation of every label, in the order of the table."""
-        for _, label, info in _fields():
-            yield LabelDoc(
-                f"{prefix}.{label.name}",
-                "required" if info.is_required() else _written(label, info.default),
-                label.allowed,
-                label.meaning,
-            )
-
-
-def scaling_labels(labels: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """Return the labels of the autoscaler: those that begin with `prefix` and a dot."""
-    return {key: value for key, value in labels.items() if key.startswith(f"{prefix}.")}
-
-
-def _fields() -> Iterator[tuple[str, Label, FieldInfo]]:
-    for name, info in ScalingSpec.model_fields.items():
-        label = next(item for item in info.metadata if isinstance(item, Label))
-        yield name, label, info
-
-
-def _problem(field: str, given: Mapping[str, str], prefix: str) -> str:
-    label = next(label for name, label, _ in _fields() if name == field)
-    key = f"{prefix}.{label.name}"
-    info = ScalingSpec.model_fields[field]
-    if key in given:
-        return f"{key}={given[key]!r} must be {label.allowed}"
-    if info.is_required():
-        return f"{key} is missing: it must be {label.allowed}"
-    return f"{key} (default {_written(label, info.default)}) must be {label.allowed}"
-
-
-def _nearest(key: str, known: Mapping[str, str], prefix: str) -> str:
-    ends = [name.removeprefix(f"{prefix}.") for name in known]
-    near = difflib.get_close_matches(key.removeprefix(f"{prefix}.").lower(), ends, n=1)
-    return f", the nearest is {prefix}.{near[0]}" if near else f" (known: {', '.join(known)})"
-
-
-def _written(label: Label, default: object) -> str:
-    """Return a default the way the label has it."""
-    return label.unset if default in (None, ()) else format_value(default)
+        own = Bounds(self.min, self.max)
+        return self.schedule.next_bounds(now, self.timezone, own) if self.schedule else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
+from autoscaler.durable import locked, write
 
 if TYPE_CHECKING:
     # The library takes some MiB of memory, so it is loaded only where there is a store.
@@ -56,7 +56,7 @@ class EncryptedStore:
                 return {}
             if self._read is None or self._read[0] != before:
                 # Nobody may write between the reading of the store and the reading of its key.
-                with _locked(self.path.parent, fcntl.LOCK_SH):
+                with locked(self.path.parent, fcntl.LOCK_SH):
                     self._read = before, self._load()
             return self._read[1]
 
@@ -101,9 +101,9 @@ class EncryptedStore:
             if self._owns_key:
                 new = _new_key().decode()
                 # If the process ends here, the file still has the key that decrypts the store.
-                _write(self.key_file, ",".join((new, *old)).encode())
+                write(self.key_file, ",".join((new, *old)).encode())
                 self._encrypt_anew((new, *old))
-                _write(self.key_file, new.encode())
+                write(self.key_file, new.encode())
                 return f"the new key is in {self.key_file}, the old one is gone"
             if len(old) == 1:
                 raise IntegrationError(
@@ -151,15 +151,15 @@ class EncryptedStore:
     def _save(self, integrations: Mapping[str, Integration]) -> None:
         content = {name: _revealed(entry) for name, entry in sorted(integrations.items())}
         plain = json.dumps({"integrations": content}).encode()
-        _write(self.path, self._fernet(self._keys()).encrypt(plain))
+        write(self.path, self._fernet(self._keys()).encrypt(plain))
 
     def _encrypt_anew(self, keys: tuple[str, ...]) -> None:
-        _write(self.path, self._fernet(keys).rotate(self.path.read_bytes()))
+        write(self.path, self._fernet(keys).rotate(self.path.read_bytes()))
 
     def _make_key(self) -> bool:
         if not self._owns_key or self.key_file.exists():
             return False
-        _write(self.key_file, _new_key())
+        write(self.key_file, _new_key())
         return True
 
     def _keys(self) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ class EncryptedStore:
         """Lock the store for writing, and create its folder."""
         with _explained(f"writing the store {self.path}"):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(self.path.parent, fcntl.LOCK_EX):
+            with locked(self.path.parent, fcntl.LOCK_EX):
                 yield
 
 
@@ -200,17 +200,6 @@ def _new_key() -> bytes:
     from cryptography.fernet import Fernet  # noqa: PLC0415
 
     return Fernet.generate_key()
-
-
-@contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[None]:
-    """Hold a lock on a folder. A lock file would need an owner, and would stay behind."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, kind)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -223,29 +212,6 @@ def _explained(doing: str) -> Iterator[None]:
             f"{doing} failed ({error.strerror}: {error.filename});"
             " AUTOSCALER_STORE says where the store is, and this user must be able to use it"
         ) from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a whole file: after a crash it has either the old content or the new one.
-
-    Only its owner may read it. Where root writes, as with `docker exec`, the owner of the folder
-    becomes the owner of the file: the daemon, which is not root, has to read it.
-    """
-    new = path.with_name(path.name + ".new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-        if os.geteuid() == 0:
-            owner = path.parent.stat()
-            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _revealed(value: Any) -> Any:

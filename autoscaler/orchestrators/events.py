@@ -4,18 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
+from docker import APIClient
+
 from autoscaler.core.backoff import Backoff
-from autoscaler.orchestrators.engine import Engine, EngineError, Json
+from autoscaler.orchestrators.engine import Engine, EngineError, Json, api_url
 
 _FILTERS = {
     "type": ["container", "service"],
     "event": ["create", "start", "kill", "die", "destroy", "rename", "update", "remove"],
 }
 """What can change the replicas or the labels of a service. Health checks and execs cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the engine remembers of its events."""
+
+    events: Sequence[Json]
+    """The oldest first."""
+    at: datetime
+    """When it was asked, by the engine's own clock, to the second."""
+
+
+async def past_events(engine: Engine, filters: Mapping[str, Sequence[str]]) -> Past:
+    """Return the events of the engine until now, as far as it remembers. Raises EngineError.
+
+    Docker remembers the latest 256 events of all kinds, those of health checks among them. To ask
+    takes up to a second.
+    """
+
+    def work(client: APIClient) -> Past:
+        at = _engine_time(client)
+        # The Date has whole seconds. The engine ends its answer when the second is over.
+        until = math.floor(at.timestamp()) + 1
+        answer = client.get(
+            api_url(client, "/events"),
+            params={"since": "0", "until": str(until), "filters": json.dumps(filters)},
+            timeout=client.timeout,
+        )
+        answer.raise_for_status()
+        return Past([json.loads(line) for line in answer.iter_lines()], at)
+
+    return await engine.call("reading the engine's past events", work)
+
+
+def _engine_time(client: APIClient) -> datetime:
+    """Return the time by the clock of the engine, which may differ from the one here."""
+    answer = client.get(api_url(client, "/_ping"), timeout=client.timeout)
+    answer.raise_for_status()
+    if "Date" not in answer.headers:
+        raise EngineError("the engine's answer has no Date", answer.status_code)
+    return parsedate_to_datetime(answer.headers["Date"])
 
 
 class EventListener(Protocol):

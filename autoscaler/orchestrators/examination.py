@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from docker import APIClient
 
 from autoscaler.core.findings import Finding, Outcome
+from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine, EngineError, api_url
+from autoscaler.orchestrators.neighbours import daemons
+from autoscaler.orchestrators.projects import Projects
+from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator, without_swarm
 
 SUBJECT = "engine"
 _NOT_FOUND = 404
 
 
-async def examine_engine(engine: Engine) -> Sequence[Finding]:
-    """Return findings on the engine, the rights on its socket, and whether it manages a Swarm."""
+async def examine_engine(
+    engine: Engine, names: Collection[str] = ("compose", "swarm"), *, required: bool = False
+) -> Sequence[Finding]:
+    """Return findings on the engine, the rights on its socket, and which services are looked after.
+
+    `names` are the orchestrators in use; `required` says that a Swarm has to be there.
+    """
     try:
         version = await engine.call(
             "asking for the engine's version",
@@ -30,7 +39,7 @@ async def examine_engine(engine: Engine) -> Sequence[Finding]:
         ]
         found.append(await _may_read(engine))
         found.append(await _may_change(engine))
-        found.append(await _swarm(engine))
+        found += await _orchestrators(engine, names, required=required)
     except EngineError as error:
         return [Finding(SUBJECT, Outcome.WRONG, str(error))]
     return found
@@ -72,7 +81,17 @@ async def _may_change(engine: Engine) -> Finding:
     return Finding(SUBJECT, Outcome.OK, "containers can be changed")
 
 
-async def _swarm(engine: Engine) -> Finding:
+async def _orchestrators(
+    engine: Engine, names: Collection[str], *, required: bool
+) -> list[Finding]:
+    """Say which services are looked after, and why not the others.
+
+    What the tick reports as an error of its own is left to it.
+    """
+    if SwarmOrchestrator.name not in names:
+        return [
+            _ok("Compose services are looked after; AUTOSCALER_ORCHESTRATORS leaves out Swarm's")
+        ]
     try:
         await engine.call(
             "listing Swarm services",
@@ -81,9 +100,41 @@ async def _swarm(engine: Engine) -> Finding:
     except EngineError as error:
         if error.status is None:
             raise
-        return Finding(
-            SUBJECT, Outcome.OK, "it is no Swarm manager: Compose services are looked after"
-        )
-    return Finding(
-        SUBJECT, Outcome.OK, "it is a Swarm manager: Compose and Swarm services are looked after"
-    )
+        without = without_swarm(error)
+        if without is None or required:
+            return []
+        return [_ok(f"{without}: Compose services are looked after")]
+    if ComposeOrchestrator.name not in names:
+        return [
+            _ok(
+                "it is a Swarm manager: Swarm services are looked after;"
+                " AUTOSCALER_ORCHESTRATORS leaves out Compose's"
+            )
+        ]
+    return [_ok("it is a Swarm manager: Compose and Swarm services are looked after")]
+
+
+async def examine_territory(engine: Engine, projects: Projects) -> Sequence[Finding]:
+    """Return findings on the projects that are looked after, and on the daemons that run."""
+    try:
+        territory = await projects.territory()
+        found = await daemons(engine)
+    except EngineError:
+        # The tick meets the same engine and reports what is wrong with it.
+        return []
+    return [
+        Finding("projects", Outcome.OK, f"{territory} looked after from here: {territory.because}"),
+        *(
+            Finding(
+                "projects",
+                Outcome.OK,
+                f"container {each.name} is an autoscaler that looks after {each.territory}"
+                f"{', as a dry run' if each.dry_run else ''}",
+            )
+            for each in found
+        ),
+    ]
+
+
+def _ok(text: str) -> Finding:
+    return Finding(SUBJECT, Outcome.OK, text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from autoscaler.core.words import agreeing, counted, figure
 from autoscaler.simulation.controllers import Observation, Verdict
 
 POLLING = timedelta(seconds=30)
@@ -79,13 +80,15 @@ class Keda:
         reasons = [why]
         stable = self._stabilise(recommended, observation)
         if stable != recommended:
-            reasons.append(f"largest recommendation of the past 300 s: {stable}")
+            reasons.append(f"largest recommendation of the past 300 s: {figure(stable)}")
         limited = min(stable, self._limit(observation))
         if limited != stable:
-            reasons.append(f"at most {SCALE_UP_PODS} more, or twice as many, in 15 s: {limited}")
+            reasons.append(
+                f"at most {SCALE_UP_PODS} more, or twice as many, in 15 s: {figure(limited)}"
+            )
         bounded = min(max(limited, self.least, 1), self.most)
         if bounded != limited:
-            reasons.append(f"bounds: {bounded}")
+            reasons.append(f"bounds: {figure(bounded)}")
         self._changes.append((observation.now, bounded - observation.replicas))
         return Verdict(bounded, tuple(reasons))
 
@@ -93,10 +96,12 @@ class Keda:
         """Return `ceil(backlog / target)` (AverageValue), or the replicas within the tolerance."""
         waiting, replicas = observation.stats.waiting, observation.replicas
         ratio = waiting / (self.target * replicas)
+        are = agreeing(waiting, "is", "are")
         if 1 - TOLERANCE <= ratio <= 1 + TOLERANCE:
-            return replicas, f"{waiting} waiting tasks are within the tolerance"
+            return replicas, f"{counted(waiting, 'waiting task')} {are} within the tolerance"
         wanted = -(-waiting // self.target)
-        return wanted, f"{waiting} waiting tasks at target {self.target}: {wanted}"
+        text = f"{counted(waiting, 'waiting task')} at target {figure(self.target)}"
+        return wanted, f"{text}: {figure(wanted)}"
 
     def _stabilise(self, recommended: int, observation: Observation) -> int:
         """Grow at once; shrink only to the largest recommendation of the window."""

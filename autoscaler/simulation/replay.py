@@ -6,11 +6,11 @@ Time, tasks and replicas are the model's own: no clock, no randomness, the same 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from autoscaler.simulation.controllers import START, Controller, Observation
+from autoscaler.simulation.controllers import Controller, Observation, Verdict
 from autoscaler.simulation.trace import Measure, Trace
 from autoscaler.simulation.workers import Workers
 from autoscaler.simulation.world import make_world
@@ -43,8 +43,12 @@ class Figures:
 
     time_to_drain: float | None
     """From the first waiting task until the backlog is 0 for good; None where it never was."""
+    mean_wait: float | None
+    """How long tasks waited for a slot on average; None where the trace has backlogs."""
+    p95_wait: float | None
+    """95 % of the tasks waited no longer; None where the trace has backlogs."""
     longest_wait: float | None
-    """The longest that any task waited for a slot; None where the trace has backlogs."""
+    """The longest that any task waited; None where the trace has backlogs."""
     replica_seconds: float
     """The cost: each replica counts from the decision to add it until it has ended."""
     changes_of_direction: int
@@ -72,58 +76,118 @@ def replay(trace: Trace, controllers: Sequence[Controller], workers: Workers) ->
     A trace of backlogs ends with its last interval. A trace of arrivals goes on until the work of
     every run is done, and ten minutes more.
     """
-    simulations = [_Simulation(trace, controller, workers) for controller in controllers]
-    until, last = trace.end, trace.end + DRAIN_LIMIT
+    simulations = [_alone(trace, controller, workers) for controller in controllers]
+    play(simulations, trace.end)
+    return tuple(simulation.scenes[0].result() for simulation in simulations)
+
+
+def _alone(trace: Trace, controller: Controller, workers: Workers) -> Simulation:
+    scene = Scene(trace, workers, controller.start(trace.begins))
+    return Simulation([scene], controller.interval, lambda seen: [controller.decide(seen[0])])
+
+
+def play(simulations: Sequence[Simulation], end: float) -> None:
+    """Let the time of all simulations pass, from 0 to the same moment for all.
+
+    Traces of backlogs end at `end`. Where a trace has arrivals, all go on until the work of every
+    simulation is done, and ten minutes more.
+    """
+    until, last = end, end + DRAIN_LIMIT
     while True:
         for simulation in simulations:
             simulation.advance(until)
         if until >= last or all(simulation.at_rest for simulation in simulations):
             break
         until = min(until + _CHECK_INTERVAL, last)
-    if trace.measure is Measure.ARRIVALS:
+    if any(simulation.has_arrivals for simulation in simulations):
         for simulation in simulations:
             simulation.advance(until + TAIL)
-    return tuple(simulation.result() for simulation in simulations)
 
 
-class _Simulation:
-    """One controller and the world that it acts on."""
+class Simulation:
+    """Services, each with a trace and a world, and what decides for them at each look."""
 
-    def __init__(self, trace: Trace, controller: Controller, workers: Workers) -> None:
-        self._controller = controller
-        self._world = make_world(trace, workers, controller.start(START))
-        self._steps: list[Step] = []
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        interval: float,
+        decide: Callable[[Sequence[Observation]], Sequence[Verdict]],
+    ) -> None:
+        """Look every `interval` seconds; `decide` answers for each scene, in the same order."""
+        self.scenes = scenes
+        self._interval = interval
+        self._decide = decide
+        self._looks = 0
 
     @property
     def at_rest(self) -> bool:
-        return self._world.at_rest
+        """Whether all work is done."""
+        return all(scene.world.at_rest for scene in self.scenes)
+
+    @property
+    def has_arrivals(self) -> bool:
+        """Whether decisions have an effect on any backlog."""
+        return any(scene.trace.measure is Measure.ARRIVALS for scene in self.scenes)
 
     def advance(self, until: float) -> None:
-        while (at := len(self._steps) * self._controller.interval) <= until:
-            self._world.advance(at)
-            self._step(at)
-        self._world.advance(until)
+        """Let time pass until `until`, and decide at each look on the way."""
+        while (at := self._looks * self._interval) <= until:
+            for scene in self.scenes:
+                scene.world.advance(at)
+            # No service follows before all have been decided.
+            verdicts = self._decide([scene.observe() for scene in self.scenes])
+            for scene, verdict in zip(self.scenes, verdicts, strict=True):
+                scene.follow(verdict)
+            self._looks += 1
+        for scene in self.scenes:
+            scene.world.advance(until)
 
-    def _step(self, at: float) -> None:
-        world = self._world
+
+class Scene:
+    """One service: its trace, its world, and the decisions that were made for it."""
+
+    def __init__(self, trace: Trace, workers: Workers, replicas: int) -> None:
+        """Begin with so many replicas."""
+        self.trace = trace
+        self.world = make_world(trace, workers, replicas)
+        self._steps: list[Step] = []
+
+    def observe(self) -> Observation:
+        """Return what can be seen now."""
+        world = self.world
+        return Observation(
+            self.trace.begins + timedelta(seconds=world.now),
+            len(world.fleet.staying),
+            world.stats(),
+            world.waiting,
+            # A trace of backlogs does not tell what runs.
+            None if world.running is None else world.in_flight,
+            world.fleet.draining,
+        )
+
+    def follow(self, verdict: Verdict) -> None:
+        """Do what was decided, and write it down."""
+        world = self.world
         replicas = len(world.fleet.staying)
-        now = START + timedelta(seconds=at)
-        verdict = self._controller.decide(Observation(now, replicas, world.stats()))
-        self._steps.append(Step(at, world.waiting, replicas, verdict.desired, verdict.reasons))
+        step = Step(world.now, world.waiting, replicas, verdict.desired, verdict.reasons)
+        self._steps.append(step)
         if verdict.desired != replicas:
-            world.scale(verdict.desired)
+            world.scale(verdict.desired, verdict.stopping)
 
     def result(self) -> Run:
-        world = self._world
+        """Return the decisions and the figures so far."""
+        world, waits = self.world, self.world.waits
         figures = Figures(
             time_to_drain=world.drain.seconds,
-            longest_wait=world.longest_wait,
+            mean_wait=None if waits is None else waits.mean,
+            p95_wait=None if waits is None else waits.p95,
+            longest_wait=None if waits is None else waits.longest,
             replica_seconds=world.fleet.seconds(world.now),
             changes_of_direction=_changes_of_direction(self._steps),
             peak_replicas=world.fleet.peak,
             tasks_done=world.done,
             tasks_waiting=world.waiting,
-            tasks_in_flight=world.in_flight,
+            tasks_in_flight=world.running,
         )
         return Run(tuple(self._steps), figures)
 

@@ -9,17 +9,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 
 from autoscaler.core.errors import ConfigurationError
+from autoscaler.core.words import counted, figure
+from autoscaler.core.zones import YEARS
+from autoscaler.simulation.workers import Workers, parse_workers
 
+START = datetime(2026, 1, 5, tzinfo=UTC)
+"""When a trace begins whose times are seconds: on a Monday, for those who simulate schedules."""
 LONGEST_TRACE = timedelta(days=31)
 MOST_ROWS = 1_000_000
 MOST_PROBLEMS = 20
 """A message names this many wrong cells, and counts the rest."""
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,12}(\.0+)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[T ].*", re.ASCII)
+_REMARK = re.compile(r"#+\s*(?P<name>[\w-]+)\s*:\s*(?P<value>.*)", re.ASCII)
 _LONGEST_QUOTE = 40
 
 
@@ -57,6 +65,12 @@ class Trace:
     name: str
     measure: Measure
     rows: tuple[Row, ...]
+    workers: Workers = field(default_factory=Workers)
+    """The workers that the trace was made for, as far as it says."""
+    begins: datetime = START
+    """The moment of the first row."""
+    dated: bool = False
+    """Whether the times of the trace are dates."""
 
     @property
     def end(self) -> float:
@@ -73,16 +87,21 @@ class Trace:
 def parse_trace(name: str, lines: Iterable[str]) -> Trace:
     """Read CSV with a header, or JSON lines with an object each.
 
+    Lines in front that begin with `#` may say what the workers are like: `# service-time: 5s`.
     Raises ConfigurationError that names every wrong row and column at once, with `name` in front.
     """
     written = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if written:
+        written[0] = (written[0][0], written[0][1].removeprefix("\ufeff"))
+    remarks = list(takewhile(lambda each: each[1].lstrip().startswith("#"), written))
+    workers = _workers(name, remarks)
+    written = written[len(remarks) :]
     if not written:
         raise ConfigurationError([f"{name} is empty: a trace has the columns {_COLUMNS}"])
     if len(written) > MOST_ROWS:
         raise ConfigurationError([f"{name} has more than {MOST_ROWS} rows"])
-    first = written[0][1].removeprefix("\ufeff")
-    written[0] = (written[0][0], first)
-    sheet = _Sheet(name, _measure(name, first))
+    number, first = written[0]
+    sheet = _Sheet(name, _measure(name, number, first), workers)
     rows = _json_rows(sheet, written) if _is_json(first) else _csv_rows(sheet, written)
     for number, cells in rows:
         sheet.read(number, cells)
@@ -95,6 +114,7 @@ class _Sheet:
 
     name: str
     measure: Measure
+    workers: Workers
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     first: float | None = None
@@ -165,15 +185,35 @@ class _Sheet:
             raise ConfigurationError(self.problems)
         if not self.rows:
             raise ConfigurationError([f"{self.name} has a header and no rows"])
-        trace = Trace(self.name, self.measure, tuple(self.rows))
+        begins = _EPOCH + timedelta(seconds=self.first or 0.0) if self.dated else START
+        rows = tuple(self.rows)
+        trace = Trace(self.name, self.measure, rows, self.workers, begins, self.dated)
         if self.measure is Measure.ARRIVALS and trace.tasks > MOST_ARRIVALS:
+            most = figure(MOST_ARRIVALS)
             raise ConfigurationError(
-                [f"{self.name}: {trace.tasks} tasks arrive, at most {MOST_ARRIVALS} can"]
+                [f"{self.name}: {counted(trace.tasks, 'task')} arrive, at most {most} can"]
             )
         return trace
 
 
-def _measure(name: str, first: str) -> Measure:
+def _workers(name: str, remarks: Iterable[tuple[int, str]]) -> Workers:
+    """Read what the lines in front of a trace say of its workers. Other remarks say nothing."""
+    workers, problems = Workers(), list[str]()
+    for number, line in remarks:
+        match = _REMARK.fullmatch(line.strip())
+        if match is None:
+            continue
+        try:
+            said = {match["name"]: match["value"]}
+            workers = parse_workers(said, workers, f"{name}, row {number}: ")
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return workers
+
+
+def _measure(name: str, number: int, first: str) -> Measure:
     if _is_json(first):
         named = [measure for measure in Measure if f'"{measure}"' in first]
     else:
@@ -181,7 +221,7 @@ def _measure(name: str, first: str) -> Measure:
         named = [measure for measure in Measure if header == ["time", measure]]
     if len(named) != 1:
         raise ConfigurationError(
-            [f"{name}, row 1: {_quote(first.strip())} must name the columns {_COLUMNS}"]
+            [f"{name}, row {number}: {_quote(first.strip())} must name the columns {_COLUMNS}"]
         )
     return named[0]
 
@@ -229,10 +269,10 @@ def _seconds(text: str) -> float | None:
         moment = datetime.fromisoformat(text) if _DATE.fullmatch(text) else None
     except ValueError:
         return None
-    if moment is None:
+    if moment is None or moment.year not in YEARS:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - datetime.fromtimestamp(0, UTC)).total_seconds()
+    return (aware - _EPOCH).total_seconds()
 
 
 def _quote(text: str) -> str:

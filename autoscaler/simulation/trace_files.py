@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Iterable
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from autoscaler.core.errors import ConfigurationError
@@ -17,14 +18,17 @@ _LONGEST_NAME = 100
 """Characters of a name that a message quotes."""
 
 
+def shipped_names() -> list[str]:
+    """Return the names of the traces that come with the package."""
+    return sorted(
+        file.name.removesuffix(".csv") for file in _folder().iterdir() if file.name.endswith(".csv")
+    )
+
+
 def shipped_traces() -> dict[str, str]:
     """Return the text of each trace that comes with the package, by its name."""
-    folder = resources.files("autoscaler.simulation").joinpath("traces")
-    return {
-        file.name.removesuffix(".csv"): file.read_text("utf-8")
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".csv")
-    }
+    folder = _folder()
+    return {name: folder.joinpath(f"{name}.csv").read_text("utf-8") for name in shipped_names()}
 
 
 def read_trace(name: str) -> Trace:
@@ -48,6 +52,10 @@ def read_trace(name: str) -> Trace:
     except OSError as error:
         raise ConfigurationError([f"{name} cannot be read: {error.strerror}"]) from error
     return parse_trace(path.name, text.split("\n"))
+
+
+def _folder() -> Traversable:
+    return resources.files("autoscaler.simulation").joinpath("traces")
 
 
 def _unknown(name: str, shipped: Iterable[str]) -> str:

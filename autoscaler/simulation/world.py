@@ -7,16 +7,18 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 
+from autoscaler.core.in_flight import InFlight
 from autoscaler.core.model import QueueStats
+from autoscaler.simulation.fleet import Fleet, SimulatedReplica
+from autoscaler.simulation.heartbeats import read_in_flight
+from autoscaler.simulation.readings import CachedStats, Rate
 from autoscaler.simulation.trace import Measure, Trace
-from autoscaler.simulation.workers import Fleet, SimulatedReplica, Workers
-
-RATE_WINDOW = 30.0
-"""Seconds over which Temporal averages its rates."""
+from autoscaler.simulation.waits import WaitFigures, Waits
+from autoscaler.simulation.workers import ServiceTimes, Share, Workers
 
 
 def make_world(trace: Trace, workers: Workers, replicas: int) -> World:
@@ -49,39 +51,24 @@ class _Drain:
         return 0.0 if self.first is None else self.since - self.first
 
 
-@dataclass(slots=True)
-class _Rate:
-    """Tasks a second, as an average over the past 30 s."""
-
-    counted: deque[tuple[float, int]] = field(default_factory=deque)
-    total: int = 0
-
-    def add(self, at: float, tasks: int) -> None:
-        self.counted.append((at, tasks))
-        self.total += tasks
-
-    def at(self, now: float) -> float:
-        while self.counted and self.counted[0][0] <= now - RATE_WINDOW:
-            self.total -= self.counted.popleft()[1]
-        return self.total / RATE_WINDOW
-
-
 class World(ABC):
     """What both kinds of trace have in common. Times are in seconds since the trace began."""
 
     done: int | None = None
     """Tasks that have been finished; None where the trace does not tell."""
-    in_flight: int | None = None
+    running: int | None = None
     """Tasks that run now; None where the trace does not tell."""
 
-    def __init__(self, workers: Workers, replicas: int) -> None:
+    def __init__(self, trace: Trace, workers: Workers, replicas: int) -> None:
         """Begin with so many replicas, all ready, and no backlog."""
         self.workers = workers
-        self.fleet = Fleet(replicas)
+        self._begins = trace.begins
+        self.fleet = Fleet(replicas, workers.heartbeat)
         self.now = 0.0
         self.waiting = 0
         self.drain = _Drain()
-        self.adds, self.dispatches = _Rate(), _Rate()
+        self.adds, self.dispatches = Rate(), Rate()
+        self._stats = CachedStats()
 
     @property
     def at_rest(self) -> bool:
@@ -94,29 +81,37 @@ class World(ABC):
         return 0.0
 
     @property
-    def longest_wait(self) -> float | None:
-        """The longest that any task has waited; None where the trace does not tell."""
+    def waits(self) -> WaitFigures | None:
+        """How long tasks waited, those that still wait included; None where nobody can tell."""
         return None
 
     @abstractmethod
     def advance(self, until: float) -> None:
         """Let time pass until `until`."""
 
-    def scale(self, replicas: int) -> None:
-        """Change the number of replicas now."""
+    def scale(self, replicas: int, stopping: Collection[str] | None = None) -> None:
+        """Change the number of replicas now; `stopping` names who stops, if it matters."""
         if replicas > len(self.fleet.staying):
             self.fleet.grow(replicas, self.now, self.workers.startup)
-        else:
+        elif stopping is None:
             self.fleet.shrink(replicas, self.now)
+        else:
+            self.fleet.stop(stopping, self.now)
 
     def stats(self) -> QueueStats:
-        """Return what Temporal would say of the task queue now."""
+        """Return what Temporal says of the task queue when it is asked now."""
+        return self._stats.ask(self.now, self.fleet.ready(self.now), self._make_stats)
+
+    def in_flight(self) -> InFlight:
+        """Return what the workers have reported by now."""
+        return read_in_flight(self.fleet, self.workers.slots, self.now, self._begins)
+
+    def _make_stats(self) -> QueueStats:
         return QueueStats(
             waiting=self.waiting,
             age=timedelta(seconds=self.age),
             add_rate=self.adds.at(self.now),
             dispatch_rate=self.dispatches.at(self.now),
-            pollers=self.fleet.ready(self.now),
         )
 
 
@@ -130,7 +125,7 @@ class OpenLoop(World):
 
     def __init__(self, trace: Trace, workers: Workers, replicas: int) -> None:
         """Follow a trace of backlogs."""
-        super().__init__(workers, replicas)
+        super().__init__(trace, workers, replicas)
         self._rows = deque(trace.rows)
 
     def advance(self, until: float) -> None:
@@ -154,25 +149,27 @@ class ClosedLoop(World):
     """
 
     done: int
-    in_flight: int
+    running: int
 
     def __init__(self, trace: Trace, workers: Workers, replicas: int) -> None:
         """Let the tasks of a trace of arrivals come."""
-        super().__init__(workers, replicas)
-        self.done = self.in_flight = 0
+        super().__init__(trace, workers, replicas)
+        self.done = self.running = 0
         self._arrivals = _arrivals(trace)
         self._next = next(self._arrivals, None)
+        self._unseen = Share(workers.unseen)
+        self._service_times = ServiceTimes(workers)
         self._queue: deque[tuple[float, int]] = deque()
         # In the order in which the replicas became free: a dict keeps that order, a set does not.
         self._free = dict.fromkeys(self.fleet.staying)
         self._events: list[tuple[float, int, SimulatedReplica, int]] = []
         self._number = itertools.count()
-        self._longest = 0.0
+        self._waited = Waits()
 
     @property
     def at_rest(self) -> bool:
         """Whether no task waits, runs or is still to arrive."""
-        return not (self.waiting or self.in_flight or self._next)
+        return not (self.waiting or self.running or self._next)
 
     @property
     def age(self) -> float:
@@ -180,63 +177,83 @@ class ClosedLoop(World):
         return self.now - self._queue[0][0] if self._queue else 0.0
 
     @property
-    def longest_wait(self) -> float:
-        """The longest that any task has waited, those that still wait included."""
-        return max(self._longest, self.age)
+    def waits(self) -> WaitFigures:
+        """How long tasks waited, those that still wait included."""
+        return self._waited.figures((self.now - arrived, tasks) for arrived, tasks in self._queue)
 
-    def advance(self, until: float) -> None:
-        """Let tasks arrive, end and start until `until`."""
-        while (at := self._next_event()) <= until:
-            self.now = at
-            self._arrive()
-            self._finish()
-            self._dispatch()
-        self.now = until
-
-    def scale(self, replicas: int) -> None:
-        """Change the number of replicas now; a new one takes tasks after its start-up."""
-        if replicas > len(self.fleet.staying):
-            for new in self.fleet.grow(replicas, self.now, self.workers.startup):
-                self._later(self.workers.startup, new, 0)
-        else:
-            for leaving in self.fleet.shrink(replicas, self.now):
-                self._free.pop(leaving, None)
-
-    def _next_event(self) -> float:
+    @property
+    def next_event(self) -> float:
+        """When a task arrives or ends, or a replica is ready; infinite where nothing comes."""
         arrival = self._next[0] if self._next else math.inf
         return min(arrival, self._events[0][0]) if self._events else arrival
 
-    def _arrive(self) -> None:
-        while self._next and self._next[0] <= self.now:
-            self._queue.append(self._next)
-            self.waiting += self._next[1]
-            self.adds.add(*self._next)
-            self._next = next(self._arrivals, None)
+    def advance(self, until: float) -> None:
+        """Let tasks arrive, end and start until `until`."""
+        while (at := self.next_event) <= until:
+            self.now = at
+            self._finish()
+            self._arrive()
+            self._dispatch()
+        self.now = until
+
+    def scale(self, replicas: int, stopping: Collection[str] | None = None) -> None:
+        """Change the number of replicas now; a new one takes tasks after its start-up."""
+        before = list(self.fleet.staying)
+        super().scale(replicas, stopping)
+        for new in self.fleet.staying[len(before) :]:
+            self._later(self.workers.startup, new, 0)
+        for replica in before:
+            if replica.leaving:
+                self._free.pop(replica, None)
 
     def _finish(self) -> None:
         """End the tasks whose time has come. A start-up is an event with 0 tasks."""
         while self._events and self._events[0][0] <= self.now:
             _, _, replica, tasks = heapq.heappop(self._events)
-            replica.busy -= tasks
-            self.in_flight -= tasks
+            replica.finish(tasks, self.now)
+            self.running -= tasks
             self.done += tasks
             if not replica.leaving:
                 self._free[replica] = None
             elif tasks:
                 self.fleet.settle(replica, self.now)
 
+    def _arrive(self) -> None:
+        """Let tasks join the queue, apart from those that Temporal's figures never show."""
+        while self._next and self._next[0] <= self.now:
+            at, tasks = self._next
+            unseen = self._unseen.of(tasks)
+            if not self.waiting:
+                started = self._start(unseen)
+                self._waited.add(0.0, started)
+                tasks -= started
+            if tasks:
+                self._queue.append((at, tasks))
+                self.waiting += tasks
+                self.adds.add(at, tasks)
+            self._next = next(self._arrivals, None)
+
     def _dispatch(self) -> None:
         """Hand waiting tasks to free slots."""
-        while self.waiting and self._free:
+        started = self._start(self.waiting)
+        if started:
+            self._take(started)
+        self.drain.note(self.now, self.waiting)
+
+    def _start(self, most: int) -> int:
+        """Begin tasks in free slots, at most so many; return how many."""
+        left = most
+        while left and self._free:
             replica = next(iter(self._free))
-            tasks = min(self.workers.slots - replica.busy, self.waiting)
-            self._take(tasks)
-            replica.busy += tasks
-            self.in_flight += tasks
-            self._later(self.workers.service_time, replica, tasks)
+            tasks = min(self.workers.slots - replica.busy, left)
+            replica.take(tasks, self.now)
+            self.running += tasks
+            for seconds, number in self._service_times.take(tasks, self.now).items():
+                self._later(seconds, replica, number)
             if replica.busy == self.workers.slots:
                 del self._free[replica]
-        self.drain.note(self.now, self.waiting)
+            left -= tasks
+        return most - left
 
     def _take(self, tasks: int) -> None:
         """Take the tasks that have waited longest out of the queue."""
@@ -244,12 +261,13 @@ class ClosedLoop(World):
         self.waiting -= tasks
         while tasks:
             arrived, there = self._queue[0]
-            self._longest = max(self._longest, self.now - arrived)
-            if there > tasks:
-                self._queue[0] = arrived, there - tasks
-                return
-            self._queue.popleft()
-            tasks -= there
+            taken = min(there, tasks)
+            self._waited.add(self.now - arrived, taken)
+            tasks -= taken
+            if taken < there:
+                self._queue[0] = arrived, there - taken
+            else:
+                self._queue.popleft()
 
     def _later(self, seconds: float, replica: SimulatedReplica, tasks: int) -> None:
         """Plan the end of some tasks. The number keeps events of the same time in order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -16,9 +16,11 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from autoscaler.core.findings import EXPIRY_WARNINGS
+from autoscaler.core.origin import LABEL
 from autoscaler.core.reason import Bearing, ReasonCode
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
+from autoscaler.telemetry.overrides import OverrideLog
 
 ENGINE = "engine"
 """Stands in place of a service where an orchestrator could not name its services."""
@@ -113,14 +115,19 @@ def _join_lists(_logger: object, _method: str, event: EventDict) -> EventDict:
 class LogObserver:
     """Logs what has changed since the tick before.
 
-    Events: `service found`, `service gone`, `scaling out`, `scaling in`, `held`, `cannot scale`,
-    `warning`, `recovered`, `busy replicas stopped`, `credential expires` and `credential expired`.
+    Events: `service found`, `service gone`, `left alone`, `labels changed`, `scaling out`,
+    `scaling in`, `held`, `cannot scale`, `warning`, `recovered`, `busy replicas stopped`,
+    `credential expires` and `credential expired`; those of `OverrideLog` too.
     """
 
     def __init__(self, logger: FilteringBoundLogger) -> None:
         self._logger = logger
+        self._overrides = OverrideLog(logger)
         self._known: set[str] | None = None
         """Services of the latest tick; None before the first one."""
+        self._left_alone: set[str] = set()
+        """Services of other projects that have been named."""
+        self._labels: dict[str, Mapping[str, str]] = {}
         self._problems: set[Problem] = set()
         self._held: set[tuple[str, ReasonCode]] = set()
         self._expiries: dict[str, Expiry] = {}
@@ -131,7 +138,9 @@ class LogObserver:
         unseen = {str(service) for service in report.unseen}
         self._log_services(report, unseen)
         for service in report.services:
+            self._log_labels(service)
             self._log_action(service)
+        self._overrides.observe(report)
         self._log_held(report, unseen)
         self._log_problems(set(_problems(report)), unseen)
         for integration in report.integrations:
@@ -142,14 +151,40 @@ class LogObserver:
     def _log_services(self, report: TickReport, unseen: set[str]) -> None:
         """Log which services were found, and which are gone, since the tick before."""
         present = {str(service.service) for service in report.services} | unseen
-        if self._known is None and not present and not report.errors:
+        if self._known is None and not (present or report.errors or report.left_alone):
             self._logger.info("no service carries a label of the autoscaler yet")
         known = self._known or set()
         self._known = present
+        left_alone = set(map(str, report.left_alone)) - self._left_alone
+        self._left_alone |= left_alone
+        if left_alone:
+            self._logger.info(
+                "left alone",
+                services=sorted(left_alone),
+                because="they belong to other projects; AUTOSCALER_PROJECTS=* looks after all",
+            )
         for name in sorted(present - known):
             self._logger.info("service found", service=name)
+        self._labels = {name: each for name, each in self._labels.items() if name in present}
         for name in sorted(known - present):
             self._logger.info("service gone", service=name)
+
+    def _log_labels(self, report: ServiceReport) -> None:
+        """Log which labels of a service somebody has changed, from what to what."""
+        name, now = str(report.service), report.labels
+        before = self._labels.get(name, now)
+        self._labels[name] = now
+        if now != before:
+            changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+            self._logger.info(
+                "labels changed",
+                service=name,
+                changes=[
+                    f"{key}: {before.get(key, 'not set')} -> {now.get(key, 'not set')}"
+                    f"{_origin(report, key)}"
+                    for key in changed
+                ],
+            )
 
     def _log_action(self, report: ServiceReport) -> None:
         """Log a change of replicas, and replicas that were stopped although they were busy."""
@@ -162,16 +197,18 @@ class LogObserver:
                 "busy replicas stopped", service=str(report.service), replicas=report.interrupted
             )
 
-    def _log_held(self, report: TickReport, unseen: set[str]) -> None:
+    def _log_held(self, tick: TickReport, unseen: set[str]) -> None:
         """Log once when something begins to keep a service from following its backlog."""
         held = {
             (str(service.service), reason.code): service
-            for service in report.services
+            for service in tick.services
             for reason in service.reasons
             if reason.code.bearing is not Bearing.NORMAL
         }
-        for key in sorted(held.keys() - self._held):
-            self._log_decision("held", held[key], held[key].replicas, held[key].desired)
+        # Two things may begin to hold a service at the same time: one line has all reasons.
+        begun = {service: held[service, code] for service, code in sorted(held.keys() - self._held)}
+        for report in begun.values():
+            self._log_decision("held", report, report.replicas, report.desired)
         self._held = {*held, *(key for key in self._held if key[0] in unseen)}
 
     def _log_decision(self, event: str, report: ServiceReport, replicas: int, desired: int) -> None:
@@ -235,9 +272,17 @@ class LogObserver:
         self._integration_errors[integration.name] = error
 
 
+def _origin(report: ServiceReport, name: str) -> str:
+    """Return where a value comes from that is in force, in brackets; empty for a label."""
+    given = report.given.get(name)
+    return "" if given is None or given.origin == LABEL else f" ({given.origin})"
+
+
 def _problems(report: TickReport) -> Iterator[Problem]:
     for error in report.errors:
         yield Problem("error", error, ENGINE)
+    for warning in (*report.warnings, *report.wish_warnings, *report.memory_warnings):
+        yield Problem("warning", warning, ENGINE)
     for service in report.services:
         name = str(service.service)
         yield from (Problem("error", error, name) for error in service.errors)

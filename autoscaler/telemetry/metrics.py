@@ -10,6 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from autoscaler.core.groups import group_of
+from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 
@@ -31,6 +33,11 @@ _SERVICE_GAUGES: tuple[tuple[str, str, Callable[[ServiceReport], float | None]],
     ),
     ("autoscaler_replicas", "Replicas that count now.", lambda report: report.replicas),
     ("autoscaler_desired_replicas", "Replicas wanted.", lambda report: report.desired),
+    (
+        "autoscaler_wished_replicas",
+        "Replicas that the service would have if nothing were scarce.",
+        lambda report: report.wished,
+    ),
     ("autoscaler_min_replicas", "Fewest replicas by the labels.", lambda report: report.min),
     ("autoscaler_max_replicas", "Most replicas by the labels.", lambda report: report.max),
     (
@@ -42,6 +49,11 @@ _SERVICE_GAUGES: tuple[tuple[str, str, Callable[[ServiceReport], float | None]],
         "autoscaler_draining_replicas",
         "Replicas that were told to stop and have not ended.",
         lambda report: report.draining,
+    ),
+    (
+        "autoscaler_throughput_tasks",
+        "Tasks a second that a busy replica does, learnt or by its label.",
+        lambda report: report.throughput,
     ),
 )
 _INTEGRATION_GAUGES: tuple[tuple[str, str, Callable[[IntegrationReport], float | None]], ...] = (
@@ -55,6 +67,11 @@ _INTEGRATION_GAUGES: tuple[tuple[str, str, Callable[[IntegrationReport], float |
         "When the certificate or API key of a Temporal connection expires.",
         lambda report: None if report.expires_at is None else report.expires_at.timestamp(),
     ),
+)
+_MEMORY: tuple[tuple[tuple[str], Callable[[HostMemory], int]], ...] = (
+    (("total",), lambda memory: memory.total),
+    (("free",), lambda memory: memory.free),
+    (("reserve",), lambda memory: memory.reserve),
 )
 
 
@@ -88,6 +105,7 @@ class Metrics(Collector):
         self._decisions: Counter[LabelPair] = Counter()
         self._errors: Counter[LabelPair] = Counter()
         self._interrupted: Counter[str] = Counter()
+        self._crashed: Counter[str] = Counter()
 
     def observe(self, report: TickReport) -> None:
         """Record a tick."""
@@ -125,6 +143,27 @@ class Metrics(Collector):
         for name, text, value in _SERVICE_GAUGES:
             rows = (((str(service.service),), value(service)) for service in services)
             yield _gauge(name, text, ("service",), rows)
+        limits = () if self._report is None else self._report.limits
+        yield _gauge(
+            "autoscaler_group_replicas",
+            "Replicas of a group, with those that drain.",
+            ("group",),
+            (((group,), limit.replicas) for limit in limits if (group := group_of(limit.name))),
+        )
+        memory = None if self._report is None else self._report.memory
+        yield _gauge(
+            "autoscaler_host_memory_bytes",
+            "Memory of the host: total, free, and the reserve that growth on Compose leaves free.",
+            ("kind",),
+            () if memory is None else ((kind, each(memory)) for kind, each in _MEMORY),
+        )
+        overrides = () if self._report is None else self._report.overrides
+        yield _gauge(
+            "autoscaler_override",
+            "1 for each value that was set live and is in force; pauses have the name mode.",
+            ("service", "name"),
+            (((str(each.service), each.name), 1) for each in overrides),
+        )
         for name, text, state in _INTEGRATION_GAUGES:
             found = (((one.name,), state(one)) for one in integrations)
             yield _gauge(name, text, ("integration",), found)
@@ -152,6 +191,12 @@ class Metrics(Collector):
             ("service",),
             (((name,), count) for name, count in self._interrupted.items()),
         )
+        yield _counter(
+            "autoscaler_crashed_replicas",
+            "Replicas that were seen to end by themselves.",
+            ("service",),
+            (((name,), count) for name, count in self._crashed.items()),
+        )
 
     def _count(self, report: ServiceReport) -> None:
         name = str(report.service)
@@ -160,25 +205,27 @@ class Metrics(Collector):
             self._actions[name, "out" if out else "in"] += 1
         for code in {reason.code for reason in report.reasons}:
             self._decisions[name, code] += 1
-        if report.errors:
-            self._errors[name, _kind(report)] += len(report.errors)
-        # This counter should stay 0, so it is shown from the first tick on.
+        for error in report.errors:
+            kind = "crash" if error == report.crash else _kind(report)
+            self._errors[name, kind] += 1
+        # These counters should stay 0, so they are shown from the first tick on.
         self._interrupted[name] += report.interrupted
+        self._crashed[name] += report.crashed
 
     def _drop_counts(self, gone: set[str]) -> None:
         for counter in (self._actions, self._decisions, self._errors):
             for key in [key for key in counter if key[0] in gone]:
                 del counter[key]
         for name in gone:
-            del self._interrupted[name]
+            del self._interrupted[name], self._crashed[name]
 
 
 def _kind(report: ServiceReport) -> str:
     """Return where to look for an error's cause: labels, temporal or scaling."""
     if report.max is None:
         return "labels"
-    unknown = any(reason.code is ReasonCode.BACKLOG_UNKNOWN for reason in report.reasons)
-    return "temporal" if unknown else "scaling"
+    unknown = {ReasonCode.BACKLOG_UNKNOWN, ReasonCode.FALLBACK}
+    return "temporal" if any(reason.code in unknown for reason in report.reasons) else "scaling"
 
 
 def _waiting(services: Iterable[ServiceReport]) -> Iterator[tuple[tuple[str, ...], float]]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from autoscaler import present
 from autoscaler.core.model import ServiceId
+from autoscaler.core.override import Override, by_service
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.present import Plain
@@ -30,6 +31,8 @@ class About:
     poll_interval: timedelta
     stalled_after: timedelta
     """How long no tick may end before the loop counts as stalled."""
+    changeable: bool = False
+    """Whether the page can set overrides: whether there is an access token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Board:
         self._clock = clock
         self._entries: dict[ServiceId, _Entry] = {}
         self._summary: Plain = present.BEFORE_THE_FIRST_TICK
+        self._overrides: Mapping[ServiceId, Sequence[Override]] = {}
+        """What was set live, of the latest tick."""
         self._revision = 0
         """Number of the latest tick."""
         self._ticked_at = clock()
@@ -106,12 +111,18 @@ class Board:
         for id_ in gone:
             del self._entries[id_]
         self._summary = present.summary(report, self._redactor)
+        self._overrides = by_service(report.overrides)
         # Comparing is most of the work of a tick here: it is done only for those who stream.
         self._latest = self._changes(points, list(map(_key, gone))) if self._streams else None
         self._revision += 1
         self._ticked_at = self._clock()
         self._next_tick.set()
         self._next_tick = asyncio.Event()
+
+    @property
+    def reports(self) -> Sequence[ServiceReport]:
+        """The latest report of each service."""
+        return [entry.report for entry in self._entries.values()]
 
     def services(self) -> Plain:
         """Return the latest tick as `/api/services` has it."""
@@ -153,7 +164,11 @@ class Board:
         """Return every service by its key."""
         return {
             _key(id_): present.service(
-                entry.report, self._redactor, unseen=entry.unseen, changes=entry.changes
+                entry.report,
+                self._redactor,
+                unseen=entry.unseen,
+                changes=entry.changes,
+                overrides=self._overrides.get(id_, ()),
             )
             for id_, entry in self._entries.items()
         }
@@ -166,6 +181,7 @@ class Board:
         about = {
             "version": self._about.version,
             "prefix": self._about.prefix,
+            "changeable": self._about.changeable,
             "poll_interval": self._about.poll_interval.total_seconds(),
             "stalled_after": self._about.stalled_after.total_seconds(),
         }

@@ -1,10 +1,13 @@
-"""The paths: / for people; /api, /metrics, /healthz and /readyz for programs. All are read-only."""
+"""The paths: / for people; /api, /metrics, /healthz and /readyz for programs.
+
+Only overrides can be changed, and only with a token.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
 from importlib import resources
@@ -28,8 +31,9 @@ from starlette.routing import Route
 from structlog.typing import FilteringBoundLogger
 
 from autoscaler.core.errors import describe
-from autoscaler.core.spec import DEFAULT_PREFIX, ScalingSpec
+from autoscaler.core.labels import DEFAULT_PREFIX, label_docs
 from autoscaler.web.board import Board
+from autoscaler.web.changing import Changing, closed
 from autoscaler.web.gate import Gate
 
 SILENCE = timedelta(seconds=10)
@@ -37,6 +41,7 @@ SILENCE = timedelta(seconds=10)
 FIRST_LABELS = 9
 """How many labels the page explains while there is no service; `autoscaler labels` has all."""
 
+Answer = Callable[[Request], Awaitable[Response]]
 Exposition = Callable[[str], tuple[bytes, str]]
 """Returns the metrics for an Accept header: the body and its content type."""
 
@@ -46,8 +51,12 @@ def make_site(
     metrics: Exposition,
     logger: FilteringBoundLogger,
     token: SecretStr | None = None,
+    changing: Changing | None = None,
 ) -> Starlette:
-    """Make the web application of a running daemon."""
+    """Make the web application of a running daemon.
+
+    Without a token, nothing can be changed through it.
+    """
     page = Page()
     site = _Site(board, metrics, page)
 
@@ -55,8 +64,15 @@ def make_site(
         logger.error("page failed", path=request.url.path, error=describe(error))
         return JSONResponse({"error": "the daemon's log says what went wrong"}, status_code=500)
 
+    put: Answer = closed
+    delete: Answer = closed
+    if token is not None and changing is not None:
+        put, delete = changing.put, changing.delete
+    overrides = "/api/services/{orchestrator}/{name:path}/overrides"
     return Starlette(
         routes=[
+            Route(overrides, put, methods=["PUT"]),
+            Route(overrides, delete, methods=["DELETE"]),
             Route("/", site.page, methods=["GET"]),
             Route("/api/services", site.services, methods=["GET"]),
             Route("/api/stream", site.stream, methods=["GET"]),
@@ -79,7 +95,8 @@ class Page:
     """
 
     def __init__(self) -> None:
-        style, script = (_read(name) for name in ("page.css", "page.js"))
+        style = _read("page.css")
+        script = _read("change.js") + _read("page.js")
         environment = Environment(
             loader=PackageLoader("autoscaler.web", "page"),
             autoescape=True,
@@ -87,9 +104,9 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        labels = list(ScalingSpec.reference())[:FIRST_LABELS]
+        labels = list(label_docs())[:FIRST_LABELS]
         self._text = environment.get_template("page.html").render(
-            # Both files come with this package: they are not escaped.
+            # All files come with this package: they are not escaped.
             style=Markup(style),  # noqa: S704
             script=Markup(script),  # noqa: S704
             labels=labels,

@@ -7,14 +7,27 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from autoscaler.core.host_memory import HostMemory
+from autoscaler.core.labels import read_labels
+from autoscaler.core.origin import Given
 from autoscaler.core.reason import Reason, ReasonCode
-from autoscaler.core.report import ServiceReport
-from autoscaler.core.spec import ScalingSpec
-from tests.fakes.reports import broken, busy_hour, compose, integration, scaled, service, tick
+from autoscaler.core.report import LimitReport, ServiceReport
+from autoscaler.core.schedule import Bounds, NextBounds
+from tests.fakes.reports import (
+    broken,
+    busy_hour,
+    compose,
+    integration,
+    scaled,
+    service,
+    shared,
+    tick,
+)
 from tests.real.browser import Browser
 from tests.real.site import ABOUT, ServedSite
 from tests.real.waiting import until
@@ -62,7 +75,7 @@ class TestEmpty:
             for line in snippet.splitlines()
             if "temporal." in line
         )
-        ScalingSpec.from_labels(labels)
+        read_labels(labels)
         assert browser.text("#snippet-swarm").splitlines()[2].strip() == "deploy:"
         assert browser.violations() == []
 
@@ -89,6 +102,28 @@ class TestEmpty:
         assert "No service carries" not in browser.text()
 
 
+class TestLimits:
+    def test_what_services_share_is_shown_with_what_they_wish(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        limits = (LimitReport("group gpu", 4, 4, 1200), LimitReport("all services", 20, 1, 1))
+        show(site, service(), limits=limits)
+        browser.shows("group gpu 4 of 4 replicas, 1,200 wished", "#limits")
+        assert "all services 1 of 20 replicas" in browser.text("#limits")
+        assert browser.violations() == []
+
+    def test_the_memory_of_the_host_is_one_line(self, site: ServedSite, browser: Browser) -> None:
+        known = HostMemory(total=16 * 2**30, free=6 * 2**30, reserve=1600 * 2**20)
+        show(site, service(), memory=known)
+        expected = "memory of the host 6 GiB of 16 GiB free, growth leaves 1.6 GiB"
+        browser.shows(expected, "#limits")
+
+    def test_without_limits_nothing_is_shown(self, site: ServedSite, browser: Browser) -> None:
+        show(site, service())
+        browser.shows("shop/worker", card("shop/worker"))
+        assert browser.text("#limits") == ""
+
+
 class TestService:
     def test_it_shows_what_a_tick_saw_and_why(self, site: ServedSite, browser: Browser) -> None:
         seen = service(waiting=1040, replicas=2, busy=2, draining=3)
@@ -102,11 +137,49 @@ class TestService:
             "oldest for 22 s",
             "2 → 20 wanted",
             "20 · 2 busy · 3 draining",
-            "1040 waiting tasks at target 10: 104",
+            "1,040 waiting tasks at target 10: 104",
             "waiting, peak 1,040",
         ):
             assert words in text
         assert "shop/worker 2 → 20" in browser.text("#recent-list")
+
+    def test_it_shows_what_a_portion_of_a_shared_queue_is_a_portion_of(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        portion, rest = service("a/one", waiting=14), service("b/two", waiting=20)
+        show(site, shared(portion, 34, "b/two"), shared(rest, 34, "a/one"))
+        browser.shows("14 of 34 waiting", card("a/one"))
+        browser.shows("34", "#sum-waiting")
+        show(site, service("a/one", waiting=34))
+        browser.shows("34 waiting", card("a/one"))
+
+    def test_its_details_say_where_each_value_comes_from(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        given = {
+            "temporal.queue": Given("orders", "label"),
+            "temporal.max": Given("20", EVIL),
+        }
+        show(site, service(given=given))
+        browser.shows("shop/worker", card("shop/worker"))
+        browser.find(f"{card('shop/worker')} summary").click()
+        browser.shows("temporal.max", card("shop/worker"))
+        text = " ".join(browser.text(card("shop/worker")).split())
+        assert "temporal.queue orders label" in text
+        assert f"temporal.max 20 {EVIL}" in text
+        assert browser.violations() == []
+
+    def test_it_shows_when_a_schedule_changes_the_bounds(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        evening, berlin = datetime(2027, 1, 8, 18, tzinfo=UTC), ZoneInfo("Europe/Berlin")
+        after = NextBounds(evening, Bounds(1, 10), berlin)
+        show(site, service(min=5, max=40, next_bounds=after))
+        words = "min 5, max 40 until Fri 19:00 CET; then min 1, max 10"
+        browser.shows(words, card("shop/worker"))
+        show(site, service())
+        browser.shows("1 replica", card("shop/worker"))
+        assert words not in browser.text(card("shop/worker"))
 
     def test_values_change_without_a_reload(self, site: ServedSite, browser: Browser) -> None:
         show(site, service(waiting=5))
@@ -205,6 +278,7 @@ class TestTrouble:
             (ReasonCode.OFF, "Left alone"),
             (ReasonCode.REFUSED, "Left alone"),
             (ReasonCode.STOPPED_BY_HAND, "Left alone"),
+            (ReasonCode.CRASHED, "Steady"),
             (ReasonCode.CEILING, "Steady"),
             (ReasonCode.BUSY, "Steady"),
             (ReasonCode.MAX, "Steady"),
@@ -265,6 +339,75 @@ class TestTrouble:
             browser.open(served.url)
             show(served, service())
             browser.shows("The daemon has stopped looking", "#banners")
+
+
+class TestHeadline:
+    """The sums above the services. What is unknown is never counted as zero."""
+
+    @pytest.mark.parametrize(
+        ("backlogs", "words"),
+        [
+            pytest.param([0], "0 waiting tasks", id="none-waits"),
+            pytest.param([1], "1 waiting task", id="one-waits"),
+            pytest.param([1040, 5], "1,045 waiting tasks", id="all-are-known"),
+            pytest.param([None], "unknown waiting tasks", id="the-only-one-is-unknown"),
+            pytest.param([None, None], "unknown waiting tasks", id="all-are-unknown"),
+            pytest.param(
+                [40, None], "at least 40 waiting tasks, 1 service unknown", id="one-is-unknown"
+            ),
+            pytest.param(
+                [None, 0, None], "at least 0 waiting tasks, 2 services unknown", id="two-are"
+            ),
+        ],
+    )
+    def test_waiting_tasks(
+        self, site: ServedSite, browser: Browser, backlogs: list[int | None], words: str
+    ) -> None:
+        show(site, *(service(f"shop/{at}", waiting) for at, waiting in enumerate(backlogs)))
+        browser.shows("shop/0", "#cards")
+        assert " ".join(browser.text(".summary .waiting").split()) == words
+
+    def test_of_one_nothing_is_said_in_the_plural(self, site: ServedSite, browser: Browser) -> None:
+        show(site, service("shop/0", replicas=1, desired=1))
+        browser.shows("shop/0", "#cards")
+        assert browser.text("#sum-services-unit") == "service"
+        assert browser.text("#sum-replicas-unit") == "replica"
+
+    def test_what_was_not_seen_at_the_latest_look_is_unknown_too(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        show(site, service(waiting=40))
+        browser.shows("40 waiting", card("shop/worker"))
+        show(site, errors=("no Docker Engine answers",), unseen=compose("shop/worker"))
+        browser.shows("Not seen", card("shop/worker"))
+        assert browser.text("#sum-waiting") == "unknown"
+
+
+class TestLatestChanges:
+    """The list of latest changes has room for every service."""
+
+    def test_one_that_changes_all_the_time_leaves_the_others_theirs(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        start = datetime.now(UTC)
+        others = [f"shop/{number}" for number in range(6)]
+        show(site, *(scaled(service(name, 40), 4) for name in others), at=start)
+        calm = [service(name, 40, replicas=4, desired=4) for name in others]
+        for second in range(1, 8):
+            wakes = scaled(service("shop/zero", min=0, max=1), second % 2)
+            show(site, *calm, wakes, at=start + timedelta(seconds=second))
+        browser.shows("shop/zero", "#recent-list")
+        listed = [found.text for found in browser.find_all("#recent-list b")]
+        assert listed[:2] == ["shop/zero", "shop/zero"]
+        assert sorted(listed[2:]) == others
+
+    def test_of_one_alone_all_that_is_remembered_is_listed(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        for number in range(1, 4):
+            show(site, scaled(service(replicas=number), number + 1))
+        browser.shows("3 → 4", "#recent-list")
+        assert len(browser.find_all("#recent-list li")) == 3
 
 
 class TestMarkup:

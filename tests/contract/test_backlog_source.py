@@ -99,6 +99,15 @@ async def test_what_cannot_be_read_is_unknown_and_the_others_are_read(case: Case
     assert isinstance(readings[queue], QueueStats)
 
 
+async def test_what_a_service_at_zero_waits_for_is_read_like_the_rest(case: Case) -> None:
+    asleep, awake = task_queue(), task_queue()
+    await case.fill(asleep.name, 1)
+
+    readings = await case.source.read([asleep, awake], [asleep])
+
+    assert [readings[each].waiting for each in (asleep, awake)] == [1, 0]  # type: ignore[union-attr]
+
+
 async def test_reading_no_task_queues_returns_nothing(case: Case) -> None:
     assert await case.source.read([]) == {}
 

@@ -10,7 +10,7 @@ import pytest
 
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.in_flight import Standing
-from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
+from autoscaler.core.model import EndedBy, Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.protect import (
     Choice,
     Stopped,
@@ -20,8 +20,10 @@ from autoscaler.core.protect import (
 )
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
+from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
-from autoscaler.ports import Orchestrator
+from autoscaler.ports import LooksAfter, Orchestrator
+from autoscaler.wishes.labels import Labels
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.real.stages import STUBBORN, Stage, docker
@@ -33,9 +35,14 @@ class Case(Protocol):
     """An orchestrator, and the place its services stand on."""
 
     orchestrator: Orchestrator
+    adopted: set[ServiceId]
+    """Services that are looked after whatever their labels are."""
 
     def up(self, replicas: Mapping[str, int], labels: Mapping[str, Any], **options: Any) -> None:
         """Bring services to these replicas and labels."""
+
+    def stop_by_hand(self, service: str) -> None:
+        """Stop all replicas behind the orchestrator's back."""
 
     def id(self, service: str) -> ServiceId:
         """Name a service, whether it is there or not."""
@@ -44,14 +51,23 @@ class Case(Protocol):
         """Return the host name inside a replica; None where others on this host have it too."""
 
 
+def looking_after(adopted: Collection[ServiceId]) -> LooksAfter:
+    """Look after labelled services and those that are `adopted` now."""
+    by_label = Labels("temporal").looks_after
+    return lambda service, labels: service in adopted or by_label(service, labels)
+
+
 class FakeCase:
-    def __init__(self) -> None:
-        self.orchestrator = FakeOrchestrator()
+    def __init__(self, adopted: set[ServiceId]) -> None:
+        self.adopted = adopted
+        self.orchestrator = FakeOrchestrator(looks_after=looking_after(adopted))
 
     def up(self, replicas: Mapping[str, int], labels: Mapping[str, Any], **_: Any) -> None:
         for service, number in replicas.items():
-            if labels.get(service):
-                self.orchestrator.add(service, labels[service], replicas=number)
+            self.orchestrator.add(service, labels.get(service, {}), replicas=number)
+
+    def stop_by_hand(self, service: str) -> None:
+        self.orchestrator.scale_by_hand(self.id(service), 0)
 
     def id(self, service: str) -> ServiceId:
         return ServiceId(self.orchestrator.name, service)
@@ -61,10 +77,14 @@ class FakeCase:
 
 
 class RealCase:
-    def __init__(self, stage: Stage, orchestrator: Orchestrator) -> None:
+    def __init__(self, stage: Stage, orchestrator: Orchestrator, adopted: set[ServiceId]) -> None:
         self._stage = stage
+        self.adopted = adopted
         self.orchestrator = orchestrator
         self.up = stage.up
+
+    def stop_by_hand(self, service: str) -> None:
+        self._stage.stop_by_hand(service)
 
     def id(self, service: str) -> ServiceId:
         return ServiceId(self._stage.orchestrator, self._stage.name(service))
@@ -83,17 +103,18 @@ class RealCase:
     ]
 )
 async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
+    adopted: set[ServiceId] = set()
     if request.param == "fake":
-        yield FakeCase()
+        yield FakeCase(adopted)
         return
     stage: Stage = request.getfixturevalue(f"{request.param}_stage")
     engine = Engine()
-    orchestrator: Orchestrator
-    if request.param == "compose":
-        orchestrator = ComposeOrchestrator(engine, clock=Clock(), projects=[stage.project])
-    else:
-        orchestrator = SwarmOrchestrator(engine, clock=Clock(), projects=[stage.project])
-    yield RealCase(stage, orchestrator)
+    projects = Projects(engine, [stage.project])
+    kind = ComposeOrchestrator if request.param == "compose" else SwarmOrchestrator
+    orchestrator = kind(
+        engine, clock=Clock(), projects=projects, looks_after=looking_after(adopted)
+    )
+    yield RealCase(stage, orchestrator, adopted)
     await orchestrator.close(timedelta(seconds=30))
     engine.close()
 
@@ -117,6 +138,24 @@ async def test_a_labelled_service_is_found_with_its_labels_and_replicas(case: Ca
     assert LABELS.items() <= found[0].labels.items()
     assert found[0].ceiling is None
     assert found[0].refusal is None
+
+
+async def test_a_service_without_a_label_is_found_while_it_is_adopted(case: Case) -> None:
+    case.up({"worker": 2, "plain": 1}, {})
+    assert list(await case.orchestrator.discover()) == []
+
+    if not isinstance(case, FakeCase):
+        assert case.orchestrator.surroundings.services >= {case.id("worker"), case.id("plain")}
+
+    case.adopted.add(case.id("worker"))
+    found = await look(case, "worker")
+    assert (found.replicas, found.refusal, found.warnings) == (2, None, ())
+    await grow(case, 2, 3)
+    assert (await look(case, "worker")).replicas == 3
+
+    case.adopted.clear()
+    assert list(await case.orchestrator.discover()) == []
+    assert len(await replicas(case)) == 3, "what is given back keeps its replicas"
 
 
 async def replicas(case: Case) -> list[Replica]:
@@ -171,6 +210,33 @@ async def test_goes_to_zero_and_back(case: Case) -> None:
     await case.orchestrator.close(timedelta(seconds=30))
     await grow(case, 0, 2)
     assert (await look(case, "worker")).replicas == 2
+
+
+async def test_a_service_that_somebody_else_has_stopped_says_so_until_it_runs_again(
+    case: Case,
+) -> None:
+    case.up({"worker": 2}, {"worker": LABELS})
+    assert (await look(case, "worker")).ending is None
+
+    case.stop_by_hand("worker")
+    stopped = await look(case, "worker")
+    assert stopped.replicas == 0
+    assert stopped.ending is not None
+    assert stopped.ending.by is EndedBy.HAND
+
+    await grow(case, 0, 1)
+    assert (await look(case, "worker")).ending is None
+
+
+async def test_what_the_orchestrator_has_stopped_is_not_stopped_by_hand(case: Case) -> None:
+    case.up({"worker": 2}, {"worker": LABELS})
+    await look(case, "worker")
+
+    await stop_in_order(case, 2, 0)
+    await case.orchestrator.close(timedelta(seconds=30))
+
+    stopped = await look(case, "worker")
+    assert (stopped.replicas, stopped.ending) == (0, None)
 
 
 async def test_a_replica_that_drains_does_not_count(case: Case) -> None:

@@ -8,18 +8,22 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from autoscaler.cli import commands
-from autoscaler.cli.labels import reference_markdown
+from autoscaler.cli.labels import reference_markdown, schema_json
 from autoscaler.core.integration import Integration
-from autoscaler.core.spec import ScalingSpec, scaling_labels
+from autoscaler.core.labels import label_docs, read_labels, scaling_labels
+from autoscaler.core.schema import services_schema
 from autoscaler.settings import Settings
+from autoscaler.wishes.services_file import read_services_file
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILES = sorted((ROOT / "compose").glob("*/*.yaml"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 PAGES += sorted((ROOT / "compose").glob("*/README.md"))
+VALIDATOR = Draft202012Validator(services_schema())
 
 
 def services_of(file: Path) -> list[dict[str, Any]]:
@@ -45,6 +49,20 @@ def test_the_reference_of_labels_is_generated_from_the_code() -> None:
     assert written == reference_markdown(), "run: autoscaler labels --markdown > docs/labels.md"
 
 
+def test_the_schema_of_services_files_is_generated_from_the_code() -> None:
+    written = (ROOT / "docs" / "services.schema.json").read_text()
+    assert written == schema_json(), "run: autoscaler labels --schema > docs/services.schema.json"
+
+
+def test_the_services_files_of_the_pages_are_right() -> None:
+    page = (ROOT / "docs" / "services-files.md").read_text()
+    files = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "max" in text]
+    assert files
+    for text in files:
+        assert read_services_file("shop.yaml", text.encode()).problems == ()
+        assert VALIDATOR.is_valid(yaml.safe_load(text))
+
+
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_every_label_in_the_examples_is_right(file: Path) -> None:
     labels = map(labels_of, services_of(file))
@@ -53,12 +71,12 @@ def test_every_label_in_the_examples_is_right(file: Path) -> None:
     daemon = "autoscaler" in yaml.safe_load(file.read_text())["services"]
     assert bool(labelled) == daemon, "an example without labels shows nothing"
     for given in labelled:
-        ScalingSpec.from_labels(given)
+        read_labels(given)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_labels_in_every_page_exist(page: Path) -> None:
-    known = {doc.name for doc in ScalingSpec.reference()}
+    known = {doc.name for doc in label_docs()}
     named = re.findall(r"(?m)^\s+(temporal\.[a-z.-]+)[:=]", page.read_text())
 
     assert set(named) <= known
@@ -73,7 +91,7 @@ def test_every_link_in_a_page_leads_to_a_file(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_autoscaler_command_in_a_page_exists(page: Path) -> None:
-    verbs = re.findall(r"(?m)(?:^|`)autoscaler ([a-z]+)", page.read_text())
+    verbs = re.findall(r"(?m)(?:^|`)autoscaler ([a-z-]+)", page.read_text())
 
     for verb in set(verbs):
         done = CliRunner().invoke(commands, [verb, "--help"])
@@ -95,10 +113,12 @@ def variables(text: str) -> set[str]:
 def test_the_example_environment_names_every_setting_and_no_other() -> None:
     named = variables((ROOT / ".env.example").read_text())
     plain = {name for name in named if "__" not in name}
-    nested = {name.split("__")[2].lower() for name in named - plain}
+    groups = {name for name in named if name.startswith("AUTOSCALER_GROUPS__")}
+    nested = {name.split("__")[2].lower() for name in named - plain - groups}
     settings = {f"AUTOSCALER_{field.upper()}" for field in Settings.model_fields}
 
-    assert plain == settings - {"AUTOSCALER_INTEGRATIONS"}
+    assert groups
+    assert plain == settings - {"AUTOSCALER_INTEGRATIONS", "AUTOSCALER_GROUPS"}
     assert nested <= set(Integration.model_fields)
 
 
@@ -115,7 +135,8 @@ def test_the_example_environment_is_valid_and_has_the_defaults(
 
     assert set(as_it_stands.integrations) == {"default"}
     assert set(with_everything.integrations) == {"default", "cloud", "mtls"}
-    unchanged = {"integrations"}
+    assert set(with_everything.groups) == {"gpu"}
+    unchanged = {"integrations", "groups"}
     assert with_everything.model_dump(exclude=unchanged) == Settings.model_construct().model_dump(
         exclude=unchanged
     ), "a default in the file is not the default"

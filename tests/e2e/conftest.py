@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from tests.real.stages import Stage
 from tests.real.temporal import TemporalServer
 
 RunDaemon = Callable[..., DaemonProcess]
+
+LAST_LINES = 60
+"""Lines of a daemon's log that are shown where its test has failed; its ticks say little."""
 
 
 @pytest.fixture
@@ -44,6 +48,9 @@ def run_daemon(tmp_path: Path, temporal: TemporalServer) -> Iterator[RunDaemon]:
     yield run
     for process in started:
         process.__exit__()
+        # Pytest shows what is printed only for a test that has failed.
+        lines = [str(line) for line in process.lines if line["event"] != "tick"]
+        sys.stdout.write("\n".join(("the last lines of a daemon:", *lines[-LAST_LINES:], "")))
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ def test_is_healthy_while_its_loop_ticks(start: Start, listen: str) -> None:
     )  # fmt: skip
     assert "IntersectionObserver" in page
     assert "prefers-color-scheme" in page
-    assert "No service carries a label" in docker("exec", container, "autoscaler", "status")
+    assert "looked" in docker("exec", container, "autoscaler", "status")
 
 
 def test_is_unhealthy_when_nothing_answers(start: Start) -> None:
@@ -126,3 +126,13 @@ def test_the_daemon_can_read_what_root_stores_through_docker_exec(start: Start) 
         "autoscaler 600",
     ]
     assert "encrypted store" in docker(*as_daemon)
+
+
+def test_an_integration_that_would_go_with_its_container_is_stored_with_a_warning(
+    start: Start,
+) -> None:
+    container = start(f"--volume={SOCKET}:{SOCKET}", "--env=AUTOSCALER_STORE=/tmp/store/it")
+    add = ("exec", container, "autoscaler", "integrations", "add", "cloud", "--endpoint=cloud:7233")
+    assert "warning: /tmp/store is no volume, so the integration goes with this container" in (
+        docker(*add)
+    )

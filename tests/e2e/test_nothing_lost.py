@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -83,6 +84,35 @@ async def test_idle_replicas_are_stopped_and_busy_ones_stay_until_they_have_fini
 def interrupted(daemon: DaemonProcess, stage: ComposeStage, service: str = "worker") -> float:
     """Return how many replicas were stopped although they were known to be busy."""
     return daemon.metric("autoscaler_interrupted_replicas_total", stage.name(service))
+
+
+async def test_a_service_that_wakes_again_reports_each_stop_once(
+    compose_stage: ComposeStage, crew: Crew, daemon: Daemon, queue: str
+) -> None:
+    """At zero the same container is kept and started again, under the same host name.
+
+    So until its new worker reports, the latest report is the last one of the worker before it. It
+    counts for as long as the time between that worker's last two reports, which is long here.
+    """
+    asked = labels(
+        queue, target="1", min="0", max="1", busy="protect", cooldown="0s", scale_in__window="0s"
+    )
+    options = crew.service(HEARTBEAT_SECONDS="20", RUN_SECONDS="1")
+    compose_stage.up({"worker": 1}, {"worker": asked}, **options)
+    await crew.reporting(1)
+    async with asyncio.timeout(60):
+        while await crew.silence() < timedelta(seconds=14):  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.5)
+
+    watching = daemon()
+    await until_async(lambda: not hosts(compose_stage), "no replica")
+    task = await crew.start()
+    await task.result()
+    await until_async(lambda: not hosts(compose_stage), "no replica again")
+
+    steps = [line["event"] for line in watching.lines if line["event"].startswith("scaling")]
+    assert steps == ["scaling in", "scaling out", "scaling in"]
+    assert crew.lost() == []
 
 
 async def test_a_burst_during_a_drain_makes_new_replicas_at_once(

@@ -30,7 +30,9 @@ async def test_100_waiting_tasks_at_target_10_become_10_replicas_and_an_empty_qu
     assert daemon.reads(counted, line) <= 2
     # Temporal adds new tasks with a delay, so the last few may not be counted yet.
     assert 90 < line["backlog"] <= 100
-    assert line["reasons"] == [f"{line['backlog']} waiting tasks at target 10: 10"]
+    # What waits is counted on the partitions where that is newer than the server's own figures.
+    said = [reason.replace(" (counted now)", "") for reason in line["reasons"]]
+    assert said == [f"{line['backlog']} waiting tasks at target 10: 10"]
     await until_async(lambda: len(stage.running("worker")) == 10, "10 replicas")
 
     await temporal.drain(queue, tasks)
@@ -101,8 +103,9 @@ async def test_one_daemon_follows_services_of_compose_and_of_swarm(
     queue: str,
 ) -> None:
     await temporal.enqueue(queue, 20)
+    await temporal.enqueue(f"{queue}-swarm", 20)
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    swarm_stage.up({"worker": 1}, {"worker": labels(queue)})
+    swarm_stage.up({"worker": 1}, {"worker": labels(f"{queue}-swarm")})
 
     both = f"{compose_stage.project},{swarm_stage.project}"
     run_daemon(compose_stage, AUTOSCALER_PROJECTS=both)
@@ -111,18 +114,19 @@ async def test_one_daemon_follows_services_of_compose_and_of_swarm(
     await until_async(lambda: len(swarm_stage.running("worker")) == 2, "2 on Swarm")
 
 
-async def test_two_services_follow_one_queue_each_by_its_own_target(
+async def test_two_services_share_one_queue_in_portions_of_their_own_targets(
     stage: Stage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
-    await temporal.enqueue(queue, 20)
+    await temporal.enqueue(queue, 40)
     stage.up(
         {"coarse": 1, "fine": 1},
         {"coarse": labels(queue, target="10"), "fine": labels(queue, target="5")},
     )
     run_daemon(stage)
 
-    await until_async(lambda: len(stage.running("coarse")) == 2, "2 replicas")
-    await until_async(lambda: len(stage.running("fine")) == 4, "4 replicas")
+    # 10 and 5, 10 and 5, and the last 10.
+    await until_async(lambda: len(stage.running("coarse")) == 3, "3 replicas")
+    await until_async(lambda: len(stage.running("fine")) == 2, "2 replicas")
 
 
 async def test_all_wrong_labels_are_named_and_the_other_services_are_scaled(

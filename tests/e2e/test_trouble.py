@@ -111,15 +111,23 @@ def reasons(stage: Stage, temporal: TemporalServer, folder: Path) -> dict[str, t
 async def test_a_service_that_cannot_have_copies_keeps_its_one_replica_and_plan_says_why(
     compose_stage: ComposeStage, temporal: TemporalServer, tmp_path: Path, queue: str
 ) -> None:
-    await temporal.enqueue(queue, 30)
+    names = ("named", "published", "numbered", "free")
+    for name in names:
+        await temporal.enqueue(f"{queue}-{name}", 30)
     port, third = free_port(), 16 + hash(queue) % 200
     own_name = f"{compose_stage.project}-of-its-own"
-    plain = {"image": TINY_IMAGE, "command": list(IDLE), "labels": labels(queue)}
+    plain = {
+        name: {"image": TINY_IMAGE, "command": list(IDLE), "labels": labels(f"{queue}-{name}")}
+        for name in names
+    }
     services = {
-        "named": {**plain, "container_name": own_name},
-        "published": {**plain, "ports": [f"127.0.0.1:{port}:80"]},
-        "numbered": {**plain, "networks": {"numbers": {"ipv4_address": f"10.231.{third}.7"}}},
-        "free": plain,
+        "named": {**plain["named"], "container_name": own_name},
+        "published": {**plain["published"], "ports": [f"127.0.0.1:{port}:80"]},
+        "numbered": {
+            **plain["numbered"],
+            "networks": {"numbers": {"ipv4_address": f"10.231.{third}.7"}},
+        },
+        "free": plain["free"],
     }
     numbers = {"ipam": {"config": [{"subnet": f"10.231.{third}.0/24"}]}}
     compose_stage.up({}, {}, top={"services": services, "networks": {"numbers": numbers}})

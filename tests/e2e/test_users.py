@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.conftest import RunDaemon, labels
+from tests.real.daemon import DaemonProcess
 from tests.real.stages import TINY_IMAGE, ComposeStage, Stage, SwarmStage, docker
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import free_port, free_ports, until_async
@@ -39,6 +40,21 @@ async def test_a_change_of_labels_takes_effect_at_once(
     stage.up({"worker": 1}, {"worker": labels(queue, max="2")})
 
     await until_async(lambda: len(stage.running("worker")) == 2, "2 replicas")
+
+
+@pytest.mark.swarm
+async def test_a_label_that_was_changed_is_a_line_of_the_log(
+    swarm_stage: SwarmStage, run_daemon: RunDaemon, queue: str
+) -> None:
+    swarm_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run_daemon(swarm_stage, **FAR_APART)
+    daemon.wait_for("tick")
+
+    service = swarm_stage.name("worker")
+    docker("service", "update", "--detach", "--label-add=temporal.mode=off", service)
+
+    line = daemon.wait_for("labels changed", service=service)
+    assert line["changes"] == ["temporal.mode: not set -> off"]
 
 
 async def test_replicas_that_a_redeploy_removed_are_restored_at_once(
@@ -207,8 +223,9 @@ async def test_replicas_that_end_by_themselves_stop_growth_with_the_reason(
 
     daemon.wait_for("scaling out", desired=5)
     line = daemon.wait_for("held", service=compose_stage.name("worker"))
-    assert "ended by itself (Exited (3)" in line["reasons"][-1]
-    assert "growth is tried again in" in line["reasons"][-1]
+    assert line["reasons"][-1].startswith("held at 1 after a crash; more are started in ")
+    error = daemon.wait_for("cannot scale")["error"]
+    assert "ended by itself with exit code 3" in error
     await until_async(lambda: len(compose_stage.running("worker")) == 1, "only the first replica")
 
 
@@ -216,7 +233,7 @@ async def test_replicas_that_end_by_themselves_stop_growth_with_the_reason(
 async def test_a_failed_start_is_reported_and_leaves_no_container_behind(
     compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
 ) -> None:
-    await temporal.enqueue(queue, 30)
+    await temporal.enqueue(queue, 60)
     # Three ports for six replicas: some replicas find no free port.
     ports = free_ports(3)
     compose_stage.up(
@@ -326,7 +343,83 @@ async def test_tasks_that_keep_failing_stop_growth_with_their_own_error(
     swarm_stage.up({"worker": 2}, {"worker": labels(queue)}, command=CRASHING, await_running=False)
     await until_async(lambda: swarm_stage.failed("worker"), "a task that has failed")
 
-    line = run_daemon(swarm_stage).wait_for("held")
+    line = run_daemon(swarm_stage).wait_for("cannot scale")
 
-    assert "non-zero exit (3)" in line["reasons"][-1]
+    assert "non-zero exit (3)" in line["error"]
     assert swarm_stage.desired("worker") == 2
+
+
+HEALTHY_AFTER_A_WHILE = {
+    "command": ["sh", "-c", "sleep 6; touch /healthy; trap 'exit 0' TERM; sleep 3600 & wait"],
+    "healthcheck": {"test": ["CMD", "test", "-e", "/healthy"], "interval": "1s", "retries": 60},
+}
+WAITS = {"depends_on": {"database": {"condition": "service_healthy"}}}
+ENDS_AT_ONCE = ("sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")
+
+
+@pytest.mark.engine
+async def test_while_compose_waits_for_what_a_service_depends_on_nothing_is_started_or_made(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 30)
+    daemon = run_daemon(compose_stage)
+    daemon.wait_for("tick")
+    began = engine_time()
+
+    compose_stage.up(
+        {"database": 1, "worker": 3},
+        {"worker": labels(queue, max="3")},
+        command=ENDS_AT_ONCE,
+        each={"database": HEALTHY_AFTER_A_WHILE, "worker": WAITS},
+    )
+
+    line = daemon.wait_for("held", service=compose_stage.name("worker"))
+    assert "docker compose may still be at work" in line["reasons"][-1]
+    settled(daemon)
+    assert started(compose_stage, began) == ["database-1", "worker-1", "worker-2", "worker-3"]
+
+
+@pytest.mark.engine
+async def test_while_compose_recreates_several_services_none_has_more_than_its_max(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    await temporal.enqueue(queue, 100)
+    others = ["second", "third", "fourth"]
+    replicas = {"database": 1, "worker": 3, **dict.fromkeys(others, 2)}
+    policies = {each: labels(queue, max=str(replicas[each])) for each in ("worker", *others)}
+    each = {"database": HEALTHY_AFTER_A_WHILE, "worker": WAITS, "fourth": WAITS}
+    compose_stage.up(replicas, policies, command=ENDS_AT_ONCE, each=each)
+    daemon = run_daemon(compose_stage)
+    daemon.wait_for("tick", failed=False)
+    began = engine_time()
+
+    environment = {"VERSION": "2"}
+    compose_stage.up(replicas, policies, command=ENDS_AT_ONCE, environment=environment, each=each)
+
+    settled(daemon)
+    expected = [f"{name}-{n}" for name, number in replicas.items() for n in range(1, number + 1)]
+    assert started(compose_stage, began) == sorted(expected)
+
+
+def settled(daemon: DaemonProcess) -> None:
+    """Wait until the daemon has looked so often that nobody is at work any more."""
+    for _ in range(5):
+        daemon.wait_for("tick", after=len(daemon.lines), failed=False)
+
+
+def engine_time() -> str:
+    """Return the engine's time."""
+    return docker("info", "--format={{.SystemTime}}").strip()
+
+
+def started(stage: ComposeStage, since: str) -> list[str]:
+    """Return every container of the project that was started since a time, once for each start."""
+    names = docker(
+        "events",
+        f"--since={since}",
+        f"--until={engine_time()}",
+        "--filter=event=start",
+        f"--filter=label=com.docker.compose.project={stage.project}",
+        "--format={{.Actor.Attributes.name}}",
+    ).split()
+    return sorted(name.removeprefix(f"{stage.project}-") for name in names)

@@ -22,12 +22,18 @@ class FakeBacklogSource:
     def __init__(self) -> None:
         self.reads: list[list[TaskQueue]] = []
         """The task queues of every read."""
+        self.waking: list[list[TaskQueue]] = []
+        """Those of every read that a service at zero waits for."""
+        self.counted: set[str] = set()
+        """Task queues whose tasks were counted, because the server's own figure is older."""
         self.reading: asyncio.Event | None = None
         """While there is one, read waits for it."""
         self.running: dict[str, int] = {}
         """Tasks that run on a host; on the others, idle workers report."""
         self.silent: set[str] = set()
         """Hosts on which no worker reports."""
+        self.leaving: set[str] = set()
+        """Hosts whose worker says that it shuts down."""
         self.mute = False
         """Whether no worker reports."""
         self.asked: list[WorkerQuery] = []
@@ -53,10 +59,11 @@ class FakeBacklogSource:
         self._failures[queue] = why
 
     async def read(
-        self, queues: Collection[TaskQueue]
+        self, queues: Collection[TaskQueue], waking: Collection[TaskQueue] = ()
     ) -> Mapping[TaskQueue, QueueStats | BacklogUnavailable]:
         """Answer for every task queue that was asked for."""
         self.reads.append(list(queues))
+        self.waking.append(list(waking))
         if self.reading is not None:
             await self.reading.wait()
         return {
@@ -80,7 +87,7 @@ class FakeBacklogSource:
 
     def _worker(self, host: str) -> Worker:
         slots = {SlotKind.ACTIVITY: Slots(used=self.running.get(host, 0), free=2)}
-        return Worker(host, host, ALWAYS, timedelta(), leaving=False, slots=slots)
+        return Worker(host, host, ALWAYS, timedelta(), leaving=host in self.leaving, slots=slots)
 
     def integrations(self) -> Sequence[IntegrationReport]:
         """Return what a test has set."""
@@ -89,4 +96,10 @@ class FakeBacklogSource:
     def _answer(self, queue: TaskQueue) -> QueueStats | BacklogUnavailable:
         if queue.name in self._failures:
             return BacklogUnavailable(self._failures[queue.name])
-        return QueueStats(self._waiting.get((queue.name, queue.type), 0), timedelta(), 0.0, 0.0)
+        return QueueStats(
+            self._waiting.get((queue.name, queue.type), 0),
+            timedelta(),
+            0.0,
+            0.0,
+            counted=queue.name in self.counted,
+        )

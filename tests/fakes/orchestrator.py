@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
+from autoscaler.core.model import (
+    Ceiling,
+    EndedBy,
+    Ending,
+    Replica,
+    ScalingAction,
+    Service,
+    ServiceId,
+)
 from autoscaler.core.protect import Choice, Stopped
+from autoscaler.core.territory import Surroundings
+from autoscaler.ports import LooksAfter
 
 GRACE = timedelta(seconds=30)
 
@@ -17,8 +27,10 @@ GRACE = timedelta(seconds=30)
 class FakeOrchestrator:
     """Keeps services in a dict; fails or takes its time where a test says so."""
 
-    def __init__(self, name: str = "compose") -> None:
+    def __init__(self, name: str = "compose", looks_after: LooksAfter | None = None) -> None:
+        """Look after what `looks_after` says; without it, after every service."""
         self.name = name
+        self._looks_after = looks_after or (lambda _service, _labels: True)
         self.services: dict[ServiceId, Service] = {}
         self.actions: list[ScalingAction] = []
         """Every action that was asked for, in order, also those that failed."""
@@ -28,12 +40,16 @@ class FakeOrchestrator:
         """The patience of every close."""
         self.unreachable: Exception | None = None
         """Raised by discover while it is set."""
+        self.surroundings = Surroundings()
+        """What discover is said to have seen beside the services."""
         self.discovery: asyncio.Event | None = None
         """While there is one, discover waits for it."""
         self.careless = False
         """Whether others are stopped than may be, as many as were chosen."""
         self.nameless = False
         """Whether it cannot be told on which hosts the replicas run."""
+        self.looks = 0
+        """How often discover was asked."""
         self._numbers: dict[ServiceId, set[int]] = {}
         """Of the replicas of a service, each for as long as it is there."""
         self._failures: dict[ServiceId, Exception] = {}
@@ -65,11 +81,25 @@ class FakeOrchestrator:
 
     def scale_by_hand(self, id_: ServiceId, replicas: int) -> None:
         """Change the replicas behind the daemon's back."""
+        ending = None if replicas else Ending(EndedBy.HAND, seen=True)
+        self._set(id_, replicas, ending)
+
+    def crash(
+        self, id_: ServiceId, story: str, replicas: int, retry_at: datetime | None = None
+    ) -> None:
+        """Let replicas end by themselves until so many are left."""
+        crashed = self.count(id_) - replicas
+        self._set(id_, replicas, Ending(EndedBy.ITSELF, seen=True, story=story, retry_at=retry_at))
+        self.services[id_] = replace(self.services[id_], crashed=crashed)
+
+    def _set(self, id_: ServiceId, replicas: int, ending: Ending | None) -> None:
         numbers = sorted(self._numbers[id_])[:replicas]
         highest = max(self._numbers[id_], default=0)
         added = range(highest + 1, highest + 1 + replicas - len(numbers))
         self._numbers[id_] = {*numbers, *added}
-        self.services[id_] = replace(self.services[id_], replicas=replicas)
+        self.services[id_] = replace(
+            self.services[id_], replicas=replicas, ending=ending, crashed=0
+        )
         self._scaled.set()
 
     async def until(self, id_: ServiceId, replicas: int) -> None:
@@ -104,11 +134,12 @@ class FakeOrchestrator:
 
     async def discover(self) -> Sequence[Service]:
         """Return the services as they stand now."""
+        self.looks += 1
         if self.discovery is not None:
             await self.discovery.wait()
         if self.unreachable is not None:
             raise self.unreachable
-        return list(self.services.values())
+        return [each for each in self.services.values() if self._looks_after(each.id, each.labels)]
 
     async def replicas(self, service: ServiceId) -> Sequence[Replica]:
         """Return the replicas, the highest number first; `orders-3` runs on the host `orders-3`."""
@@ -122,7 +153,7 @@ class FakeOrchestrator:
     async def grow(self, action: ScalingAction) -> None:
         """Add replicas until there are `action.desired`."""
         await self._begin(action)
-        self.scale_by_hand(action.service, max(action.desired, self.count(action.service)))
+        self._set(action.service, max(action.desired, self.count(action.service)), None)
 
     async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Stop the chosen replicas."""
@@ -134,7 +165,7 @@ class FakeOrchestrator:
         self._numbers[action.service] -= {
             int(name.removeprefix(f"{action.service}-")) for name in names
         }
-        self.scale_by_hand(action.service, len(self._numbers[action.service]))
+        self._set(action.service, len(self._numbers[action.service]), None)
         return Stopped(tuple(names))
 
     async def remove_unstarted(self, service: ServiceId) -> None:

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, TaskQueue
+from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, SharedQueue, TaskQueue
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
+from autoscaler.core.words import counted
 from tests.fakes.clock import START
 
 TARGET = 10
@@ -35,6 +36,7 @@ def service(name: str = "shop/worker", waiting: int | None = 0, **seen: Any) -> 
     well: dict[str, Any] = {
         "replicas": 1,
         "desired": 1,
+        "wished": seen.get("desired", 1),
         "queues": (queue,),
         "backlog": waiting,
         "age": None if waiting is None else max(stats.age for stats in parts.values()),
@@ -44,6 +46,22 @@ def service(name: str = "shop/worker", waiting: int | None = 0, **seen: Any) -> 
         "reasons": (_because(waiting),),
     }
     return ServiceReport(ServiceId("compose", name), **(well | seen))
+
+
+def shared(report: ServiceReport, whole: int, *others: str) -> ServiceReport:
+    """Return a report whose backlog is a portion: `whole` activities wait, for others too."""
+    sharers = compose(*others)
+    queues = {
+        queue: SharedQueue(
+            replace(stats, waiting=whole if queue.type is QueueType.ACTIVITY else 0),
+            sharers,
+            leads=True,
+            grows=True,
+            beside=1,
+        )
+        for queue, stats in report.parts.items()
+    }
+    return replace(report, shared=queues)
 
 
 def compose(*names: str) -> tuple[ServiceId, ...]:
@@ -113,4 +131,6 @@ def _because(waiting: int | None) -> Reason:
     if waiting is None:
         return Reason(ReasonCode.BACKLOG_UNKNOWN, "backlog unknown: 1 held")
     wanted = -(-waiting // TARGET)
-    return Reason(ReasonCode.BACKLOG, f"{waiting} waiting tasks at target {TARGET}: {wanted}")
+    return Reason(
+        ReasonCode.BACKLOG, f"{counted(waiting, 'waiting task')} at target {TARGET}: {wanted}"
+    )

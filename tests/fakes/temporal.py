@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import cast
 
-from temporalio.api.taskqueue.v1 import TaskQueueStats, TaskQueueVersioningInfo
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.taskqueue.v1 import (
+    TaskQueuePartitionMetadata,
+    TaskQueueStats,
+    TaskQueueStatus,
+    TaskQueueVersioningInfo,
+)
 from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerInfo, WorkerListInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
@@ -18,6 +24,10 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentVersionResponse,
     DescribeWorkerRequest,
     DescribeWorkerResponse,
+    GetSystemInfoRequest,
+    GetSystemInfoResponse,
+    ListTaskQueuePartitionsRequest,
+    ListTaskQueuePartitionsResponse,
     ListWorkersRequest,
     ListWorkersResponse,
 )
@@ -26,6 +36,13 @@ from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.integration import Integration, canonical
 from autoscaler.sources.connections.clients import Connections
+
+
+def waiting_tasks(number: int) -> TaskQueueStats:
+    """Return what a server says of a task queue in which tasks have just begun to wait."""
+    return TaskQueueStats(
+        approximate_backlog_count=number, approximate_backlog_age=Duration(seconds=0)
+    )
 
 
 class FakeTemporal:
@@ -42,6 +59,22 @@ class FakeTemporal:
         """By task queue."""
         self.versioning: dict[str, TaskQueueVersioningInfo] = {}
         """By task queue."""
+        self.on_partitions: dict[str, list[int]] = {}
+        """By task queue: the tasks that wait on each partition, the root first. Of the others the
+        server does not say it."""
+        self.refuses_status = False
+        """Whether it refuses to say what waits on a partition."""
+        self.hides_partitions: Exception | None = None
+        """What ListTaskQueuePartitions raises."""
+        self.asked_for_partitions = 0
+        """How often ListTaskQueuePartitions was called."""
+        self.lacks_stats = False
+        """Whether it leaves `stats` out, as Temporal Server up to 1.27 does."""
+        self.version = "1.32.0"
+        self.asked_for_version = 0
+        """How often GetSystemInfo was called."""
+        self.hides_version: Exception | None = None
+        """What GetSystemInfo raises."""
         self.broken_queues: dict[str, Exception] = {}
         """What a call for a task queue raises."""
         self.hanging: set[str] = set()
@@ -86,9 +119,59 @@ class FakeTemporal:
             await asyncio.Event().wait()
         if name in self.broken_queues:
             raise self.broken_queues[name]
+        if self.refuses_status and request.include_task_queue_status:
+            raise RPCError("no status", RPCStatusCode.INVALID_ARGUMENT, b"")
         return DescribeTaskQueueResponse(
-            stats=self.stats[name], versioning_info=self.versioning.get(name)
+            stats=None if self.lacks_stats or not request.report_stats else self.stats[name],
+            versioning_info=self.versioning.get(name),
+            task_queue_status=self._status(name) if request.include_task_queue_status else None,
         )
+
+    def _status(self, name: str) -> TaskQueueStatus | None:
+        """Return what the server says of one partition."""
+        queue, number = name, 0
+        if name.startswith("/_sys/"):
+            queue, _, last = name.removeprefix("/_sys/").rpartition("/")
+            number = int(last)
+        if queue not in self.on_partitions:
+            return None
+        return TaskQueueStatus(backlog_count_hint=self.on_partitions[queue][number])
+
+    async def list_task_queue_partitions(
+        self,
+        request: ListTaskQueuePartitionsRequest,
+        *,
+        retry: bool,
+        timeout: timedelta,  # noqa: ASYNC109 - the client's own name for it
+    ) -> ListTaskQueuePartitionsResponse:
+        """Return the partitions of a task queue, the root first."""
+        self.asked_for_partitions += 1
+        await self._wait(request.namespace, retry=retry, deadline=timeout)
+        if self.hides_partitions is not None:
+            raise self.hides_partitions
+        root = request.task_queue.name
+        others = range(1, len(self.on_partitions[root]))
+        named = [
+            TaskQueuePartitionMetadata(key=key)
+            for key in (root, *(f"/_sys/{root}/{number}" for number in others))
+        ]
+        return ListTaskQueuePartitionsResponse(
+            workflow_task_queue_partitions=named, activity_task_queue_partitions=named
+        )
+
+    async def get_system_info(
+        self,
+        _request: GetSystemInfoRequest,
+        *,
+        retry: bool,  # noqa: ARG002 - the client's own name for it
+        timeout: timedelta,  # noqa: ARG002, ASYNC109 - the client's own name for it
+    ) -> GetSystemInfoResponse:
+        """Return the server's version."""
+        self.asked_for_version += 1
+        await asyncio.sleep(0)
+        if self.hides_version is not None:
+            raise self.hides_version
+        return GetSystemInfoResponse(server_version=self.version)
 
     async def describe_worker_deployment_version(
         self,

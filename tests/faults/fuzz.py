@@ -26,6 +26,7 @@ from tests.faults.fuzz_inputs import (
     Test,
     of_damaged_stores,
     of_labels,
+    of_services_files,
     of_settings,
     of_the_store,
     of_traces,
@@ -44,11 +45,12 @@ class Kind(NamedTuple):
 
 
 KINDS = [
-    Kind(of_labels, 0.25, len(VALUES)),
+    Kind(of_labels, 0.2, len(VALUES)),
     Kind(of_traces, 0.3, len(VALUES)),
     Kind(of_settings, 0.1, len(VALUES)),
     Kind(of_the_store, 0.05, len(VALUES)),
     Kind(of_damaged_stores, 0.05, len(VALUES)),
+    Kind(of_services_files, 0.05, len(VALUES)),
     Kind(of_decisions, 0.15, len(VARIANTS)),
     Kind(of_ticks, 0.1, TICKS),
 ]

@@ -6,10 +6,12 @@ Hypothesis draws a situation, and each of VARIANTS is tried in it.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from autoscaler.core.advice import advise
 from autoscaler.core.decide import decide, wants_in_flight
@@ -24,16 +26,21 @@ from tests.unit.core.strategies import in_flight_situations, situations
 BACKLOGS: list[Backlog | UnknownBacklog] = [UNKNOWN, *map(backlog, (0, 1, 3, 10, 30, 1_000, 10**6))]
 VARIANTS = list(product(BACKLOGS, (0, 1, 2, 5, 8, 60)))
 """Backlogs and numbers of replicas."""
+USUAL = timedelta(seconds=5)
+"""The time between two looks."""
+GAPS = st.sampled_from([-86_400, -6, 61, 181, 86_400]).map(lambda gap: timedelta(seconds=gap))
+"""Time beyond the usual in which nobody looked, or by which the clock was set back."""
 
 
 def of_decisions(outcomes: Outcomes, _: Path) -> Test:
     """Try situations, with each of VARIANTS in them."""
 
-    @given(situations() | in_flight_situations())
-    def test(drawn: Situation) -> None:
+    @given(situations() | in_flight_situations(), GAPS)
+    def test(drawn: Situation, gap: timedelta) -> None:
         for waiting, replicas in VARIANTS:
             check(replace(drawn, backlog=waiting, replicas=replicas))
             outcomes["decisions"] += 1
+        check_gap(drawn, gap)
 
     return test
 
@@ -52,6 +59,22 @@ def check(situation: Situation) -> None:
     check_bounds(situation, decision)
     check_unknown_backlog(situation, decision)
     check_protection(situation, decision)
+
+
+def check_gap(situation: Situation, gap: timedelta) -> None:
+    """Check that time in which nobody looked changes no decision."""
+    # Heartbeats go by clocks of their own: a report that was fresh is not, an hour later.
+    blind = replace(situation, in_flight=None, history=decide(situation).history)
+    usual, late = blind.now + USUAL, blind.now + USUAL + gap
+    decision = decide(replace(blind, now=usual))
+    ending = blind.ending
+    if ending is not None and ending.retry_at is not None:
+        # The pause after a crash is measured by the orchestrator, and passes while nobody looks.
+        ending = replace(ending, retry_at=ending.retry_at + gap)
+    history = blind.history.resumed(late, USUAL)
+    resumed = decide(replace(blind, history=history, ending=ending, now=late))
+    assert resumed.desired == decision.desired, "a gap between two looks changed the decision"
+    assert resumed.reasons == decision.reasons, "a gap between two looks changed the reasons"
 
 
 def check_bounds(situation: Situation, decision: Decision) -> None:

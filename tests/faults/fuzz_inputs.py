@@ -1,6 +1,7 @@
 """Input that a person or a file may give: it is right, or one clear error says what is wrong.
 
 Hypothesis draws labels, settings, traces or a store, and tries each of VALUES in one place of it.
+Services files are damaged at several places.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from hypothesis import strategies as st
 
 from autoscaler.core.errors import ConfigurationError, IntegrationError
 from autoscaler.core.integration import Integration
-from autoscaler.core.spec import ScalingSpec
+from autoscaler.core.labels import label_docs, read_labels
 from autoscaler.integrations.store import EncryptedStore
-from autoscaler.settings import PREFIX, Settings
+from autoscaler.settings import Settings
 from autoscaler.simulation.trace import parse_trace
+from autoscaler.wishes.services_file import read_services_file
+from autoscaler.wrong_settings import PREFIX
 
-NAMES = [label.name.removeprefix("temporal.") for label in ScalingSpec.reference()]
+NAMES = [label.name.removeprefix("temporal.") for label in label_docs()]
 VALUES = [
     "", " ", "0", "1", "-1", "10", "1e9", "1.5", "NaN", "inf", "5s", "10m", "1h30m", "7 %", "50%",
     "50%/1m", "5/10s,100%/1m", "4/15s", "2", "20",
@@ -34,6 +37,8 @@ VALUES = [
     "orders", "a,b,,c", "default", "current", "hold", "min", "99999999999999999999", "٣", "1_000",
     "\N{ZERO WIDTH SPACE}1", "0x10", "1s1s", "s", "%", "/", ",", "=", "1d", "1w",
     "protect", "ignore",
+    "mon-fri 07:30-19:00 min=5 max=40", "sat,sun 22:00-06:00 max=3; daily 1:00-2:00 min=1",
+    "fri-mon 07:00-07:00 min=1", "* 00:00-24:00 min=99", "Europe/Berlin", "Europe/Berln", "Europe",
 ]  # fmt: skip
 """What people write, and what they write by mistake."""
 
@@ -89,7 +94,17 @@ DOTENV = (
 )
 
 CELL = st.sampled_from(
-    ["time", "backlog", "arrivals", "2026-01-01T00:00:00Z", "0.5", "{", "}", '"']
+    [
+        "time",
+        "backlog",
+        "arrivals",
+        "2026-01-01T00:00:00Z",
+        "0001-01-01T00:00:00-12:00",
+        "0.5",
+        "{",
+        "}",
+        '"',
+    ]
 )
 LINE = (
     st.lists(CELL | VALUE, max_size=4).map(",".join)
@@ -174,6 +189,23 @@ SEALS = st.sampled_from([(bytes, FERNET.encrypt), (FERNET.encrypt, bytes), (byte
 """What is done to a file before it is damaged, and afterwards."""
 
 
+SERVICE = st.sampled_from(["shop/worker", "shop/*", "shop_worker", "[", "*", "<<", "123"]) | TEXT
+SERVICES = st.dictionaries(
+    SERVICE,
+    st.dictionaries(LABEL | TEXT, VALUE | st.lists(VALUE, max_size=2) | ODD, max_size=3) | ODD,
+    max_size=3,
+).map(lambda services: json.dumps({"services": services}))
+YAML_PIECE = st.sampled_from(
+    ["services:", "  shop/worker:", "    max: 4", "\t", "&a", "*a", "- ", "!!python/none", "? ",
+     "|", "---", "...", "%YAML 9.9", "{", "[[", "}", "'", '"', "#", "<<: ", "\0", "\u2028"]
+)  # fmt: skip
+YAML = (
+    SERVICES
+    | st.lists(YAML_PIECE | VALUE, max_size=8).map("\n".join)
+    | st.lists(YAML_PIECE | TEXT, max_size=8).map(" ".join)
+)
+
+
 class Outcomes(Counter[str]):
     """How many inputs were tried, by kind and outcome."""
 
@@ -218,6 +250,14 @@ def read_store(folder: Path, content: bytes) -> object:
     return EncryptedStore(file).all()
 
 
+def read_services(content: bytes) -> object:
+    """Read a services file. Raises ConfigurationError with all that is wrong with it."""
+    file = read_services_file("shop.yaml", content)
+    if file.problems:
+        raise ConfigurationError(file.problems)
+    return file
+
+
 def damaged(content: bytes, byte: bytes) -> Iterator[bytes]:
     """Return a file whole, and damaged at several places: cut off, or with another byte."""
     yield content
@@ -237,7 +277,7 @@ def of_labels(outcomes: Outcomes, _: Path) -> Test:
     def test(drawn: dict[str, str], name: str) -> None:
         for value in VALUES:
             changed = {**drawn, f"temporal.{name}": value}
-            outcomes.of("labels", partial(ScalingSpec.from_labels, changed))
+            outcomes.of("labels", partial(read_labels, changed))
 
     return test
 
@@ -292,5 +332,16 @@ def of_damaged_stores(outcomes: Outcomes, folder: Path) -> Test:
         before, after = seals
         for each in damaged(before(content), byte):
             outcomes.of("damaged store", partial(read_store, folder, after(each)))
+
+    return test
+
+
+def of_services_files(outcomes: Outcomes, _: Path) -> Test:
+    """Try services files, whole and damaged."""
+
+    @given(YAML, BYTE)
+    def test(text: str, byte: bytes) -> None:
+        for each in damaged(text.encode("utf-8", "surrogatepass"), byte):
+            outcomes.of("services files", partial(read_services, each))
 
     return test

@@ -7,6 +7,7 @@ checked. The whole sequence is run twice: the same world has to lead to the same
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from autoscaler.core.report import TickReport
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import run_in_virtual_time
 from tests.faults.fuzz_inputs import Outcomes, Test
-from tests.faults.fuzz_world import NAMES, Checked, World
+from tests.faults.fuzz_world import GROUP, NAMES, Checked, World
 
 Event = tuple[Any, ...]
 """What happens, to what, and details."""
 
-GAPS = (0.5, 5, 70)
-"""Seconds before each of the ticks after an event."""
+GAPS = (0.5, 5, 19, 70)
+"""Seconds before each of the ticks after an event. In the last of them nobody looked."""
 TICKS = 2 * 5 * len(GAPS)
 """Ticks for each sequence that is drawn, about."""
 QUEUES = ("orders", "mails")
@@ -47,6 +48,9 @@ RIGHT_LABELS = st.fixed_dictionaries(
         "temporal.scale-out.window": st.sampled_from(["0s", "10s"]),
         "temporal.scale-out.limit": st.sampled_from(["1/10s", "100%/15s"]),
         "temporal.scale-in.limit": st.sampled_from(["1/10s", "50%/15s"]),
+        "temporal.group": st.just(GROUP),
+        "temporal.priority": st.sampled_from(["0", "5"]),
+        "temporal.weight": st.sampled_from(["1", "2"]),
         "temporal.slots-target": st.sampled_from(["50%", "80%"]),
         "temporal.fallback": st.sampled_from(["hold", "0", "at-least 5"]),
         "temporal.fallback.after": st.sampled_from(["0s", "1m"]),
@@ -76,6 +80,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("changes fail"), SERVICE, st.booleans()),
     st.tuples(st.just("changes take long"), SERVICE, st.booleans()),
     st.tuples(st.just("come or go"), SERVICE, st.booleans()),
+    st.tuples(st.just("crash"), SERVICE, st.sampled_from([None, 10, 300])),
     st.tuples(st.just("refuse"), SERVICE, st.sampled_from([None, "a rollout is under way"])),
     st.tuples(st.just("limit"), SERVICE, st.sampled_from([None, 0, 1, 4])),
     st.tuples(st.just("drain"), SERVICE, FEW),
@@ -129,7 +134,11 @@ async def happen(world: World, event: Event) -> None:
             come_or_go(world, world.ids[name], there=there)
         case what, name, detail if name in NAMES:
             orchestrator = world.orchestrator(name)
-            if world.ids[name] in orchestrator.services:
+            if world.ids[name] not in orchestrator.services:
+                return
+            if what == "crash":
+                crash(world, orchestrator, world.ids[name], detail)
+            else:
                 happen_to_service(orchestrator, world.ids[name], what, detail)
         case what, *details:
             happen_to_temporal(world.source, what, *details)
@@ -161,6 +170,13 @@ def happen_to_temporal(source: FakeBacklogSource, what: str, *details: Any) -> N
             source.mute = mute
         case "heartbeats fail", why:
             source.heartbeats_fail = why
+
+
+def crash(world: World, orchestrator: Checked, id_: ServiceId, pause: int | None) -> None:
+    """Let half of the replicas end by themselves; they are started again after `pause` seconds."""
+    retry_at = None if pause is None else world.clock() + timedelta(seconds=pause)
+    left = orchestrator.count(id_) // 2
+    orchestrator.crash(id_, "a replica ended by itself", left, retry_at)
 
 
 def happen_to_service(orchestrator: Checked, id_: ServiceId, what: str, detail: Any) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
 from autoscaler.core.errors import LabelError
+from autoscaler.core.groups import Groups
 from autoscaler.core.label_values import Busy, Mode
-from autoscaler.core.model import ScalingAction, Service, ServiceId
+from autoscaler.core.labels import read_labels
+from autoscaler.core.model import EndedBy, ScalingAction, Service, ServiceId
 from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
@@ -23,6 +25,8 @@ from tests.fakes.orchestrator import FakeOrchestrator
 
 NAMES = ("a", "b", "c")
 """The services; the last one belongs to the Swarm."""
+GROUP = "gpu"
+GROUPS = Groups({GROUP: 6})
 PATIENCE = timedelta(seconds=10)
 
 
@@ -96,7 +100,7 @@ class World:
         """Their last right labels."""
         wishes = Wishes([Labels("temporal")], "temporal")
         self.reconciler = Reconciler(
-            [self.compose, self.swarm], self.source, wishes, clock=self.clock
+            [self.compose, self.swarm], self.source, wishes, clock=self.clock, groups=GROUPS
         )
 
     def orchestrator(self, name: str) -> Checked:
@@ -125,6 +129,8 @@ class World:
         assert set(report.unseen) == self.met - set(services), "services that were not seen"
         for each in report.services:
             self.check(each, services[each.service], replicas[each.service])
+        if self.compose.unreachable is None:
+            self.check_group(report, services, replicas)
         # A change looks and chooses in its first turns: nothing else may happen before that.
         for _ in range(3):
             await asyncio.sleep(0)
@@ -143,9 +149,28 @@ class World:
         self.specs = {id_: spec for id_, spec in self.specs.items() if id_ in self.met}
         for id_, service in services.items():
             try:
-                self.specs[id_] = ScalingSpec.from_labels(service.labels, "temporal")
+                self.specs[id_] = read_labels(service.labels, "temporal")
             except LabelError:
                 continue
+
+    def check_group(
+        self,
+        report: TickReport,
+        services: Mapping[ServiceId, Service],
+        replicas: Mapping[ServiceId, int],
+    ) -> None:
+        """Check that no change lets a group grow beyond its limit."""
+        members = [id_ for id_, spec in self.specs.items() if GROUP in spec.groups]
+        taken = {id_: max(replicas[id_], services[id_].replicas) for id_ in members}
+        draining = sum(services[id_].draining for id_ in members)
+        grown = {
+            each.service: each.action.desired
+            for each in report.services
+            if each.action is not None and each.service in taken
+        }
+        after = sum(max(number, grown.get(id_, 0)) for id_, number in taken.items())
+        most = max(GROUPS.most[GROUP], sum(taken.values()) + draining)
+        assert after + draining <= most, "a group grew beyond its limit"
 
     def check(self, report: ServiceReport, service: Service, replicas: int) -> None:
         """Check the report of a service; `replicas` counts a change under way as made."""
@@ -158,7 +183,8 @@ class World:
             assert report.action is None
             return
         assert (report.min, report.max) == (spec.min, spec.max), "not the last right labels"
-        stopped = replicas == 0 and spec.min > 0
+        by_hand = service.ending is not None and service.ending.by is EndedBy.HAND
+        stopped = replicas == 0 and by_hand
         if spec.mode is Mode.OFF or service.refusal is not None or stopped:
             assert report.desired == replicas, "a service that may not be scaled"
             return
@@ -171,9 +197,16 @@ def check_desired(
     """Check the number that is wanted of a service that may be scaled."""
     ceiling = spec.max if service.ceiling is None else service.ceiling.replicas
     most = min(spec.max, ceiling)
-    protected = any(reason.code is ReasonCode.BUSY for reason in report.reasons)
+    protected, crashed, shared = (
+        any(reason.code is code for reason in report.reasons)
+        for code in (ReasonCode.BUSY, ReasonCode.CRASHED, ReasonCode.SHARED)
+    )
+    assert not crashed or report.crash in report.errors, "held after a crash without an error"
     assert not (protected and spec.busy is Busy.IGNORE), "protected although busy is ignore"
-    assert min(spec.min, most) <= report.desired, "below the bounds"
+    assert crashed or shared or min(spec.min, most) <= report.desired, "below the bounds"
+    assert not shared or spec.groups, "held by a group that it is not in"
+    held = not crashed or shared or report.desired >= min(replicas, most)
+    assert held, "a crash stopped replicas"
     assert report.desired <= (max(most, replicas) if protected else most), "above the bounds"
     if report.busy is not None and spec.busy is not Busy.IGNORE:
         assert report.desired >= min(report.busy, replicas), "busy replicas are to go"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,28 @@ async def test_the_clock_jumps_an_hour(  # noqa: PLR0913, PLR0917
     await temporal.drain(queue, tasks)
     await settle(compose_stage, 1)
     await watch.recovered()
+
+
+async def test_time_in_which_the_daemon_was_suspended_does_not_pass(
+    compose_stage: ComposeStage, temporal: TemporalServer, run: Run, tmp_path: Path, queue: str
+) -> None:
+    tasks = await temporal.enqueue(queue, 30)
+    compose_stage.up({"worker": 1}, {"worker": labels(queue)})
+    daemon = run(compose_stage.project, module="tests.real.skewed")
+    await settle(compose_stage, 3)
+
+    os.kill(daemon.pid, signal.SIGSTOP)
+    await temporal.drain(queue, tasks)
+    await temporal.emptied(queue)
+    (tmp_path / SKEW).write_text("3600")
+    seen = len(daemon.lines)
+    os.kill(daemon.pid, signal.SIGCONT)
+
+    # The window of 10 s is looked at, once a second; what follows an hour later would not be.
+    daemon.wait_for("scaling in", after=seen, desired=1)
+    events = [line["event"] for line in daemon.lines[seen:]]
+    assert events[: events.index("scaling in")].count("tick") >= 7
+    await settle(compose_stage, 1)
 
 
 async def test_no_file_descriptors_are_left(

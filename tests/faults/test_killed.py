@@ -8,7 +8,6 @@ import pytest
 
 from tests.e2e.conftest import labels
 from tests.faults.conftest import Run, running, settle
-from tests.real.daemon import DaemonProcess
 from tests.real.gate import EngineGate
 from tests.real.skewed import SKEW
 from tests.real.stages import ComposeStage, docker
@@ -39,12 +38,6 @@ def complete(stage: ComposeStage) -> bool:
     )
 
 
-async def kill_after(daemon: DaemonProcess, gate: EngineGate, number: int) -> None:
-    """Kill the daemon when the engine has made `number` changes, before it learns of the last."""
-    gate.after_change(number, daemon.kill)
-    await until_async(lambda: not daemon.alive(), f"change {number}")
-
-
 @pytest.mark.parametrize("step", range(1, OUT + 1))
 async def test_after_a_kill_during_growth_nothing_half_made_is_left(  # noqa: PLR0913, PLR0917
     compose_stage: ComposeStage,
@@ -58,8 +51,10 @@ async def test_after_a_kill_during_growth_nothing_half_made_is_left(  # noqa: PL
     compose_stage.up({"worker": 1}, {"worker": labels(queue)}, **OPTIONS)
     first = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
     first.wait_for("tick", failed=False)
+    # Before the tasks come: a second later the replicas would be there.
+    engine_gate.after_change(step, first.kill)
     await temporal.enqueue(queue, 30)
-    await kill_after(first, engine_gate, step)
+    await until_async(lambda: not first.alive(), f"change {step}")
 
     second = run(compose_stage.project, module="tests.real.skewed")
     await running(compose_stage, 3)
@@ -79,7 +74,8 @@ async def test_after_a_kill_during_scale_in_the_wanted_replicas_are_there(
     """Two replicas are stopped; each takes two calls, stop and remove."""
     compose_stage.up({"worker": 3}, {"worker": labels(queue)})
     first = run(compose_stage.project, DOCKER_HOST=engine_gate.endpoint)
-    await kill_after(first, engine_gate, step)
+    engine_gate.after_change(step, first.kill)
+    await until_async(lambda: not first.alive(), f"change {step}")
     assert compose_stage.running("worker")
 
     second = run(compose_stage.project)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -71,7 +73,7 @@ def test_wrong_settings_end_the_start_with_one_message_that_names_them_all(tmp_p
         "autoscaler: the configuration is wrong:",
         "  AUTOSCALER_DRYRUN is not a setting (the nearest is AUTOSCALER_DRY_RUN)",
         "  AUTOSCALER_POLL_INTERVAL='5': a duration such as 30s, 5m or 1h30m is needed",
-        "  AUTOSCALER_LOG_LEVEL='loud': Input should be 'debug', 'info', 'warning' or 'error'",
+        "  AUTOSCALER_LOG_LEVEL='loud': must be 'debug', 'info', 'warning' or 'error'",
         (
             "  AUTOSCALER_INTEGRATIONS__CLOUD__ENDPOINT='no port': host and port are needed,"
             " such as localhost:7233"
@@ -94,7 +96,7 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     assert all(verb in done.stdout for verb in ("run", "plan", "status", "simulate", "labels"))
 
 
-@pytest.mark.parametrize("trace", ["burst", "ramp", "day", "fan-out"])
+@pytest.mark.parametrize("trace", ["burst", "ramp", "fan-out", "slow", "doubling"])
 def test_simulate_sets_ours_beside_keda_on_every_trace_that_comes_along(
     tmp_path: Path, trace: str
 ) -> None:
@@ -161,3 +163,52 @@ def test_the_prompt_for_an_api_key_shows_nothing_of_it(tmp_path: Path) -> None:
     stored = EncryptedStore(store).all()["cloud"].api_key
     assert stored is not None
     assert stored.get_secret_value() == "planted-secret"
+
+
+def add_third(folder: Path, **stdin: Any) -> subprocess.CompletedProcess[str]:
+    """Run `integrations add third` on a standard input that is no terminal."""
+    command = [sys.executable, "-m", "autoscaler", "integrations", "add", "third"]
+    settings = {
+        "AUTOSCALER_STORE": str(folder / "store" / "integrations"),
+        "DOCKER_HOST": f"unix://{folder}/no.sock",
+    }
+    return subprocess.run(
+        [*command, "--endpoint=third:7233"],
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **stdin,
+    )
+
+
+def test_a_key_that_is_piped_in_without_an_option_is_stored(tmp_path: Path) -> None:
+    done = add_third(tmp_path, input="planted-secret\n")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(credential: API key)" in done.stdout
+    stored = EncryptedStore(tmp_path / "store" / "integrations").all()["third"].api_key
+    assert stored is not None
+    assert stored.get_secret_value() == "planted-secret"
+
+
+def test_without_anything_on_standard_input_there_is_no_credential(tmp_path: Path) -> None:
+    done = add_third(tmp_path, stdin=subprocess.DEVNULL)
+
+    assert done.returncode == 0
+    assert "(credential: none)" in done.stdout
+
+
+def test_a_pipe_on_which_nothing_arrives_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    try:
+        done = add_third(tmp_path, stdin=read)
+    finally:
+        os.close(read)
+        os.close(write)
+
+    assert done.returncode == 1
+    assert "nothing arrives" in done.stderr
+    assert not (tmp_path / "store").exists()

@@ -12,6 +12,7 @@ import pytest
 from autoscaler.core.model import Replica
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.orchestrators.engine import Engine
+from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm import orchestrator as swarm
 from autoscaler.orchestrators.swarm.tasks import in_turn
 from autoscaler.reconcile import Reconciler
@@ -38,7 +39,7 @@ class Stage:
         self.engine = Engine()
         self.source = FakeBacklogSource()
         self._orchestrator = swarm.SwarmOrchestrator(
-            self.engine, clock=now, projects=[swarm_stage.project]
+            self.engine, clock=now, projects=Projects(self.engine, [swarm_stage.project])
         )
         self._reconciler = Reconciler([self._orchestrator], self.source, by_labels(), clock=now)
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
+from autoscaler.orchestrators.compose.uses import DEPENDS_ON
 from autoscaler.orchestrators.engine import Json
 
 SHORT_ID = 12
@@ -53,6 +54,10 @@ def _anonymised(inspect: Json) -> Json:
     """Replace the id in every place: id, short id, host name, alias and paths."""
     text = json.dumps(inspect).replace(inspect["Id"], "<id>")
     named: Json = json.loads(text.replace(inspect["Id"][:SHORT_ID], "<short id>"))
+    labels = named["Config"]["Labels"]
+    if DEPENDS_ON in labels:
+        # Compose has it in a map, whose order is random.
+        labels[DEPENDS_ON] = ",".join(sorted(labels[DEPENDS_ON].split(",")))
     for mount in named["Mounts"]:
         for key in ("Name", "Source"):
             if key in mount:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import yaml
 
-from autoscaler.core.model import ServiceId
+from autoscaler.core.model import Service, ServiceId
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine as OurEngine
 from autoscaler.orchestrators.engine import Json
+from autoscaler.orchestrators.projects import Projects
 from tests.interop.engines import Engine
 from tests.real.changes import change_replicas
 from tests.real.stages import TINY_IMAGE
@@ -150,8 +151,14 @@ class Ours:
         self._project = project
         self._engine = OurEngine(environment=project.engine.environment)
         self._orchestrator = ComposeOrchestrator(
-            self._engine, clock=lambda: datetime.now(UTC), projects=[project.name]
+            self._engine,
+            clock=lambda: datetime.now(UTC),
+            projects=Projects(self._engine, [project.name]),
         )
+
+    async def discover(self) -> Sequence[Service]:
+        """Return the services as they stand now."""
+        return await self._orchestrator.discover()
 
     async def scale(self, service: str, *, to: int) -> None:
         """Scale a service to this number of replicas; wait until the others have drained."""

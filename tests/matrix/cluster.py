@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-from autoscaler.core.model import ServiceId
+from autoscaler.core.model import Replica, ServiceId
 from autoscaler.orchestrators.engine import Engine as OurEngine
+from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.reconcile import Reconciler
 from tests.fakes.backlog import FakeBacklogSource
@@ -206,6 +207,11 @@ class Stack:
         text = self._cluster.manager.docker("service", "inspect", self.service)
         return int(json.loads(text)[0]["Spec"]["Mode"]["Replicated"]["Replicas"])
 
+    def scale(self, replicas: int) -> None:
+        """Ask for this number of replicas by hand, and wait until they run."""
+        self._cluster.manager.docker("service", "scale", "--detach", f"{self.service}={replicas}")
+        self.await_running(replicas)
+
     def update_state(self) -> str:
         """Return the state of the last rollout, or an empty text where there was none."""
         text = self._cluster.manager.docker("service", "inspect", self.service)
@@ -235,7 +241,8 @@ class Stack:
     def close(self) -> None:
         """Remove the stack from every node."""
         manager = self._cluster.manager
-        manager.docker("stack", "rm", self.name)
+        # A network cannot be removed while a task that was just given up still uses it.
+        until(lambda: not manager.attempt("stack", "rm", self.name).returncode, "no stack")
         filter_ = f"--filter=label=com.docker.stack.namespace={self.name}"
         until(lambda: not manager.docker("network", "ls", "--quiet", filter_), "no network")
 
@@ -246,7 +253,9 @@ class Ours:
     def __init__(self, cluster: Cluster, stack: Stack) -> None:
         self._stack = stack
         self.engine = OurEngine(environment=cluster.manager.environment)
-        self.orchestrator = SwarmOrchestrator(self.engine, clock=now, projects=[stack.name])
+        self.orchestrator = SwarmOrchestrator(
+            self.engine, clock=now, projects=Projects(self.engine, [stack.name])
+        )
         self._source = FakeBacklogSource()
         self._reconciler = Reconciler([self.orchestrator], self._source, by_labels(), clock=now)
 
@@ -254,6 +263,15 @@ class Ours:
         """Change the number of replicas."""
         service = ServiceId("swarm", self._stack.service)
         await change_replicas(self.orchestrator, service, current, desired)
+
+    async def replicas(self) -> Sequence[Replica]:
+        """Return the tasks of the stack in the order in which the Swarm would stop them."""
+        return await self.orchestrator.replicas(ServiceId("swarm", self._stack.service))
+
+    def busy_on(self, hosts: Collection[str]) -> None:
+        """Let the workers on these hosts, and on no others, run a task; none waits."""
+        self._source.running = dict.fromkeys(hosts, 1)
+        self._source.fill(QUEUE, 0)
 
     async def refusal(self) -> str | None:
         """Return why the service cannot be changed at present, or None where it can."""
@@ -272,7 +290,7 @@ class Ours:
         refusal: str | None = None
         async with asyncio.timeout(LIMIT):
             while refusal is None:
-                await self._tick()
+                await self.tick()
                 refusal = await self.refusal()
         return refusal
 
@@ -280,9 +298,10 @@ class Ours:
         """Tick while `goes_on` is true."""
         async with asyncio.timeout(LIMIT):
             while await asyncio.to_thread(goes_on):
-                await self._tick()
+                await self.tick()
 
-    async def _tick(self) -> None:
+    async def tick(self) -> None:
+        """Tick, and wait until the changes are complete."""
         await self._reconciler.tick()
         await self._reconciler.close(timedelta(seconds=30))
 

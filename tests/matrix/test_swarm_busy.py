@@ -16,6 +16,7 @@ from autoscaler.core.model import ServiceId
 from autoscaler.core.report import ServiceReport
 from autoscaler.integrations.order import Integrations
 from autoscaler.orchestrators.engine import Engine
+from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.reconcile import Reconciler
 from autoscaler.sources.connections.clients import Connections
@@ -58,7 +59,9 @@ class Daemon:
         known = {"default": Integration(endpoint=server.endpoint)}
         connections = Connections(Integrations(known, Integration))
         self._service = ServiceId("swarm", stack.service)
-        self._orchestrator = SwarmOrchestrator(engine, clock=now, projects=[stack.name])
+        self._orchestrator = SwarmOrchestrator(
+            engine, clock=now, projects=Projects(engine, [stack.name])
+        )
         self._reconciler = Reconciler(
             [self._orchestrator],
             TemporalBacklogSource(connections, now),

@@ -13,6 +13,9 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
+from autoscaler.core.host_memory import HostMemory
+from autoscaler.core.override import Override
+from autoscaler.core.report import LimitReport
 from autoscaler.telemetry.metrics import Metrics
 from tests.fakes.reports import broken, integration, scaled, service, tick
 from tests.real.prometheus import PrometheusServer, promtool
@@ -30,12 +33,17 @@ PAGE = ROOT / "docs/metrics.md"
 def busy(metrics: Metrics | ServedSite) -> None:
     """Let every metric have a series."""
     now = datetime.now(UTC)
+    worker = scaled(service(waiting=40, busy=1, draining=1, throughput=1.1), 4)
+    paused = Override(worker.service, "mode", "off", now, now + timedelta(hours=1), "anna")
     metrics.observe(
         tick(
-            scaled(service(waiting=40, busy=1, draining=1), 4),
+            worker,
             broken(),
             at=now,
+            overrides=(paused,),
             integrations=(integration(expires_at=now + timedelta(days=9)),),
+            limits=(LimitReport("group gpu", 4, 3, 9),),
+            memory=HostMemory(total=16, free=6, reserve=1),
         )
     )
 
@@ -129,7 +137,7 @@ class TestPrometheus:
     def test_promtool_finds_nothing_wrong_with_the_rules(self) -> None:
         done = promtool("check", "rules", str(RULES))
         assert done.returncode == 0, done.stderr
-        assert "9 rules found" in done.stdout
+        assert "11 rules found" in done.stdout
 
     def test_promtool_finds_nothing_wrong_with_the_configuration(self) -> None:
         done = promtool("check", "config", str(CONFIGURATION))

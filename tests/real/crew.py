@@ -9,7 +9,9 @@ import re
 import shutil
 import subprocess
 import uuid
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,23 @@ class ServerInDocker:
         """Remove the server, and the network if the server made it."""
         docker("rm", "--force", "--volumes", self._name)
         if self.network == self._name:
-            docker("network", "rm", self.network)
+            self._remove_network()
+
+    def _remove_network(self) -> None:
+        """Remove the network. What still uses it is an error of the tests that did not clean up.
+
+        Engine 20.10 can lose track of an endpoint while many containers come and go. Then it
+        refuses to remove the network although it names no container in it, until it is restarted.
+        """
+        names = "--format={{range .Containers}}{{.Name}} {{end}}"
+        left = docker("network", "inspect", names, self.network).strip()
+        assert not left, f"the network {self.network} is still used by {left}"
+        done = subprocess.run(
+            ["docker", "network", "rm", self.network], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            assert "has active endpoints" in done.stderr, done.stderr
+            warnings.warn(f"the engine keeps a network: {done.stderr.strip()}", stacklevel=2)
 
     @property
     def address(self) -> str:
@@ -122,6 +140,11 @@ class Crew:
         self._traces = folder / "traces"
         self._traces.mkdir()
         self._traces.chmod(0o777)
+
+    @property
+    def endpoint(self) -> str:
+        """Where the daemon reaches the server of these workers."""
+        return self._server.endpoint
 
     async def client(self) -> Client:
         """Return a client of the server; the first call connects it."""
@@ -185,15 +208,17 @@ class Crew:
         return begun
 
     @contextlib.asynccontextmanager
-    async def traffic(self, per_second: float) -> AsyncIterator[list[Handle]]:
-        """Start short tasks at a steady rate while the block runs; then await all of them."""
+    async def traffic(
+        self, per_second: float, workflow: str = "Short"
+    ) -> AsyncIterator[list[Handle]]:
+        """Start tasks at a steady rate while the block runs; then await all of them."""
         begun: list[Handle] = []
         over = asyncio.Event()
 
         async def go_on() -> None:
             # This is not cancelled: a task that has just started would be missing in `begun`.
             while not over.is_set():
-                begun.append(await self.start("Short"))
+                begun.append(await self.start(workflow))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(over.wait(), 1 / per_second)
 
@@ -209,6 +234,11 @@ class Crew:
         request = ListWorkersRequest(namespace="default", query=f"TaskQueue='{self.queue}'")
         answer = await client.workflow_service.list_workers(request)
         return [info.worker_heartbeat for info in answer.workers_info]
+
+    async def silence(self) -> timedelta:
+        """Return how long ago the latest heartbeat of all workers was."""
+        latest = max(beat.heartbeat_time.ToDatetime(UTC) for beat in await self.listed())
+        return datetime.now(UTC) - latest
 
     async def reporting(self, workers: int) -> None:
         """Wait until this number of workers report."""

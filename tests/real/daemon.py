@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoscaler.sources.temporal.backlogs import FRESH
+from autoscaler.core.sighting import FRESH
 from tests.real.waiting import LIMIT
 
 Line = dict[str, Any]
@@ -65,7 +65,12 @@ class DaemonProcess:
             cwd=folder,
             # Several daemons may run at once, so each takes a free port; `listening` names it.
             env=environment(
-                {"AUTOSCALER_LOG_LEVEL": "debug", "AUTOSCALER_LISTEN": "127.0.0.1:0", **settings}
+                {
+                    "AUTOSCALER_LOG_LEVEL": "debug",
+                    "AUTOSCALER_LISTEN": "127.0.0.1:0",
+                    "AUTOSCALER_STATE": str(folder / "state"),
+                    **settings,
+                }
             ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -14,6 +14,8 @@ from multiprocessing.managers import BaseManager, NamespaceProxy
 from pathlib import Path
 
 import grpc
+import temporalio.api.workflowservice.v1 as workflowservice
+from google.protobuf.message import Message
 
 from tests.real.certificates import Pair
 from tests.real.waiting import free_port
@@ -38,6 +40,12 @@ class Front(grpc.GenericRpcHandler):
         """API keys that may pass. None: no key is asked for."""
         self.forbidden: set[str] = set()
         """Names of calls that nobody may make."""
+        self.left_out: dict[str, str] = {}
+        """By the name of a call, the field that its answers lack. A dot leads to inner messages."""
+        self.failing: dict[str, str] = {}
+        """By the name of a call, why it is UNAVAILABLE, as where the service behind is down."""
+        self.unknown: set[str] = set()
+        """Names of calls that are UNIMPLEMENTED."""
         self.calls: list[str] = []
         """The name of every call in order, including refused calls."""
         self.callers: list[bytes] = []
@@ -137,9 +145,21 @@ class Front(grpc.GenericRpcHandler):
             except grpc.RpcError as error:
                 context.set_trailing_metadata(error.trailing_metadata())
                 context.abort(error.code(), error.details())
-            return reply
+            return self._without(name, reply)
 
         return answer
+
+    def _without(self, name: str, reply: bytes) -> bytes:
+        """Return an answer as a server sends it that does not know a field."""
+        if name not in self.left_out:
+            return reply
+        message = getattr(workflowservice, f"{name}Response").FromString(reply)
+        *parents, field = self.left_out[name].split(".")
+        inner = getattr(message, parents[0]) if parents else message
+        for each in [inner] if isinstance(inner, Message) else inner:
+            each.ClearField(field)
+        changed: bytes = message.SerializeToString()
+        return changed
 
     def _check(self, name: str, metadata: dict[str, str], context: grpc.ServicerContext) -> None:
         given = metadata.get("authorization", "").removeprefix("Bearer ")
@@ -147,6 +167,10 @@ class Front(grpc.GenericRpcHandler):
             repeated = f": {given}" if self.echo else ""
             context.abort(grpc.StatusCode.UNAUTHENTICATED, f"Request unauthorized{repeated}.")
         self.passed.add(given)
+        if name in self.failing:
+            context.abort(grpc.StatusCode.UNAVAILABLE, self.failing[name])
+        if name in self.unknown:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"method {name} not supported")
         if name in self.forbidden:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "Request unauthorized.")
 

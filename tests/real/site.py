@@ -7,7 +7,9 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Self
 
 from pydantic import SecretStr
@@ -16,8 +18,10 @@ from autoscaler.core.report import TickReport
 from autoscaler.telemetry.logging import make_logger
 from autoscaler.telemetry.metrics import Metrics
 from autoscaler.web.board import About, Board
+from autoscaler.web.changing import Changing
 from autoscaler.web.server import Address, Server
 from autoscaler.web.site import make_site
+from autoscaler.wishes.overrides_file import OverridesFile
 from tests.real.waiting import LIMIT, free_port, until
 
 ABOUT = About("1.2.3", "temporal", timedelta(seconds=5), timedelta(seconds=60))
@@ -26,10 +30,15 @@ ABOUT = About("1.2.3", "temporal", timedelta(seconds=5), timedelta(seconds=60))
 class ServedSite:
     """Serves the page on the loopback address until `stop`, with the ticks that it is given."""
 
-    def __init__(self, token: str | None = None, about: About = ABOUT) -> None:
+    def __init__(
+        self, token: str | None = None, about: About = ABOUT, state: Path | None = None
+    ) -> None:
+        """Keep overrides in the folder `state`; without one, nothing can be changed."""
         self.port = free_port()
-        self._token = None if token is None else SecretStr(token)
-        self.about = about
+        self.token = token
+        changeable = token is not None and state is not None
+        self.about = replace(about, changeable=changeable)
+        self._state = state
         self._log = io.StringIO()
         self._starts = 0
         self.start()
@@ -55,7 +64,12 @@ class ServedSite:
         self._metrics = Metrics()
         self._board = Board(self.about, time.monotonic)
         logger = make_logger("info", json=True, stream=self._log)
-        site = make_site(self._board, self._metrics.exposition, logger, self._token)
+        changing = None
+        if self._state is not None:
+            changing = Changing(self._board, OverridesFile(self._state), logger)
+        exposition = self._metrics.exposition
+        secret = None if self.token is None else SecretStr(self.token)
+        site = make_site(self._board, exposition, logger, secret, changing)
         self._server = Server(site, Address("127.0.0.1", self.port), logger)
         self._loop = asyncio.new_event_loop()
         self._serving = self._loop.create_task(self._server.serve())

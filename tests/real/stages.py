@@ -56,6 +56,9 @@ class Stage(Protocol):
     def running(self, service: str) -> set[str]:
         """Return the ids of the running replicas."""
 
+    def stop_by_hand(self, service: str) -> None:
+        """Stop all replicas of a service, as people do."""
+
     def close(self) -> None:
         """Remove everything."""
 
@@ -141,6 +144,9 @@ class ComposeStage:
             str(container.Name) for container in self._compose.get_containers(include_all=stopped)
         ]
 
+    def stop_by_hand(self, service: str) -> None:
+        self.compose("stop", "--timeout", "1", service)
+
     def close(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "1")
 
@@ -199,6 +205,9 @@ class SwarmStage:
         """Return the number of replicas in the specification of the service."""
         spec = json.loads(docker("service", "inspect", self.name(service)))[0]["Spec"]
         return int(spec["Mode"]["Replicated"]["Replicas"])
+
+    def stop_by_hand(self, service: str) -> None:
+        docker("service", "scale", "--detach", f"{self.name(service)}=0")
 
     def close(self) -> None:
         docker("stack", "rm", self.project)

@@ -120,6 +120,15 @@ class TemporalServer:
         Returns when the server counts all of them. This takes a moment: the server adds tasks with
         a delay, and caches its count of a task queue for 5 s.
         """
+        tasks = await self.put(queue, number, namespace)
+        async with asyncio.timeout(LIMIT):
+            # The server does not announce it.
+            while await self.waiting(queue, namespace) < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        return tasks
+
+    async def put(self, queue: str, number: int, namespace: str = "default") -> Tasks:
+        """Put `number` workflow tasks on a task queue, and do not wait for them to be counted."""
         client = await self.client(namespace)
         gate = asyncio.Semaphore(32)
 
@@ -129,12 +138,12 @@ class TemporalServer:
                     "Waiting", id=f"waiting-{uuid.uuid4()}", task_queue=queue
                 )
 
-        tasks = await asyncio.gather(*(start() for _ in range(number)))
-        async with asyncio.timeout(LIMIT):
-            # The server does not announce it.
-            while await self._waiting(client, queue) < number:  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
-        return tasks
+        return await asyncio.gather(*(start() for _ in range(number)))
+
+    async def waiting(self, queue: str, namespace: str = "default") -> int:
+        """Return how many workflow tasks wait, as the server's own figures say it."""
+        client = await self.client(namespace)
+        return await self._waiting(client, queue)
 
     async def _waiting(self, client: Client, queue: str) -> int:
         request = DescribeTaskQueueRequest(
@@ -150,6 +159,13 @@ class TemporalServer:
         """Run a worker until these tasks are done."""
         async with self.working(queue):
             await asyncio.gather(*(task.result() for task in tasks))
+
+    async def emptied(self, queue: str) -> None:
+        """Wait until the server counts no waiting workflow task in a task queue."""
+        client = await self.client()
+        async with asyncio.timeout(LIMIT):
+            while await self._waiting(client, queue):  # noqa: ASYNC110 - it does not announce it
+                await asyncio.sleep(0.2)
 
     @asynccontextmanager
     async def working(self, queue: str) -> AsyncIterator[None]:

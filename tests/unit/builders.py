@@ -16,6 +16,7 @@ from autoscaler.core.model import (
     Backlog,
     BuildStatus,
     Ceiling,
+    Ending,
     QueueStats,
     Replica,
     TaskQueue,
@@ -77,13 +78,14 @@ def remembered(past: Past = (), changes: Past = (), **rest: Any) -> History:
     return replace(quiet, **rest)
 
 
-def situation(
+def situation(  # noqa: PLR0913 - all that differs between situations
     *,
     waiting: int | Backlog | UnknownBacklog | None = 0,
     replicas: int = 1,
     past: Past | History = (),
     ceiling: Ceiling | None = None,
     refusal: str | None = None,
+    ending: Ending | None = None,
     **spec: Any,
 ) -> Situation:
     """Describe a situation in which the number of replicas has not changed since the last look.
@@ -101,6 +103,7 @@ def situation(
         now=NOW,
         ceiling=ceiling,
         refusal=refusal,
+        ending=ending,
         grace=30 * SECOND,
     )
 
@@ -131,18 +134,23 @@ def codes(decision: Decision) -> list[ReasonCode]:
 
 def is_left_alone(given: Situation) -> bool:
     """Whether nothing may change the replicas, not even the bounds."""
-    stopped = given.replicas == 0 and given.spec.min > 0
-    return given.spec.mode is Mode.OFF or given.refusal is not None or stopped
+    return given.spec.mode is Mode.OFF or given.refusal is not None or given.stopped_by_hand
 
 
 def highest(given: Situation) -> int:
-    """Return the most replicas that bounds and ceiling allow."""
-    most = given.spec.max
-    return most if given.ceiling is None else min(most, given.ceiling.replicas)
+    """Return the most replicas that bounds, ceiling and a crash allow."""
+    most = [given.spec.max]
+    if given.ceiling is not None:
+        most.append(given.ceiling.replicas)
+    if given.crash is not None:
+        pausing = given.crash.retry_at is None or given.crash.retry_at > given.now
+        trial = max(given.replicas + 1, given.spec.min)
+        most.append(given.replicas if pausing else trial)
+    return min(most)
 
 
 def lowest(given: Situation) -> int:
-    """Return the fewest replicas that bounds and ceiling allow."""
+    """Return the fewest replicas that bounds, ceiling and a crash allow."""
     return min(given.spec.min, highest(given))
 
 
@@ -203,10 +211,17 @@ class Watch:
         self.spec = spec
 
     def look(
-        self, waiting: int | Backlog | None, replicas: int, after: timedelta = 5 * SECOND
+        self,
+        waiting: int | Backlog | None,
+        replicas: int,
+        after: timedelta = 5 * SECOND,
+        *,
+        begins: bool = False,
     ) -> Decision:
-        """Let time pass and decide."""
+        """Let time pass and decide; begin what was decided where `begins` says so."""
         _, decision = self._look(waiting, replicas, after)
+        if begins:
+            self.history = self.history.begin_change(decision.desired)
         return decision
 
     def advice(

@@ -11,7 +11,7 @@ import pytest
 
 from autoscaler.change import Changes, Order, read_in_flight
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
-from autoscaler.core.in_flight import WorkerQuery
+from autoscaler.core.in_flight import Crew, WorkerQuery
 from autoscaler.core.label_values import Busy
 from autoscaler.core.model import Replica, ScalingAction, ServiceId
 from autoscaler.core.protect import Choice, Stopped
@@ -80,6 +80,8 @@ class Changing:
         self.clock = Clock()
         self.changes = Changes({"compose": self.orchestrator}, self.source, self.clock)
         self.service = self.orchestrator.add("shop/worker", {}, replicas=replicas)
+        self.crews: dict[str, Crew] = {}
+        """The processes that are known to run together on a host."""
 
     def start(
         self,
@@ -94,7 +96,7 @@ class Changing:
         current = self.orchestrator.count(self.service) if current is None else current
         action = ScalingAction(self.service, current, desired)
         spec = ScalingSpec(queues=("orders",), busy=busy)
-        return self.changes.start(Order(action, spec, reported, unstarted))
+        return self.changes.start(Order(action, spec, reported, unstarted, self.crews))
 
     async def finish(self) -> None:
         """Wait until the change has ended, and write down how."""
@@ -196,6 +198,13 @@ class TestSecondLook:
         await one.finish()
         assert ids(one.orchestrator.choices[0].by_name) == ["worker-2", "worker-1"]
         assert ids(await one.orchestrator.replicas(one.service)) == ["worker-3"]
+
+    async def test_a_replica_stays_where_one_of_its_processes_no_longer_reports(self) -> None:
+        one = Changing(3)
+        one.crews["shop/worker-3"] = frozenset({"7", "8"})
+        assert one.start(1)
+        await one.finish()
+        assert ids(one.orchestrator.choices[0].by_name) == ["worker-2", "worker-1"]
 
     async def test_where_all_have_become_busy_nothing_is_stopped_and_nothing_failed(self) -> None:
         one = Changing(3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import pairwise
 
@@ -86,17 +86,23 @@ class House:
     """A daemon in a world of fakes."""
 
     def __init__(self, poll_interval: float = 5) -> None:
+        self.poll_interval = timedelta(seconds=poll_interval)
         self.orchestrator = FakeOrchestrator()
         self.watcher = FakeWatcher()
         self.window = FakeWindow()
         self.source = FakeBacklogSource()
         self.recorder = Recorder()
-        self.daemon = Daemon(
+        self.daemon = self.make()
+
+    def make(self, opening: Callable[[], Awaitable[object]] | None = None) -> Daemon:
+        """Make the daemon, with something to say before it begins."""
+        return Daemon(
             Reconciler([self.orchestrator], self.source, by_labels(), clock=Clock()),
             [self.recorder],
-            poll_interval=timedelta(seconds=poll_interval),
+            poll_interval=self.poll_interval,
             watcher=self.watcher,
             window=self.window,
+            opening=opening,
         )
 
     async def run_for(self, ticks: int) -> None:
@@ -111,6 +117,34 @@ def test_it_ticks_at_the_poll_interval_from_the_first_moment() -> None:
     house = House(poll_interval=5)
     run_in_virtual_time(house.run_for(ticks=4))
     assert house.recorder.times == pytest.approx([0, 5, 10, 15])
+
+
+class TestOpening:
+    def test_nothing_begins_before_it_has_ended(self) -> None:
+        house = House()
+        seen = []
+
+        async def opening() -> None:
+            await asyncio.sleep(2)
+            seen.append((house.window.open, len(house.recorder.reports)))
+
+        house.daemon = house.make(opening)
+        run_in_virtual_time(house.run_for(ticks=1))
+        assert seen == [(False, 0)]
+        assert house.recorder.times == pytest.approx([2])
+
+    def test_one_that_hangs_does_not_keep_it_from_ending(self) -> None:
+        house = House()
+
+        async def work() -> None:
+            house.daemon = house.make(asyncio.Event().wait)
+            running = asyncio.create_task(house.daemon.run())
+            await asyncio.sleep(1)
+            house.daemon.stop()
+            await running
+
+        run_in_virtual_time(work())
+        assert len(house.orchestrator.closed) == 1
 
 
 def times_with_a_long_tick(number: int, until: float) -> list[float]:
@@ -131,11 +165,13 @@ def times_with_a_long_tick(number: int, until: float) -> list[float]:
     return house.recorder.times
 
 
-@pytest.mark.parametrize("until", [3, 8, 17])
-def test_the_interval_begins_when_a_tick_ends_however_long_it_took(until: float) -> None:
+@pytest.mark.parametrize(("until", "next_one"), [(3, 5), (8, 10), (17, 17)])
+def test_the_interval_is_counted_from_the_beginning_of_a_tick(
+    until: float, next_one: float
+) -> None:
     first = [] if until < 5 else [0]
     times = times_with_a_long_tick(len(first) + 1, until=until)
-    assert times == pytest.approx([*first, until, until + 5])
+    assert times == pytest.approx([*first, until, next_one])
 
 
 def test_every_observer_is_shown_every_tick() -> None:
@@ -365,7 +401,7 @@ class TestUnexpected:
     def test_an_error_of_a_tick_is_no_silent_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         house = House()
 
-        async def tick() -> object:
+        async def tick(**_: bool) -> object:
             raise ZeroDivisionError("division by zero")
 
         monkeypatch.setattr(house.daemon._reconciler, "tick", tick)

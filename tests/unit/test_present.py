@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
@@ -13,15 +15,22 @@ from rich.console import Console
 
 from autoscaler import present
 from autoscaler.core.findings import EXPIRY_WARNINGS
+from autoscaler.core.host_memory import HostMemory
+from autoscaler.core.model import ServiceId
+from autoscaler.core.origin import Given
+from autoscaler.core.override import Override
 from autoscaler.core.reason import Bearing, Reason, ReasonCode
 from autoscaler.core.redaction import Redactor
-from autoscaler.core.report import ServiceReport, TickReport
+from autoscaler.core.report import LimitReport, ServiceReport, TickReport
+from autoscaler.core.schedule import Bounds, NextBounds
 from autoscaler.web.board import Board
 from tests.fakes.clock import START
-from tests.fakes.reports import broken, integration, scaled, service, tick
+from tests.fakes.reports import broken, compose, integration, scaled, service, shared, tick
 from tests.real.site import ABOUT
 
 NO_SECRETS = Redactor()
+BERLIN = ZoneInfo("Europe/Berlin")
+EVENING = NextBounds(datetime(2027, 1, 8, 18, tzinfo=UTC), Bounds(1, 1000), BERLIN)
 
 
 def planned(report: TickReport) -> Any:
@@ -45,11 +54,43 @@ def shape(value: Any) -> Any:
     return type(value)
 
 
+PAUSE = Override(
+    ServiceId("compose", "shop/worker"),
+    "mode",
+    "off",
+    START,
+    START + timedelta(hours=1),
+    "anna",
+    "deploy",
+)
+
+
 def everything() -> TickReport:
     """Report a tick in which every field of every part has a value."""
-    full = service(waiting=40, desired=4, busy=1, draining=2, warnings=("take care",))
+    full = service(
+        waiting=40,
+        desired=4,
+        busy=1,
+        draining=2,
+        crash="it ended",
+        throughput=1.1,
+        given={"temporal.max": Given("20", "shop.yaml:3")},
+        next_bounds=EVENING,
+        warnings=("take care",),
+    )
     down = integration(up=False, error="no answer", expires_at=START + timedelta(days=9))
-    return tick(full, broken(), integrations=(down,), errors=("no Docker Engine",))
+    return tick(
+        full,
+        broken(),
+        integrations=(down,),
+        limits=(LimitReport("group gpu", 4, 3, 9),),
+        memory=HostMemory(total=16 * 2**30, free=6 * 2**30, reserve=2**30),
+        memory_warnings=("statistics are refused",),
+        overrides=(PAUSE,),
+        errors=("no Docker Engine",),
+        warnings=("another autoscaler",),
+        left_alone=compose("mail/worker"),
+    )
 
 
 class TestOneShape:
@@ -78,6 +119,8 @@ class TestOneShape:
             "at": float,
             "took": float,
             "errors": [str],
+            "warnings": [str],
+            "left_alone": [str],
             "integrations": [
                 {
                     "name": str,
@@ -90,12 +133,16 @@ class TestOneShape:
                     "expires_soon": bool,
                 }
             ],
+            "limits": [{"name": str, "most": int, "replicas": int, "wished": int}],
+            "memory": {"total": int, "free": int, "reserve": int, "text": str},
             "services": [
                 {
                     "service": str,
                     "orchestrator": str,
                     "queues": [str],
                     "backlog": int,
+                    "whole_backlog": int,
+                    "shared_with": [],
                     "age": int,
                     "parts": [
                         {
@@ -104,6 +151,7 @@ class TestOneShape:
                             "integration": str,
                             "namespace": type(None),
                             "waiting": int,
+                            "whole": int,
                             "age": int,
                             "add_rate": float,
                             "dispatch_rate": float,
@@ -113,20 +161,64 @@ class TestOneShape:
                     ],
                     "replicas": int,
                     "desired": int,
+                    "wished": int,
                     "min": int,
                     "max": int,
+                    "next_bounds": {"at": float, "min": int, "max": int, "text": str},
                     "busy": int,
                     "draining": int,
                     "interrupted": int,
+                    "crash": str,
+                    "crashed": int,
+                    "throughput": float,
+                    "values": {"temporal.max": {"value": str, "origin": str}},
                     "reasons": [{"code": str, "text": str, "bearing": str}],
                     "warnings": [str],
                     "errors": [],
                     "dry_run": bool,
                     "unseen": bool,
                     "changes": [],
+                    "overrides": [
+                        {
+                            "name": str,
+                            "value": str,
+                            "what": str,
+                            "since": float,
+                            "until": float,
+                            "by": str,
+                            "reason": str,
+                        }
+                    ],
                 }
             ],
         }
+
+
+class TestValues:
+    SEEN = service(
+        given={
+            "temporal.queue": Given("orders", "label"),
+            "temporal.max": Given("20", "shop.yaml:3"),
+        }
+    )
+
+    def test_each_has_its_origin(self) -> None:
+        (seen,) = planned(tick(self.SEEN))["services"]
+        assert seen["values"] == {
+            "temporal.queue": {"value": "orders", "origin": "label"},
+            "temporal.max": {"value": "20", "origin": "shop.yaml:3"},
+        }
+
+    def test_a_table_names_those_that_are_no_labels(self) -> None:
+        table = present.services_table(planned(tick(self.SEEN))["services"], START)
+        text = io.StringIO()
+        Console(file=text, width=200).print(table)
+        assert "temporal.max=20 from shop.yaml:3" in text.getvalue()
+        assert "from label" not in text.getvalue()
+
+    def test_what_is_wrong_with_files_is_a_warning_of_the_tick(self) -> None:
+        report = tick(warnings=("another autoscaler",), wish_warnings=("shop.yaml is wrong",))
+        assert planned(report)["warnings"] == ["another autoscaler", "shop.yaml is wrong"]
 
 
 class TestService:
@@ -137,6 +229,8 @@ class TestService:
             "orchestrator": "compose",
             "queues": ["orders"],
             "backlog": 40,
+            "whole_backlog": 40,
+            "shared_with": [],
             "age": 10,
             "parts": [
                 {
@@ -145,6 +239,7 @@ class TestService:
                     "integration": "default",
                     "namespace": None,
                     "waiting": waiting,
+                    "whole": waiting,
                     "age": age,
                     "add_rate": 5.7,
                     "dispatch_rate": 2.9,
@@ -155,11 +250,17 @@ class TestService:
             ],
             "replicas": 1,
             "desired": 4,
+            "wished": 4,
             "min": 1,
             "max": 20,
+            "next_bounds": None,
             "busy": 1,
             "draining": 0,
             "interrupted": 0,
+            "crash": None,
+            "crashed": 0,
+            "throughput": None,
+            "values": {},
             "reasons": [
                 {
                     "code": "backlog",
@@ -172,11 +273,21 @@ class TestService:
             "dry_run": False,
             "unseen": False,
             "changes": [],
+            "overrides": [],
         }
 
     def test_what_is_unknown_is_null(self) -> None:
         (seen,) = planned(tick(broken()))["services"]
         assert [seen[name] for name in ("backlog", "age", "min", "max", "busy")] == [None] * 5
+
+    def test_the_next_change_of_the_bounds_is_told_in_words(self) -> None:
+        (seen,) = planned(tick(service(min=5, max=40, next_bounds=EVENING)))["services"]
+        assert seen["next_bounds"] == {
+            "at": datetime(2027, 1, 8, 18, tzinfo=UTC).timestamp(),
+            "min": 1,
+            "max": 1000,
+            "text": "min 5, max 40 until Fri 19:00 CET; then min 1, max 1,000",
+        }
 
     @pytest.mark.parametrize("code", list(ReasonCode))
     def test_a_reason_carries_the_bearing_of_its_code(self, code: ReasonCode) -> None:
@@ -249,11 +360,21 @@ class TestTable:
         )
         lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines()]
         assert [line for line in lines if line] == [
-            ["shop/worker", "orders", "1,040", "2 -> 20", "1040 waiting tasks at target 10: 104"],
+            ["shop/worker", "orders", "1,040", "2 -> 20", "1,040 waiting tasks at target 10: 104"],
             ["", "", "oldest 22s", "1-20, 2 busy, 3 draining", ""],
             ["shop/scans", "orders", "0", "1", "0 waiting tasks at target 10: 0"],
             ["", "", "", "1-20", ""],
         ]
+
+    def test_an_age_that_the_server_leaves_out_is_said_to_be_unknown(self) -> None:
+        text = self.draw(replace(service(waiting=5), age=None))
+        assert "age unknown" in text
+        assert "oldest" not in text
+
+    def test_a_portion_of_a_shared_backlog_stands_beside_the_whole(self) -> None:
+        shown = self.draw(shared(service(waiting=14), 34, "shop/b"))
+        assert "14 of 34" in shown
+        assert "oldest 3s" in shown
 
     def test_trouble_is_said_in_the_column_of_reasons(self) -> None:
         text = self.draw(
@@ -270,3 +391,38 @@ class TestTable:
             "error: no answer",
             "2s ago: 1 -> 2",
         ]
+
+    def test_the_next_change_of_the_bounds_stands_below_the_reasons(self) -> None:
+        text = self.draw(service(min=5, max=40, next_bounds=EVENING))
+        said = [line.split("│")[-2].strip() for line in text.splitlines() if "│" in line]
+        assert said == [
+            "0 waiting tasks at target 10: 0",
+            "min 5, max 40 until Fri 19:00 CET; then min 1, max 1,000",
+        ]
+
+
+class TestOverrides:
+    def test_those_of_a_service_are_part_of_it(self) -> None:
+        plan = planned(tick(service(), service("shop/mail"), overrides=(PAUSE,)))
+        (mail, worker) = sorted(plan["services"], key=lambda each: str(each["service"]))
+        assert mail["overrides"] == []
+        (pause,) = worker["overrides"]
+        assert (pause["name"], pause["value"], pause["what"]) == ("mode", "off", "paused")
+        assert (pause["since"], pause["until"]) == (
+            START.timestamp(),
+            START.timestamp() + 3600,
+        )
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            (PAUSE, "paused until 01:00 UTC (1h left) by anna: deploy"),
+            (replace(PAUSE, until=None, reason=""), "paused until it is removed by anna"),
+            (
+                replace(PAUSE, name="max", value="6", until=START + timedelta(days=2)),
+                "max=6 until 2026-01-03 00:00 UTC (48h left) by anna: deploy",
+            ),
+        ],
+    )
+    def test_in_words_they_have_the_time_left(self, given: Override, words: str) -> None:
+        assert present.set_live(present.override(given, NO_SECRETS), START) == words

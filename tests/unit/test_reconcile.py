@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,43 +15,59 @@ from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.in_flight import Worker, WorkerQuery
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId, WorkerVersion
+from autoscaler.core.origin import Given
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.core.situation import Decision, Situation
+from autoscaler.core.territory import Surroundings
 from autoscaler.reconcile import Reconciler
 from autoscaler.wishes.labels import Labels
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
-from tests.fakes.wishes import by_labels
+from tests.fakes.reports import compose as compose_ids
+from tests.fakes.wishes import FakeSource, by_labels
 from tests.unit.builders import task_queue
 
 ORDERS = {"temporal.queue": "orders"}
 MAILS = {"temporal.queue": "mails"}
+AT_ONCE = ORDERS | {"temporal.scale-in.window": "0s"}
+"""Labels of a service that scales in without waiting."""
+LONG = ORDERS | {"temporal.scale-in.window": "1m"}
+SHORT = ORDERS | {
+    "temporal.min": "0",
+    "temporal.cooldown": "20s",
+    "temporal.scale-in.window": "20s",
+}
 LIMIT = timedelta(seconds=10)
 
 
 class World:
     """A reconciler between fakes."""
 
-    def __init__(self, *, dry_run: bool = False, prefix: str = "temporal") -> None:
+    def __init__(
+        self, *, dry_run: bool = False, prefix: str = "temporal", interval: float = 5
+    ) -> None:
         self.clock = Clock()
         self.compose = FakeOrchestrator("compose")
         self.swarm = FakeOrchestrator("swarm")
         self.source = FakeBacklogSource()
+        self.file = FakeSource()
+        """What a services file says of every service."""
         self.reconciler = Reconciler(
             [self.compose, self.swarm],
             self.source,
-            by_labels(prefix),
+            by_labels(prefix, self.file),
             clock=self.clock,
+            interval=timedelta(seconds=interval),
             dry_run=dry_run,
         )
 
-    async def tick(self, *, after: float = 5, act: bool = True) -> TickReport:
+    async def tick(self, *, after: float = 5, act: bool = True, anew: bool = True) -> TickReport:
         """Let time pass, then look once. A tick that waits for an action would not end."""
         self.clock.advance(after)
         async with asyncio.timeout(10):
-            return await self.reconciler.tick(act=act)
+            return await self.reconciler.tick(act=act, anew=anew)
 
     async def report(self, id_: ServiceId, *, after: float = 5) -> ServiceReport:
         """Look once and return what is said of one service."""
@@ -69,6 +86,13 @@ class World:
         """Look once and wait for what it starts."""
         await self.tick(after=after)
         await self.finish()
+
+    async def watch(self, seconds: float) -> None:
+        """Look every 5 s for so long, the last time at the end, and wait for what that starts."""
+        for _ in range(int(seconds // 5)):
+            await self.settle()
+        if seconds % 5:
+            await self.settle(after=seconds % 5)
 
 
 @pytest.fixture
@@ -128,7 +152,7 @@ class TestFollowingTheBacklog:
         world.source.fill("orders", 100)
         await world.settle()
         world.source.fill("orders", 0)
-        await world.settle(after=59)
+        await world.watch(14)
         assert world.compose.count(worker) == 10
         await world.settle(after=2)
         assert world.compose.count(worker) == 1
@@ -136,7 +160,7 @@ class TestFollowingTheBacklog:
     async def test_a_daemon_that_just_started_does_not_scale_in(self, world: World) -> None:
         worker = world.compose.add("shop/worker", ORDERS, replicas=8)
         await world.settle()
-        await world.settle(after=59)
+        await world.watch(14)
         assert world.compose.count(worker) == 8
         await world.settle(after=2)
         assert world.compose.count(worker) == 1
@@ -148,6 +172,29 @@ class TestFollowingTheBacklog:
         world.source.fill("orders", 3, QueueType.ACTIVITY)
         world.source.fill("mails", 4)
         assert (await world.report(worker)).backlog == 9
+
+    async def test_it_reports_what_a_replica_is_taken_to_do(self, world: World) -> None:
+        given = world.compose.add("a/given", ORDERS | {"temporal.keep-up": "1.5"})
+        assert (await world.report(given)).throughput == 1.5
+        unknown = world.compose.add("a/unknown", ORDERS)
+        assert (await world.report(unknown)).throughput is None
+
+    async def test_a_crash_is_an_error_that_says_what_happened(self, world: World) -> None:
+        worker = world.compose.add("worker", ORDERS, replicas=3)
+        world.compose.crash(worker, "worker-3 ended by itself", 1)
+        report = await world.report(worker)
+        assert (report.crash, report.crashed) == ("worker-3 ended by itself", 2)
+        assert report.errors == ("worker-3 ended by itself",)
+
+    async def test_a_service_that_somebody_has_stopped_is_left_alone_until_it_runs_again(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("worker", ORDERS, replicas=3)
+        world.source.fill("orders", 100)
+        world.compose.scale_by_hand(worker, 0)
+        assert (await world.report(worker)).desired == 0
+        world.compose.scale_by_hand(worker, 1)
+        assert (await world.report(worker)).desired == 10
 
     async def test_replicas_taken_away_by_hand_come_back_at_once(self, world: World) -> None:
         worker = world.compose.add("shop/worker", ORDERS)
@@ -205,17 +252,186 @@ class TestFollowingTheBacklog:
         assert report.services == ()
         assert not report.failed
 
-    async def test_a_clock_that_is_set_back_holds_nothing_up_for_as_long_as_that(
-        self, world: World
+
+class TestTimeInWhichNobodyLooked:
+    """It does not pass: whoever did not look does not know."""
+
+    @pytest.mark.parametrize(
+        "gap",
+        [
+            pytest.param(61, id="a-window"),
+            pytest.param(3600, id="an-hour-or-a-clock-set-ahead"),
+            pytest.param(-1, id="a-clock-set-back-a-little"),
+            pytest.param(-3600, id="a-clock-set-back"),
+        ],
+    )
+    @pytest.mark.parametrize("labels", [LONG, SHORT], ids=["a-minute", "20-seconds"])
+    async def test_windows_and_cooldown_hold_as_if_it_had_not_been(
+        self, world: World, labels: dict[str, str], gap: float
     ) -> None:
-        worker = world.compose.add("a/worker", ORDERS)
-        world.source.fill("orders", 30)
+        worker = world.compose.add("a/worker", labels)
+        world.source.fill("orders", 100)
         await world.settle()
         world.source.fill("orders", 0)
-        await world.settle(after=-3600)
-        assert world.compose.count(worker) == 3
-        await world.settle(after=61)
+        await world.settle(after=gap)
+        assert world.compose.count(worker) == 10
+        await world.watch(10)
+        assert world.compose.count(worker) == 10
+        await world.watch(50)
+        assert world.compose.count(worker) == int(labels is LONG)
+
+    async def test_a_cooldown_goes_on_where_it_was(self, world: World) -> None:
+        labels = ORDERS | {"temporal.min": "0", "temporal.cooldown": "5m"}
+        worker = world.compose.add("a/worker", labels)
+        await world.watch(200)
+        await world.settle(after=3600)
         assert world.compose.count(worker) == 1
+        await world.watch(90)
+        assert world.compose.count(worker) == 1
+        await world.watch(10)
+        assert world.compose.count(worker) == 0
+
+    async def test_one_failed_look_afterwards_is_no_reason_for_a_fallback(
+        self, world: World
+    ) -> None:
+        labels = ORDERS | {"temporal.fallback": "3", "temporal.scale-in.window": "0s"}
+        worker = world.compose.add("a/worker", labels)
+        world.source.fill("orders", 100)
+        await world.settle()
+        world.source.fail("orders", "Temporal does not answer")
+        await world.settle(after=181)
+        assert world.compose.count(worker) == 10
+        await world.watch(170)
+        assert world.compose.count(worker) == 10
+        await world.watch(10)
+        assert world.compose.count(worker) == 3
+
+    async def test_looks_that_wait_for_an_answer_are_looks(self, world: World) -> None:
+        labels = ORDERS | {"temporal.fallback": "3", "temporal.scale-in.window": "0s"}
+        worker = world.compose.add("a/worker", labels, replicas=10)
+        world.source.fail("orders", "Temporal does not answer")
+        for _ in range(16):
+            await world.settle(after=12)
+        assert world.compose.count(worker) == 3
+
+    async def test_it_is_each_services_own(self, world: World) -> None:
+        lost = world.compose.add("a/worker", ORDERS, replicas=8)
+        seen = world.swarm.add("a_worker", ORDERS, replicas=8)
+        await world.tick()
+        world.compose.unreachable = OrchestratorError("no Docker Engine")
+        await world.watch(120)
+        assert world.swarm.count(seen) == 1
+        world.compose.unreachable = None
+        await world.settle()
+        assert world.compose.count(lost) == 8
+        await world.watch(60)
+        assert world.compose.count(lost) == 1
+
+    async def test_a_step_period_goes_on_where_it_was(self, world: World) -> None:
+        labels = ORDERS | {"temporal.scale-out.limit": "1/20s"}
+        worker = world.compose.add("a/worker", labels)
+        world.source.fill("orders", 100)
+        await world.settle()
+        await world.settle(after=3600)
+        assert world.compose.count(worker) == 2
+        await world.watch(15)
+        assert world.compose.count(worker) == 3
+
+    async def test_a_long_interval_between_two_looks_is_none(self) -> None:
+        world = World(interval=300)
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.scale-in.window": "8m"})
+        world.source.fill("orders", 100)
+        await world.settle(after=300)
+        world.source.fill("orders", 0)
+        await world.settle(after=300)
+        assert world.compose.count(worker) == 10
+        await world.settle(after=300)
+        assert world.compose.count(worker) == 1
+
+
+class TestStepLimits:
+    """A change counts from the decision that caused it, and others' from the look that sees it."""
+
+    @staticmethod
+    async def counts(world: World, worker: ServiceId, looks: int = 7) -> list[int]:
+        """Look every 5 s; return the replicas after each look."""
+        counts = []
+        for _ in range(looks):
+            await world.settle()
+            counts.append(world.compose.count(worker))
+        return counts
+
+    @pytest.mark.parametrize(
+        ("limit", "counts"),
+        [
+            pytest.param("1/5s", [2, 3, 4, 5, 6, 7, 8], id="one-at-each-look"),
+            pytest.param("100%/15s", [2, 2, 2, 4, 4, 4, 8], id="twice-as-many-every-15s"),
+        ],
+    )
+    async def test_growth_keeps_the_pace_that_the_label_names(
+        self, world: World, limit: str, counts: list[int]
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.scale-out.limit": limit})
+        world.source.fill("orders", 900)
+        assert await self.counts(world, worker) == counts
+
+    async def test_a_scale_in_keeps_it_too(self, world: World) -> None:
+        labels = AT_ONCE | {"temporal.scale-in.limit": "2/10s"}
+        worker = world.compose.add("a/worker", labels, replicas=10)
+        assert await self.counts(world, worker) == [8, 8, 6, 6, 4, 4, 2]
+
+    async def test_a_change_that_takes_long_counts_from_its_decision(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.scale-out.limit": "3/20s"})
+        world.source.fill("orders", 900)
+        gate = world.compose.hold(worker)
+        await world.tick()
+        for _ in range(3):
+            assert (await world.report(worker)).desired == 4
+        gate.set()
+        await world.finish()
+        assert world.compose.count(worker) == 4
+        await world.settle()
+        assert world.compose.count(worker) == 7
+
+    async def test_a_change_that_fails_does_not_count(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.scale-out.limit": "3/1m"})
+        world.source.fill("orders", 900)
+        world.compose.fail(worker, OrchestratorError("no space left on device"))
+        await world.settle()
+        assert (await world.report(worker)).desired == 4
+        world.compose.heal(worker)
+        assert await self.counts(world, worker, looks=12) == [4] * 12
+
+    async def test_of_a_change_that_is_made_in_part_that_part_counts(self, world: World) -> None:
+        labels = AT_ONCE | {"temporal.scale-in.limit": "4/20s"}
+        worker = world.compose.add("a/worker", labels, replicas=10)
+        await world.tick()
+        world.source.running = {f"a/worker-{number}": 1 for number in range(1, 9)}
+        await world.finish()
+        assert world.compose.count(worker) == 8
+        world.source.running = {}
+        assert await self.counts(world, worker, looks=6) == [6, 6, 6, 4, 2, 2]
+
+    @pytest.mark.parametrize("how", ["a plan", "a dry run"])
+    async def test_what_is_not_done_does_not_count(self, world: World, how: str) -> None:
+        labels = ORDERS | {"temporal.scale-out.limit": "3/1m"}
+        dry = labels | {"temporal.mode": "dry-run" if how == "a dry run" else "on"}
+        worker = world.compose.add("a/worker", dry)
+        world.source.fill("orders", 900)
+        for _ in range(3):
+            planned = of(await world.tick(act=how != "a plan"), worker)
+            assert planned.desired == 4
+        world.compose.relabel(worker, labels)
+        await world.settle()
+        assert world.compose.count(worker) == 4
+
+    async def test_changes_by_others_count_from_the_look_that_sees_them(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.scale-out.limit": "3/20s"})
+        world.source.fill("orders", 900)
+        await world.settle()
+        world.compose.scale_by_hand(worker, 6)
+        # Three by the daemon at second 5, and two by hand, seen at second 10.
+        assert await self.counts(world, worker, looks=5) == [6, 6, 6, 7, 9]
 
 
 class TestReading:
@@ -231,7 +447,7 @@ class TestReading:
         assert sorted(read) == sorted(
             [task_queue("orders", QueueType.WORKFLOW), task_queue("orders", QueueType.ACTIVITY)]
         )
-        assert {service.desired for service in report.services} == {3}
+        assert [service.desired for service in report.services] == [1, 1, 1]
 
     async def test_spellings_of_one_integration_are_one_read(self, world: World) -> None:
         types = {"temporal.queue-types": "workflow"}
@@ -292,13 +508,29 @@ class TestReading:
     ) -> None:
         worker = world.compose.add("a/worker", ORDERS, replicas=3)
 
-        async def read(_queues: object) -> object:
+        async def read(_queues: object, _waking: object) -> object:
             raise ZeroDivisionError("division by zero")
 
         monkeypatch.setattr(world.source, "read", read)
         report = await world.report(worker)
         assert report.desired == 3
         assert report.errors == ("unexpected ZeroDivisionError: division by zero",)
+
+    async def test_the_source_is_told_which_queues_a_service_at_zero_waits_for(
+        self, world: World
+    ) -> None:
+        world.compose.add("a/asleep", ORDERS | {"temporal.min": "0"}, replicas=0)
+        world.compose.add("a/awake", MAILS, replicas=1)
+        await world.tick(act=False)
+        (waking,) = world.source.waking
+        assert {queue.name for queue in waking} == {"orders"}
+
+    async def test_the_reason_says_where_tasks_were_counted(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.source.fill("orders", 30)
+        world.source.counted.add("orders")
+        report = await world.report(worker)
+        assert str(report.reasons[0]) == "30 waiting tasks (counted now) at target 10: 3"
 
     async def test_what_has_not_had_its_first_turn_is_unknown_and_no_error(
         self, world: World
@@ -378,12 +610,13 @@ class TestActions:
         self, world: World
     ) -> None:
         slow = world.compose.add("a/slow", ORDERS)
-        quick = world.compose.add("b/quick", ORDERS)
+        quick = world.compose.add("b/quick", MAILS)
         gate = world.compose.hold(slow)
         world.source.fill("orders", 20)
+        world.source.fill("mails", 20)
         await world.tick()
         await world.until(quick, 2)
-        world.source.fill("orders", 40)
+        world.source.fill("mails", 40)
         await world.tick()
         await world.until(quick, 4)
         assert world.compose.count(slow) == 1
@@ -463,10 +696,11 @@ class TestActions:
 
     async def test_a_failing_action_does_not_touch_the_others(self, world: World) -> None:
         failing = world.compose.add("a/failing", ORDERS)
-        other = world.compose.add("b/other", ORDERS)
+        other = world.compose.add("b/other", MAILS)
         world.compose.fail(failing, OrchestratorError("no space left on device"))
         for waiting in (20, 30, 40):
             world.source.fill("orders", waiting)
+            world.source.fill("mails", waiting)
             await world.settle()
         report = await world.tick()
         assert world.compose.count(other) == 4
@@ -503,9 +737,10 @@ class TestActions:
 
     async def test_the_end_waits_for_actions_under_way_but_not_for_ever(self, world: World) -> None:
         quick = world.compose.add("a/quick", ORDERS)
-        hung = world.compose.add("b/hung", ORDERS)
+        hung = world.compose.add("b/hung", MAILS)
         world.compose.hold(hung)
         world.source.fill("orders", 20)
+        world.source.fill("mails", 20)
         await world.tick()
         await world.reconciler.close(timedelta(milliseconds=1))
         assert world.compose.count(quick) == 2
@@ -542,6 +777,69 @@ class TestActions:
         world.compose.leave_behind(worker, 2)
         await world.settle()
         assert world.compose.tidied == []
+
+
+class FakeOutlook:
+    """Warns of one thing, and writes down what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[frozenset[str] | None, bool]] = []
+        self.error: Exception | None = None
+
+    async def warnings(self, projects: frozenset[str] | None, *, acts: bool) -> list[str]:
+        self.asked.append((projects, acts))
+        if self.error is not None:
+            raise self.error
+        return ["another autoscaler is there"]
+
+
+class TestSurroundings:
+    @pytest.fixture
+    def outlook(self) -> FakeOutlook:
+        return FakeOutlook()
+
+    @pytest.fixture
+    def compose(self) -> FakeOrchestrator:
+        made = FakeOrchestrator()
+        made.surroundings = Surroundings(frozenset({"shop", "mail"}), compose_ids("mail/worker"))
+        return made
+
+    @pytest.fixture
+    def reconciler(self, compose: FakeOrchestrator, outlook: FakeOutlook) -> Reconciler:
+        return Reconciler(
+            [compose], FakeBacklogSource(), by_labels(), clock=Clock(), outlook=outlook
+        )
+
+    async def test_what_is_left_alone_and_what_is_wrong_around_is_reported(
+        self, reconciler: Reconciler, outlook: FakeOutlook
+    ) -> None:
+        report = await reconciler.tick()
+        assert report.left_alone == compose_ids("mail/worker")
+        assert report.warnings == ("another autoscaler is there",)
+        assert outlook.asked == [({"shop", "mail"}, True)]
+        assert not report.failed
+
+    async def test_one_that_only_looks_says_so(
+        self, reconciler: Reconciler, outlook: FakeOutlook
+    ) -> None:
+        await reconciler.tick(act=False)
+        assert [acts for _, acts in outlook.asked] == [False]
+
+    async def test_projects_are_not_known_while_an_orchestrator_does_not_answer(
+        self, reconciler: Reconciler, compose: FakeOrchestrator, outlook: FakeOutlook
+    ) -> None:
+        compose.unreachable = OrchestratorError("no engine")
+        report = await reconciler.tick()
+        assert [projects for projects, _ in outlook.asked] == [None]
+        assert report.left_alone == ()
+
+    async def test_an_outlook_that_fails_keeps_nothing_from_being_scaled(
+        self, reconciler: Reconciler, outlook: FakeOutlook
+    ) -> None:
+        outlook.error = OrchestratorError("inspecting is forbidden")
+        report = await reconciler.tick()
+        said = "what is around the services cannot be told: inspecting is forbidden"
+        assert (report.warnings, report.errors) == ((said,), ())
 
 
 class TestOrchestratorsInTrouble:
@@ -582,13 +880,13 @@ class TestOrchestratorsInTrouble:
 
     async def test_its_services_keep_their_history(self, world: World) -> None:
         worker = world.compose.add("a/worker", ORDERS, replicas=8)
-        await world.tick()
+        await world.watch(55)
         world.compose.unreachable = OrchestratorError("no Docker Engine")
-        for _ in range(11):
-            await world.tick()
+        await world.watch(55)
         world.compose.unreachable = None
-        # 65 s after the start: a new history would hold the replicas.
-        assert (await world.report(worker)).desired == 1
+        # A minute was looked at by the end of this: a new history would hold the replicas.
+        await world.watch(10)
+        assert world.compose.count(worker) == 1
 
     async def test_its_services_keep_their_last_good_labels(self, world: World) -> None:
         worker = world.compose.add("a/worker", ORDERS)
@@ -621,8 +919,9 @@ class TestUnexpectedErrors:
 
         monkeypatch.setattr("autoscaler.core.decide.decide", sometimes)
         odd = world.compose.add("a/odd", ORDERS | {"temporal.target": "7"}, replicas=3)
-        even = world.compose.add("b/even", ORDERS)
+        even = world.compose.add("b/even", MAILS)
         world.source.fill("orders", 20)
+        world.source.fill("mails", 20)
         report = await world.tick()
         await world.finish()
         assert of(report, odd).errors == ("unexpected ZeroDivisionError: division by zero",)
@@ -652,14 +951,14 @@ class TestUnexpectedErrors:
     ) -> None:
         odd = world.compose.add("a/odd", ORDERS, replicas=3)
         even = world.compose.add("b/even", ORDERS)
-        read = Labels.labels
+        read = Labels.given
 
-        def sometimes(labels: Labels, service: Service) -> Mapping[str, str]:
+        def sometimes(labels: Labels, service: Service) -> Mapping[str, Given]:
             if service.id == odd:
                 raise ZeroDivisionError("division by zero")
             return read(labels, service)
 
-        monkeypatch.setattr(Labels, "labels", sometimes)
+        monkeypatch.setattr(Labels, "given", sometimes)
         world.source.fill("orders", 20)
         report = await world.tick()
         await world.finish()
@@ -723,8 +1022,9 @@ class TestChangingNothing:
 
     async def test_a_dry_run_by_label_touches_this_service_only(self, world: World) -> None:
         dry = world.compose.add("a/dry", ORDERS | {"temporal.mode": "dry-run"})
-        wet = world.compose.add("b/wet", ORDERS)
+        wet = world.compose.add("b/wet", MAILS)
         world.source.fill("orders", 100)
+        world.source.fill("mails", 100)
         report = await world.tick()
         await world.finish()
         assert (of(report, dry).desired, of(report, dry).action) == (10, None)
@@ -740,10 +1040,6 @@ class TestChangingNothing:
         await world.finish()
         assert (report.desired, report.action, report.dry_run) == (10, None, True)
         assert world.compose.actions == []
-
-
-AT_ONCE = ORDERS | {"temporal.scale-in.window": "0s"}
-"""Labels of a service that scales in without waiting."""
 
 
 class TestInFlight:
@@ -891,7 +1187,7 @@ class TestNobodyReports:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)
         world.source.mute = True
         await world.settle()
-        await world.settle(after=64)
+        await world.watch(64)
         assert world.compose.count(worker) == 5
         await world.settle(after=2)
         assert world.compose.count(worker) == 1
@@ -902,17 +1198,50 @@ class TestNobodyReports:
         world.source.mute = True
         first = await world.report(worker)
         assert (first.errors, first.warnings, first.busy) == ((), (), None)
-        (warning,) = (await world.report(worker, after=66)).warnings
+        await world.watch(65)
+        (warning,) = (await world.report(worker)).warnings
         assert warning.startswith("no worker reports what it is running")
 
     async def test_strict_stops_none_and_warns_too(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE | {"temporal.busy": "strict"}, replicas=5)
         world.source.fill("orders", 10)
         world.source.mute = True
-        await world.settle()
-        report = await world.report(worker, after=600)
+        await world.watch(600)
+        report = await world.report(worker)
         assert (report.desired, report.action) == (5, None)
         assert len(report.warnings) == 1
+
+
+class TestNobodyToStop:
+    """A change that would stop nobody is not started, and so not reported in tick after tick."""
+
+    WAKING = AT_ONCE | {"temporal.min": "0", "temporal.max": "1", "temporal.cooldown": "0s"}
+
+    async def test_a_replica_that_leaves_by_itself_is_not_told_in_each_tick(
+        self, world: World
+    ) -> None:
+        """A restarted container keeps its host name, and with it the last report from before."""
+        worker = world.compose.add("shop/zero", self.WAKING, replicas=1)
+        world.source.leaving = {"shop/zero-1"}
+        reports = []
+        for _ in range(5):
+            reports.append(await world.report(worker, after=1))
+            await world.finish()
+        assert [report.action for report in reports] == [None] * 5
+        assert {report.desired for report in reports} == {0}
+        world.source.leaving.clear()
+        report = await world.report(worker, after=1)
+        await world.finish()
+        assert report.action is not None
+        assert world.compose.count(worker) == 0
+
+    async def test_idle_replicas_go_beside_those_that_leave(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=4)
+        world.source.leaving = {"shop/worker-4"}
+        report = await world.report(worker)
+        await world.finish()
+        assert report.action is not None
+        assert world.compose.count(worker) == 2
 
 
 class TestSecondLook:
@@ -945,8 +1274,8 @@ class TestSecondLook:
     async def test_where_workers_report_at_last_the_busy_ones_stay(self, world: World) -> None:
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=3)
         world.source.mute = True
-        await world.settle()
-        assert (await world.report(worker, after=66)).desired == 1
+        await world.watch(65)
+        assert (await world.report(worker)).desired == 1
         world.source.mute = False
         world.source.running = {"shop/worker-3": 1, "shop/worker-2": 1}
         await world.finish()
@@ -1034,3 +1363,176 @@ class TestWhatElseCounts:
         worker = world.compose.add("shop/worker", ORDERS, grace=None)
         (warning,) = (await world.report(worker)).warnings
         assert warning.startswith("stop_grace_period is not set")
+
+
+class TestLooksThatTakeOver:
+    """Ticks of which nothing has happened since the one before: not `anew`."""
+
+    async def test_services_are_found_again_after_5_s_only(self, world: World) -> None:
+        world.compose.add("shop/worker", ORDERS)
+        for _ in range(12):
+            await world.tick(after=1, anew=False)
+        assert world.compose.looks == 3
+        assert len(world.source.reads) == 12
+
+    async def test_at_once_where_something_has_happened(self, world: World) -> None:
+        world.compose.add("shop/worker", ORDERS)
+        await world.tick()
+        other = world.compose.add("shop/other", MAILS)
+        assert len((await world.tick(after=1, anew=False)).services) == 1
+        assert (await world.report(other, after=1)).desired == 1
+
+    async def test_at_once_where_an_orchestrator_did_not_answer(self, world: World) -> None:
+        world.compose.unreachable = OrchestratorError("the engine hangs")
+        await world.tick()
+        world.compose.unreachable = None
+        world.compose.add("shop/worker", ORDERS)
+        assert (await world.tick(after=1, anew=False)).services
+
+    @pytest.mark.parametrize(
+        "moves", [{"refusal": "somebody else is at work"}, {"warnings": ("a stop fails",)}]
+    )
+    async def test_at_once_where_a_service_changes_with_time(
+        self, world: World, moves: dict[str, Any]
+    ) -> None:
+        world.compose.add("shop/worker", ORDERS, **moves)
+        for _ in range(3):
+            await world.tick(after=1, anew=False)
+        assert world.compose.looks == 3
+
+    async def test_during_a_change_and_right_after_it(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS)
+        await world.tick(anew=False)
+        world.source.fill("orders", 30)
+        await world.tick(after=1, anew=False)
+        await world.finish()
+        report = of(await world.tick(after=1, anew=False), worker)
+        assert report.replicas == 3
+
+    async def test_tasks_wake_a_service_at_rest_at_the_next_look(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS)
+        for _ in range(3):
+            await world.tick(after=1, anew=False)
+        world.source.fill("orders", 30)
+        assert of(await world.tick(after=1, anew=False), worker).desired == 3
+        await world.finish()
+
+    async def test_a_service_at_rest_is_decided_every_10_s(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decided: list[Situation] = []
+
+        def counting(situation: Situation) -> Decision:
+            decided.append(situation)
+            return decide(situation)
+
+        worker = world.compose.add("shop/worker", ORDERS)
+        await world.watch(60)
+        monkeypatch.setattr("autoscaler.core.decide.decide", counting)
+        for _ in range(20):
+            assert of(await world.tick(after=1, anew=False), worker).backlog == 0
+        assert len(decided) == 2
+
+    async def test_what_fails_is_not_at_rest(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS)
+        await world.tick(anew=False)
+        world.source.fail("orders", "Temporal does not answer")
+        report = of(await world.tick(after=1, anew=False), worker)
+        assert (report.backlog, report.errors) == (None, ("Temporal does not answer",))
+
+    async def test_in_flight_work_is_asked_for_every_5_s_while_replicas_are_held(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=2)
+        world.source.running = {"shop/worker-1": 1, "shop/worker-2": 1}
+        for _ in range(10):
+            report = of(await world.tick(after=1, anew=False), worker)
+            assert report.desired == 2
+        assert len(world.source.asked) == 2
+        world.source.running = {}
+
+    async def test_a_replica_that_was_started_again_is_asked_for_again(self, world: World) -> None:
+        """The kept replica of a service at zero comes back under its name, with a new worker."""
+        labels = AT_ONCE | {"temporal.min": "0", "temporal.max": "1", "temporal.cooldown": "0s"}
+        worker = world.compose.add("shop/worker", labels)
+        assert of(await world.tick(), worker).desired == 0
+        await world.finish()
+        world.source.fill("orders", 1)
+        assert of(await world.tick(after=1, anew=False), worker).desired == 1
+        await world.finish()
+        world.source.silent = {"shop/worker-1"}
+        await world.tick(after=1, anew=False)
+        world.source.fill("orders", 0)
+        report = of(await world.tick(after=1, anew=False), worker)
+        assert (report.desired, report.action) == (1, None)
+
+    async def test_right_before_a_stop_it_is_asked_for_again(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", AT_ONCE, replicas=2)
+        world.source.running = {"shop/worker-1": 1, "shop/worker-2": 1}
+        await world.tick(after=1, anew=False)
+        world.source.running = {}
+        await world.watch(10)
+        assert world.compose.count(worker) == 1
+
+
+class TestWishesThatChangeLive:
+    async def test_they_are_followed_although_nothing_else_is_new(self, world: World) -> None:
+        """A service at rest is decided anew, and the orchestrator asked for what is adopted now."""
+        worker = world.compose.add("shop/worker", ORDERS)
+        for _ in range(2):
+            await world.tick(after=1, anew=False)
+        looks = world.compose.looks
+
+        world.file.want(min="3")
+        report = of(await world.tick(after=1, anew=False), worker)
+
+        assert report.desired == 3
+        assert world.compose.looks == looks + 1
+        assert report.given["temporal.min"] == Given("3", "shop.yaml:3")
+        assert report.given["temporal.queue"] == Given("orders", "label")
+        await world.finish()
+
+    async def test_a_wrong_one_keeps_the_last_good_bounds(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS | {"temporal.min": "2"}, replicas=2)
+        world.file.want(max="4")
+        await world.tick()
+        world.file.want(max="1")
+        report = await world.report(worker)
+        assert (report.min, report.max, report.desired) == (2, 4, 2)
+        (error,) = report.errors
+        assert error.startswith("temporal.max='1' (shop.yaml:3) must be")
+        assert error.endswith("; min is 2")
+        assert report.given["temporal.max"].value == "4"
+
+    async def test_what_is_wrong_with_a_source_is_said_apart_from_services(
+        self, world: World
+    ) -> None:
+        world.compose.add("shop/worker", ORDERS)
+        world.file.wrong = ("shop.yaml:3: max='many' must be a whole number",)
+        assert (await world.tick()).wish_warnings == world.file.wrong
+
+    async def test_a_source_that_cannot_be_read_counts_as_it_was_before(self, world: World) -> None:
+        worker = world.compose.add("shop/worker", ORDERS)
+        world.file.want(max="4")
+        await world.tick()
+        world.file.want(max="6")
+        world.file.failure = ZeroDivisionError("division by zero")
+        report = await world.tick()
+        assert of(report, worker).max == 4
+        (warning,) = report.wish_warnings
+        assert "unexpected ZeroDivisionError: division by zero" in warning
+        world.file.failure = None
+        assert (await world.report(worker)).max == 6
+
+    async def test_wishes_for_services_that_are_not_there_are_said_where_all_were_seen(
+        self, world: World
+    ) -> None:
+        world.file.strict = True
+        worker = world.compose.add("shop/worker", ORDERS)
+        there, beside = compose_ids("shop/plain", "mail/worker")
+        world.compose.surroundings = Surroundings(
+            frozenset({"shop", "mail"}), (beside,), frozenset({worker, there, beside})
+        )
+        assert (await world.tick()).wish_warnings == ("3 there, 2 followed",)
+        world.swarm.unreachable = OrchestratorError("the engine hangs")
+        assert (await world.tick()).wish_warnings == ()

@@ -7,11 +7,13 @@ import inspect
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.integration import TlsMode
+from autoscaler.core.sizes import Reserve
 from autoscaler.settings import LogFormat, LogLevel, OrchestratorChoice, Settings
 
 Env = pytest.MonkeyPatch
@@ -49,16 +51,20 @@ def problems(tmp_path: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("field", "default"),
     [
-        ("poll_interval", timedelta(seconds=5)),
+        ("poll_interval", timedelta(seconds=1)),
         ("orchestrators", (OrchestratorChoice.AUTO,)),
-        ("projects", ()),
+        ("projects", ("auto",)),
         ("dry_run", False),
         ("log_format", LogFormat.AUTO),
         ("log_level", LogLevel.INFO),
         ("label_prefix", "temporal"),
+        ("timezone", ZoneInfo("UTC")),
         ("listen", ("127.0.0.1", 8080)),
         ("access_token", None),
         ("integrations", {}),
+        ("groups", {}),
+        ("max_replicas", None),
+        ("host_reserve", Reserve(share=0.1)),
     ],
 )
 def test_everything_has_a_default(tmp_path: Path, field: str, default: object) -> None:
@@ -94,7 +100,8 @@ def test_every_setting_is_documented() -> None:
             id="both",
         ),
         pytest.param("PROJECTS", "shop, mail,", "projects", ("shop", "mail"), id="projects"),
-        pytest.param("PROJECTS", "", "projects", (), id="empty-means-all-projects"),
+        pytest.param("PROJECTS", "", "projects", ("auto",), id="empty-means-its-own-project"),
+        pytest.param("PROJECTS", " * ", "projects", ("*",), id="all-projects"),
         pytest.param("DRY_RUN", "true", "dry_run", True, id="dry-run"),
         pytest.param("LOG_FORMAT", "JSON", "log_format", LogFormat.JSON, id="log-format"),
         pytest.param("LOG_LEVEL", "Debug", "log_level", LogLevel.DEBUG, id="log-level"),
@@ -102,6 +109,20 @@ def test_every_setting_is_documented() -> None:
         pytest.param("LISTEN", "0.0.0.0:9000", "listen", ("0.0.0.0", 9000), id="listen"),
         pytest.param("LISTEN", "[::]:8080", "listen", ("::", 8080), id="listen-ipv6"),
         pytest.param("LISTEN", "localhost:0", "listen", ("localhost", 0), id="any-free-port"),
+        pytest.param(
+            "TIMEZONE", " Europe/Berlin ", "timezone", ZoneInfo("Europe/Berlin"), id="timezone"
+        ),
+        pytest.param("TIMEZONE", "", "timezone", ZoneInfo("UTC"), id="empty-means-utc"),
+        pytest.param("GROUPS__GPU", "4", "groups", {"gpu": 4}, id="group"),
+        pytest.param("GROUPS__My-DB", "0", "groups", {"my_db": 0}, id="group-of-none"),
+        pytest.param("GROUPS__GPU", "", "groups", {}, id="empty-means-no-group"),
+        pytest.param("GROUPS", '{"gpu": 4}', "groups", {"gpu": 4}, id="groups-as-json"),
+        pytest.param("MAX_REPLICAS", "20", "max_replicas", 20, id="most-of-all"),
+        pytest.param("MAX_REPLICAS", "", "max_replicas", None, id="empty-means-no-most"),
+        pytest.param("HOST_RESERVE", "25%", "host_reserve", Reserve(share=0.25), id="share"),
+        pytest.param("HOST_RESERVE", "2GiB", "host_reserve", Reserve(size=2**31), id="size"),
+        pytest.param("HOST_RESERVE", "0", "host_reserve", Reserve(), id="no-reserve"),
+        pytest.param("HOST_RESERVE", "", "host_reserve", Reserve(share=0.1), id="empty-reserve"),
         pytest.param("ACCESS_TOKEN", "", "access_token", None, id="empty-means-no-token"),
     ],
 )
@@ -119,10 +140,22 @@ def test_a_variable_sets_its_field(  # noqa: PLR0913, PLR0917 - a row of the tab
         pytest.param("POLL_INTERVAL", "0.9s", "from 1s to 10m", id="interval-too-short"),
         pytest.param("POLL_INTERVAL", "601s", "from 1s to 10m", id="interval-too-long"),
         pytest.param("ORCHESTRATORS", "nomad", "'auto', 'compose' or 'swarm'", id="orchestrator"),
-        pytest.param("DRY_RUN", "maybe", "boolean", id="dry-run"),
+        pytest.param("PROJECTS", "shop,*", "alone", id="all-projects-and-one"),
+        pytest.param("PROJECTS", "auto,shop", "alone", id="its-own-project-and-one"),
+        pytest.param("DRY_RUN", "maybe", "must be true or false", id="dry-run"),
         pytest.param("LOG_FORMAT", "xml", "'auto', 'console' or 'json'", id="log-format"),
         pytest.param("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'", id="log-level"),
-        pytest.param("LABEL_PREFIX", "temporal.", "pattern", id="label-prefix-with-the-dot"),
+        pytest.param("LABEL_PREFIX", "temporal.", "must be lower-case letters", id="dot"),
+        pytest.param("RPC_BUDGET", "many", "must be a number from 1 to 10000", id="budget"),
+        pytest.param("RPC_BUDGET", "0", "must be a number from 1 to 10000", id="budget-of-none"),
+        pytest.param("TIMEZONE", "Berlin", "the nearest is Europe/Berlin", id="timezone"),
+        pytest.param("TIMEZONE", "?", "must be an IANA time zone such as", id="no-timezone"),
+        pytest.param("GROUPS__GPU", "-1", "a whole number from 0 to 1000000", id="group-below-0"),
+        pytest.param("GROUPS__GPU", "four", "a whole number from 0", id="group-in-words"),
+        pytest.param("MAX_REPLICAS", "0", "a whole number from 1 to 1000000", id="none-of-all"),
+        pytest.param("MAX_REPLICAS", "many", "a whole number from 1", id="most-in-words"),
+        pytest.param("HOST_RESERVE", "101%", "such as 10%", id="more-than-the-host-has"),
+        pytest.param("HOST_RESERVE", "512", "such as 2GiB", id="size-without-a-unit"),
         pytest.param("LISTEN", "8080", "such as 127.0.0.1:8080", id="listen-without-host"),
         pytest.param("LISTEN", ":8080", "such as 127.0.0.1:8080", id="listen-on-nothing"),
         pytest.param("LISTEN", "localhost", "such as 127.0.0.1:8080", id="listen-without-port"),
@@ -137,6 +170,32 @@ def test_a_wrong_value_is_named_with_the_value_and_what_is_allowed(
     (problem,) = problems(tmp_path)
     assert problem.startswith(f"AUTOSCALER_{variable}={value!r}: ")
     assert hint in problem
+    assert "Input" not in problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize("value", ["x", "4", "[1]"])
+@pytest.mark.parametrize("variable", ["AUTOSCALER_GROUPS", "AUTOSCALER_INTEGRATIONS"])
+def test_a_variable_of_several_names_says_how_they_are_set(
+    env: Env, tmp_path: Path, variable: str, value: str
+) -> None:
+    env.setenv(variable, value)
+    (problem,) = problems(tmp_path)
+    assert problem.startswith(variable)
+    assert problem.endswith(f"set a variable for each name: {variable}__<NAME>")
+
+
+def test_a_group_needs_a_name(env: Env, tmp_path: Path) -> None:
+    env.setenv("AUTOSCALER_GROUPS__", "4")
+    assert problems(tmp_path) == (
+        "AUTOSCALER_GROUPS: a group needs a name: AUTOSCALER_GROUPS__<NAME>",
+    )
+
+
+def test_only_settings_of_several_names_have_parts(env: Env, tmp_path: Path) -> None:
+    env.setenv("AUTOSCALER_MAX_REPLICAS__GPU", "4")
+    (problem,) = problems(tmp_path)
+    assert "only AUTOSCALER_INTEGRATIONS and AUTOSCALER_GROUPS have parts" in problem
 
 
 @pytest.mark.parametrize(
@@ -163,6 +222,7 @@ def test_an_orchestrator_must_be_named(env: Env, tmp_path: Path) -> None:
     env.setenv("AUTOSCALER_ORCHESTRATORS", "")
     (problem,) = problems(tmp_path)
     assert problem.startswith("AUTOSCALER_ORCHESTRATORS='': ")
+    assert all(repr(str(choice)) in problem for choice in OrchestratorChoice)
 
 
 def test_all_that_is_wrong_is_named_at_once_wherever_it_is_set(
@@ -375,6 +435,16 @@ class TestIntegrations:
     def test_those_of_one_variable_in_json_come_from_it(self, env: Env, tmp_path: Path) -> None:
         env.setenv("AUTOSCALER_INTEGRATIONS", '{"prod": {"namespace": "shop"}}')
         assert load(tmp_path).origins == {"prod": "environment"}
+
+
+class TestServices:
+    @pytest.mark.parametrize(("value", "folder"), [("", None), ("./services", Path("services"))])
+    def test_none_is_named_unless_the_variable_is_set(
+        self, env: Env, tmp_path: Path, value: str, folder: Path | None
+    ) -> None:
+        assert load(tmp_path).services is None
+        env.setenv("AUTOSCALER_SERVICES", value)
+        assert load(tmp_path).services == folder
 
 
 class TestStore:

@@ -32,6 +32,13 @@ class Container:
     status: str
     """The engine's words for it: `Exited (1) 3 seconds ago`."""
     labels: Mapping[str, str]
+    image: str = ""
+    """The id of its image."""
+
+    @property
+    def version(self) -> str:
+        """What it runs: containers of another configuration or image have another version."""
+        return f"{self.config_hash} {self.image}"
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self | None:
@@ -39,18 +46,21 @@ class Container:
         labels: dict[str, str] = row.get("Labels") or {}
         service = service_id(labels)
         number = labels.get(recipe.NUMBER, "")
-        if service is None or not labels.get(recipe.CONFIG_HASH) or not number.isdecimal():
+        one_off = labels.get(recipe.ONEOFF) == "True"  # Made by `docker compose run`.
+        hashed = labels.get(recipe.CONFIG_HASH)
+        if service is None or one_off or not hashed or not number.isdecimal():
             return None
         return cls(
             id=row["Id"],
             name=(row.get("Names") or ["/"])[0].removeprefix("/"),
             service=service,
             number=int(number),
-            config_hash=labels[recipe.CONFIG_HASH],
+            config_hash=hashed,
             created=row["Created"],
             state=row["State"],
             status=row.get("Status") or row["State"],
             labels=labels,
+            image=row.get("ImageID") or "",
         )
 
     @property
@@ -74,6 +84,8 @@ class Replicas:
     """The containers of one service, sorted by what can be done with them."""
 
     service: ServiceId
+    containers: tuple[Container, ...]
+    """All of them, including those that drain."""
     template: Container
     """The container that new replicas are copied from: one of the newest configuration that has run
     and still has the name that Compose gave it, where there is one."""
@@ -85,7 +97,7 @@ class Replicas:
     """Why the service must not be changed now; one sentence without a full stop."""
 
     @classmethod
-    def of(cls, containers: Sequence[Container], draining: Collection[str]) -> Self:
+    def of(cls, containers: Sequence[Container], draining: Collection[str] = ()) -> Self:
         """Sort the containers of one service. Those whose ids are in `draining` do not count."""
         recreated = next(
             (c.name for c in containers if recipe.being_recreated(c.name, c.labels)), None
@@ -95,6 +107,7 @@ class Replicas:
         alike = [c for c in staying or containers if c.config_hash == current]
         return cls(
             service=containers[0].service,
+            containers=tuple(containers),
             # A container that somebody renamed looks as if the file had set container_name.
             template=max(
                 alike,
@@ -107,6 +120,12 @@ class Replicas:
             if recreated is None
             else f"docker compose is recreating {recreated}; it is scaled again afterwards",
         )
+
+    def without(self, draining: Collection[str]) -> Replicas:
+        """Leave aside the containers whose ids are in `draining`: they do not count."""
+        if not any(container.id in draining for container in self.containers):
+            return self
+        return Replicas.of(self.containers, draining)
 
     def outdated(self, container: Container) -> bool:
         """Whether a container was made from an older version of the Compose file."""
@@ -128,6 +147,15 @@ class Replicas:
         )
         return tuple(fit[: max(0, wanted - len(self.running))])
 
+    def being_started(self, now: datetime) -> tuple[Container, ...]:
+        """Choose the young containers that were created and not started: Compose is still at work.
+
+        It may wait for what a service depends on to become healthy, or recreate other services
+        before it starts this one.
+        """
+        after = (now - LEFT_BEHIND).timestamp()
+        return tuple(c for c in self.stopped if not c.has_run and c.created >= after)
+
     def left_behind(self, now: datetime) -> tuple[Container, ...]:
         """Choose the containers that were made a while ago and never started.
 
@@ -139,9 +167,19 @@ class Replicas:
         before = (now - LEFT_BEHIND).timestamp()
         return tuple(c for c in self.stopped if not c.has_run and c.created < before)
 
-    def in_turn(self) -> tuple[Container, ...]:
-        """Return the replicas as Compose would stop them: outdated first, then highest number."""
-        return tuple(sorted(self.running, key=lambda c: (not self.outdated(c), -c.number)))
+    def eldest(self, like: Container) -> Container | None:
+        """Return the oldest running replica of the configuration that a container has."""
+        alike = (c for c in self.running if c.config_hash == like.config_hash)
+        return min(alike, key=_age, default=None)
+
+    def in_turn(self, used: Collection[str] = ()) -> tuple[Container, ...]:
+        """Return the replicas as Compose would stop them: outdated first, then highest number.
+
+        Those whose ids are in `used` come last: other containers use something of them.
+        """
+        return tuple(
+            sorted(self.running, key=lambda c: (c.id in used, not self.outdated(c), -c.number))
+        )
 
     def keeper(self) -> Container:
         """Choose the replica that stays, stopped, at zero: the one to copy and start later."""

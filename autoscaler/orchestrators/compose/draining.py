@@ -10,10 +10,7 @@ from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators.compose.containers import Container
 from autoscaler.orchestrators.compose.hands import OwnHands
 from autoscaler.orchestrators.compose.inventory import Inventory
-from autoscaler.orchestrators.engine import Engine, EngineError, Lane
-
-GONE = (404, 409)
-"""HTTP statuses: no such container, or its removal is under way already."""
+from autoscaler.orchestrators.engine import GONE, Engine, EngineError, Lane
 
 
 class Drainer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,10 +14,12 @@ from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
 from autoscaler.core.errors import OrchestratorError
-from autoscaler.core.model import ServiceId
+from autoscaler.core.model import Ceiling, ServiceId
+from autoscaler.core.words import counted, figure
 from autoscaler.orchestrators.compose import recipe
+from autoscaler.orchestrators.compose.configured import inspect_as_configured
 from autoscaler.orchestrators.compose.containers import Container, Replicas
-from autoscaler.orchestrators.compose.copied import archive_of, copied_files
+from autoscaler.orchestrators.compose.copied import CannotTellError, archive_of, copied_files
 from autoscaler.orchestrators.compose.exits import Exits
 from autoscaler.orchestrators.compose.hands import OtherHands, OwnHands
 from autoscaler.orchestrators.engine import Engine, Json, Lane, api_url, api_version
@@ -54,6 +56,8 @@ class Maker:
         self._others = others
         self._exits = exits
         self._clock = clock
+        self._uncopyable: dict[ServiceId, tuple[str, str]] = {}
+        """Services whose template cannot be copied, each with the template's id and the reason."""
 
     async def grow(self, replicas: Replicas, desired: int) -> None:
         """Bring a service from the present replicas to `desired`.
@@ -62,18 +66,17 @@ class Maker:
         """
         template = await self._engine.call(
             f"inspecting {replicas.template.name}",
-            lambda client: client.inspect_container(replicas.template.id),
+            lambda client: inspect_as_configured(client, replicas.template.id),
         )
         stopped = replicas.to_start(desired)
         missing = desired - len(replicas.running) - len(stopped)
-        model = _Model(
-            template, await self._image_is_current(template), await self._copied(template)
-        )
+        model = await self._model(replicas, template) if missing > 0 else None
         works = [self._start(replicas.service, container) for container in stopped]
-        works += [
-            self._create(replicas.service, model, replicas.highest + offset)
-            for offset in range(1, missing + 1)
-        ]
+        if model is not None:
+            works += [
+                self._create(replicas.service, model, replicas.highest + offset)
+                for offset in range(1, missing + 1)
+            ]
         if recipe.starts_one_by_one(template):
             outcomes = [await _outcome(work) for work in works]
         else:
@@ -81,9 +84,31 @@ class Maker:
         failures = [error for error in outcomes if error is not None]
         if failures:
             raise OrchestratorError(
-                f"{replicas.service}: {len(failures)} of {len(works)} replicas could not be"
-                f" started: {failures[0]}"
+                f"{replicas.service}: {figure(len(failures))} of {counted(len(works), 'replica')}"
+                f" could not be started: {failures[0]}"
             )
+
+    def ceiling(self, replicas: Replicas) -> Ceiling | None:
+        """Return why no replica can be made of the present template; None where one may be."""
+        container, because = self._uncopyable.get(replicas.service, ("", ""))
+        if container != replicas.template.id:
+            return None
+        # What has stopped can still be started: its own files are there.
+        stopped = replicas.to_start(len(replicas.containers))
+        return Ceiling(len(replicas.running) + len(stopped), because)
+
+    def forget_all_but(self, services: Collection[ServiceId]) -> None:
+        """Drop what is known of services that are gone."""
+        self._uncopyable = {who: what for who, what in self._uncopyable.items() if who in services}
+
+    async def _model(self, replicas: Replicas, template: Json) -> _Model:
+        """Return what new replicas are made from. Raises OrchestratorError."""
+        try:
+            copied = await self._copied(template)
+        except CannotTellError as error:
+            self._uncopyable[replicas.service] = template["Id"], str(error)
+            raise
+        return _Model(template, await self._image_is_current(template), copied)
 
     async def _image_is_current(self, template: Json) -> bool:
         """Whether the image's name still leads to the image that the template runs."""

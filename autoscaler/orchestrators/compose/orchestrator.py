@@ -7,20 +7,26 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.labels import DEFAULT_PREFIX
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.protect import Choice, Stopped
-from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
+from autoscaler.core.territory import Surroundings
 from autoscaler.orchestrators.compose.containers import NAME, Container, Replicas, service_id
-from autoscaler.orchestrators.compose.draining import GONE, Drainer
+from autoscaler.orchestrators.compose.draining import Drainer
 from autoscaler.orchestrators.compose.exits import Exits
 from autoscaler.orchestrators.compose.hands import QUIET, OtherHands, OwnHands
 from autoscaler.orchestrators.compose.inventory import Inventory
+from autoscaler.orchestrators.compose.leaving import Leaving
 from autoscaler.orchestrators.compose.making import OTHERS_AT_WORK, Maker
-from autoscaler.orchestrators.engine import Engine, EngineError, Json
+from autoscaler.orchestrators.compose.uses import Use
+from autoscaler.orchestrators.engine import GONE, Engine, EngineError, Json
+from autoscaler.orchestrators.projects import OWN_SERVICE, Projects
+from autoscaler.ports import LooksAfter
+from autoscaler.wishes.labels import Labels
 
 
 class ComposeOrchestrator:
-    """Finds labelled Compose services and scales them."""
+    """Finds Compose services and scales them."""
 
     name = NAME
 
@@ -30,19 +36,30 @@ class ComposeOrchestrator:
         *,
         clock: Callable[[], datetime],
         prefix: str = DEFAULT_PREFIX,
-        projects: Collection[str] = (),
+        projects: Projects | None = None,
+        looks_after: LooksAfter | None = None,
     ) -> None:
-        """Look after the services of `projects`, or of all projects where none is named."""
+        """Look after services of `projects`; without any, of all.
+
+        `looks_after` says which; without it, those with a label that begins with `prefix`.
+        """
         self._clock = clock
-        self._prefix = prefix
-        self._inventory = Inventory(engine, clock, projects)
+        self._looks_after = looks_after or Labels(prefix).looks_after
+        self._projects = projects or Projects(engine)
+        self._inventory = Inventory(engine, clock, self._projects)
         self._own = OwnHands()
         self._others = OtherHands()
-        self._exits = Exits()
+        self._exits = Exits(self._inventory.exit)
         self._maker = Maker(engine, self._own, self._others, self._exits, clock)
         self._drainer = Drainer(engine, self._own, self._inventory)
+        self._leaving = Leaving(engine, self._inventory, clock)
         self._graces: dict[ServiceId, timedelta] = {}
         """The services that the latest look has found, each with its stop grace."""
+
+    @property
+    def inventory(self) -> Inventory:
+        """The containers that it finds."""
+        return self._inventory
 
     # ------------------------------------------------------------------ events
 
@@ -62,58 +79,102 @@ class ComposeOrchestrator:
         """
         if event["Type"] != "container":
             return None
-        self._inventory.changed()
         actor = event["Actor"]
+        self._inventory.happened(actor["ID"], event["Action"])
         service = service_id(actor["Attributes"])
         if service is None or service not in self._graces:
             return None
-        if self._own.at_work(actor["Attributes"].get("name")) or actor["ID"] in (
-            self._drainer.draining
-        ):
+        self._note_ends(service, actor["ID"], event["Action"])
+        if self._is_own(actor["ID"], actor["Attributes"].get("name", ""), event["Action"]):
             return None
-        if event["Action"] == "kill":
-            self._exits.stopped_on_purpose(service, actor["ID"])
         self._others.notice(service, event, self._clock(), self._graces[service])
         return QUIET
+
+    def _note_ends(self, service: ServiceId, container: str, action: str) -> None:
+        """Take in that a replica has ended or come up, whoever did it."""
+        if action == "die":
+            now = self._clock()
+            by_others = self._others.stopping(container, now)
+            was_leaving = container in self._leaving.containers
+            self._leaving.ended(container)
+            # If it was told to stop before the daemon watched, nobody knows by whom.
+            if by_others or not was_leaving:
+                self._exits.died(service, container, now, by_others=by_others)
+        elif action == "start":
+            self._exits.came_up(service, container)
+
+    def _is_own(self, container: str, name: str, action: str) -> bool:
+        """Whether the daemon's own work has caused an event."""
+        if container in self._drainer.draining:
+            return True
+        # Events arrive a little after the step that caused them. But the daemon only stops what
+        # drains, or what it is still making: others may stop a replica that was just started.
+        return self._own.busy_with(name) if action == "kill" else self._own.at_work(name)
 
     # ------------------------------------------------------------------ look
 
     async def discover(self) -> Sequence[Service]:
-        """Return the Compose services with a label of the autoscaler. Raises EngineError."""
+        """Return the Compose services that are looked after. Raises EngineError."""
         groups = await self._inventory.containers()
-        labelled = [
+        listed = self._inventory.listed_at
+        await self._leaving.look(groups, self._drainer.draining)
+        draining = self._draining
+        ours = [
             replicas
-            for replicas in map(self._sort, groups.values())
-            if scaling_labels(replicas.template.labels, self._prefix)
+            for replicas in (each.without(draining) for each in groups.values())
+            if self._looks_after(replicas.service, replicas.template.labels)
         ]
-        services = {replicas.service for replicas in labelled}
+        services = {replicas.service for replicas in ours}
         self._others.forget_all_but(services)
         self._drainer.forget_all_but(services)
         self._exits.forget_all_but(services)
+        self._maker.forget_all_but(services)
         self._graces = {id_: each for id_, each in self._graces.items() if id_ in services}
         # What is new is inspected side by side. A failure shows again below, where it is handled.
-        new = [each.template for each in labelled if not self._inventory.knows(each.template)]
+        new = [each.template for each in ours if not self._inventory.knows(each.template)]
         await asyncio.gather(*map(self._inventory.traits, new), return_exceptions=True)
-        found = [await self._service(groups[each.service], each) for each in labelled]
+        uses = await self._inventory.uses(ours)
+        found = [await self._service(each, uses.get(each.service, ()), listed) for each in ours]
         return [service for service in found if service is not None]
 
-    async def _service(self, containers: Sequence[Container], replicas: Replicas) -> Service | None:
-        """Describe a service as it stands; None where all its containers have gone meanwhile."""
+    @property
+    def _draining(self) -> Collection[str]:
+        """Ids of the containers that were told to stop, by this process or before it began."""
+        return {*self._drainer.draining, *self._leaving.containers}
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the latest look saw beside its own services."""
+        others = self._inventory.others.items()
+        return Surroundings(
+            self._inventory.projects,
+            tuple(id_ for id_, labels in others if self._looks_after(id_, labels)),
+            self._inventory.services,
+        )
+
+    async def _service(
+        self, replicas: Replicas, uses: Sequence[Use], listed: datetime
+    ) -> Service | None:
+        """Describe a service as it stood when the engine was asked, at `listed`.
+
+        None where all its containers have gone meanwhile.
+        """
         try:
             traits = await self._inventory.traits(replicas.template)
         except EngineError as error:
             if error.status not in GONE:
                 raise
             # It went after the list was made: the next newest container tells as much.
-            rest = [each for each in containers if each is not replicas.template]
-            return await self._service(rest, self._sort(rest)) if rest else None
-        now, service = self._clock(), replicas.service
+            rest = [each for each in replicas.containers if each is not replicas.template]
+            if not rest:
+                return None
+            return await self._service(Replicas.of(rest, self._draining), uses, listed)
+        now, service, draining = self._clock(), replicas.service, self._draining
         self._graces[service] = timedelta(seconds=max(0, traits.grace))
         trouble = self._drainer.trouble(service)
-        refusal = self._refusal(replicas)
+        refusal = await self._refusal(replicas)
         left = replicas.left_behind(now) if refusal is None else ()
-        present = (*replicas.running, *replicas.stopped)
-        ceilings = (traits.ceiling, self._exits.ceiling(service, present, now))
+        ceilings = (traits.ceiling, self._maker.ceiling(replicas))
         return Service(
             id=service,
             labels=replicas.template.labels,
@@ -129,20 +190,31 @@ class ComposeOrchestrator:
                 *(f"{each.name} was made and never started; it is removed" for each in left),
             ),
             left_behind=len(left),
-            draining=sum(container.id in self._drainer.draining for container in containers),
+            in_use=tuple({each.replica: each.words for each in uses if each.running}.values()),
+            draining=sum(each.id in draining for each in replicas.containers),
             grace=traits.chosen_grace,
+            ending=await self._exits.look(replicas, listed, now),
+            crashed=self._exits.take_crashes(service),
+            version=replicas.template.version,
         )
 
     async def replicas(self, service: ServiceId) -> Sequence[Replica]:
         """Return the replicas that count, as Compose would stop them. Raises OrchestratorError."""
         present = await self._present(service)
-        in_turn = present.in_turn()
+        uses = (await self._inventory.uses([present])).get(service, ())
+        in_turn = present.in_turn({each.replica for each in uses})
+        in_use = {each.replica for each in uses if each.running}
         # All replicas of one configuration are set up alike, and the template has been inspected.
         kinds = {each.config_hash: each for each in (*in_turn, present.template)}
         read = await asyncio.gather(*map(self._inventory.traits, kinds.values()))
         traits = dict(zip(kinds, read, strict=True))
         return [
-            Replica(each.id, traits[each.config_hash].host_name(each.id), turn)
+            Replica(
+                each.id,
+                traits[each.config_hash].host_name(each.id),
+                turn,
+                in_use=each.id in in_use,
+            )
             for turn, each in enumerate(in_turn)
         ]
 
@@ -174,7 +246,7 @@ class ComposeOrchestrator:
         going = [each for each in replicas.in_turn() if each.id in chosen][:surplus]
         keep = replicas.keeper().id if len(going) == len(replicas.running) else ""
         for container in going:
-            self._exits.stopped_on_purpose(action.service, container.id)
+            self._exits.told_to_stop(action.service, container.id)
         self._drainer.start(action.service, going, keep=keep)
         # As with `up --scale`: on the way in, replicas that do not even run go as well.
         for container in replicas.stopped:
@@ -199,22 +271,50 @@ class ComposeOrchestrator:
 
     async def _present(self, service: ServiceId) -> Replicas:
         """Return what there is of a service right now: a change is made of that."""
-        containers = (await self._inventory.listed_now()).get(service)
-        if containers is None:
+        replicas = (await self._inventory.listed_now()).get(service)
+        if replicas is None:
             raise OrchestratorError(f"{service} has no containers any more")
-        return self._sort(containers)
+        return replicas.without(self._draining)
 
     async def _changeable(self, service: ServiceId) -> Replicas:
         replicas = await self._present(service)
-        refusal = self._refusal(replicas)
+        refusal = await self._refusal(replicas)
         if refusal is not None:
             raise OrchestratorError(f"{service}: {refusal}")
         return replicas
 
-    def _sort(self, containers: Sequence[Container]) -> Replicas:
-        return Replicas.of(containers, self._drainer.draining)
-
-    def _refusal(self, replicas: Replicas) -> str | None:
-        if replicas.refusal is None and self._others.at_work(replicas.service, self._clock()):
+    async def _refusal(self, replicas: Replicas) -> str | None:
+        """Return why a service must not be changed now; None where it may. Raises EngineError."""
+        if replicas.service == service_id(await self._projects.own_labels()):
+            return OWN_SERVICE
+        if replicas.refusal is not None:
+            return replicas.refusal
+        now = self._clock()
+        if self._others.at_work(replicas.service, now):
             return OTHERS_AT_WORK
-        return replicas.refusal
+        leaving = self._leaving.containers
+        if not replicas.running and any(each.id in leaving for each in replicas.containers):
+            # It looks like `docker compose stop` under way.
+            return OTHERS_AT_WORK
+        for container in replicas.being_started(now):
+            if await self._is_composes_to_start(replicas, container):
+                return (
+                    f"{container.name} was created and has not been started yet, so docker compose"
+                    " may still be at work; it is scaled again afterwards"
+                )
+        return None
+
+    async def _is_composes_to_start(self, replicas: Replicas, container: Container) -> bool:
+        """Whether Compose may be about to start a container that was created.
+
+        Compose starts the replicas of a service after it has created all of them. So one that was
+        created while another of the same configuration ran was made for a scale-out: by others, if
+        they were seen, or by a daemon that was killed before the start.
+        """
+        if self._own.at_work(container.name):
+            return False
+        eldest = replicas.eldest(container)
+        if eldest is None or self._others.made(container.id):
+            return True
+        ran = (await self._inventory.times(eldest)).started
+        return ran >= (await self._inventory.times(container)).created

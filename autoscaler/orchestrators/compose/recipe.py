@@ -8,7 +8,7 @@ and service labels. A container made by this recipe looks like one that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -25,6 +25,9 @@ REPLACE = "com.docker.compose.replace"
 
 ALL_NETWORKS_IN_CREATE = (1, 44)
 """From this API version on, create takes more than one network."""
+
+DEFAULT_STOP_SIGNAL = "SIGTERM"
+"""What Docker sends where neither the container nor its image names a signal."""
 
 _SHORT_ID = 12
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
@@ -55,6 +58,12 @@ class Traits:
     """Why there can only be one container like this; None where there can be more."""
     host: str | None
     """The host name of all replicas; None where each has its short id."""
+    stop_signal: str
+    """What tells it to stop, as Docker writes signals: SIGTERM, TERM or 15."""
+    memory_reservation: int | None = None
+    """Bytes that the Compose file reserves for it; None without a reservation."""
+    memory_limit: int | None = None
+    """Bytes that it may use at most; None without a limit."""
 
     @classmethod
     def of(cls, inspect: Json) -> Self:
@@ -62,7 +71,13 @@ class Traits:
         named: str = inspect["Config"].get("Hostname") or ""
         made_up = not named or named == inspect["Id"][:_SHORT_ID]
         return cls(
-            grace(inspect), chosen_grace(inspect), ceiling(inspect), None if made_up else named
+            grace(inspect),
+            chosen_grace(inspect),
+            ceiling(inspect),
+            None if made_up else named,
+            inspect["Config"].get("StopSignal") or DEFAULT_STOP_SIGNAL,
+            inspect["HostConfig"].get("MemoryReservation") or None,
+            inspect["HostConfig"].get("Memory") or None,
         )
 
     def host_name(self, container: str) -> str:
@@ -110,14 +125,14 @@ def write_recipe(
 def replica_name(template: Json, number: int) -> str:
     """Return the name Compose would give to replica `number`."""
     labels = template["Config"]["Labels"]
-    separator = _separator(_name(template), labels) or _SEPARATORS[0]
+    separator = _separator(name_of(template), labels) or _SEPARATORS[0]
     return separator.join((labels[PROJECT], labels[SERVICE], str(number)))
 
 
 def ceiling(template: Json) -> Ceiling | None:
     """Return why there can only be one container like this; None where there can be more."""
     labels = template["Config"]["Labels"]
-    name = _name(template)
+    name = name_of(template)
     if _separator(name, labels) is None:
         return Ceiling(
             1,
@@ -143,6 +158,15 @@ def ceiling(template: Json) -> Ceiling | None:
                 " remove it to let the service scale",
             )
     return None
+
+
+def anonymous_volumes(template: Json) -> tuple[str, ...]:
+    """Return where a container has mounted volumes that nobody has named."""
+    return tuple(
+        mount["Destination"]
+        for mount in template["Mounts"]
+        if mount["Type"] == "volume" and _ANONYMOUS.fullmatch(mount.get("Name") or "")
+    )
 
 
 def starts_one_by_one(template: Json) -> bool:
@@ -183,7 +207,8 @@ def has_composes_name(name: str, labels: Mapping[str, str]) -> bool:
     return _separator(name, labels) is not None
 
 
-def _name(template: Json) -> str:
+def name_of(template: Json) -> str:
+    """Return the name of a container, given its inspect."""
     return str(template["Name"]).removeprefix("/")
 
 
@@ -226,27 +251,43 @@ def _endpoints(template: Json, name: str) -> Iterator[tuple[str, Json]]:
     mode = template["HostConfig"]["NetworkMode"]
     if mode in ("bridge", "default", "host", "none") or mode.startswith("container:"):
         return
-    old, short_id = _name(template), template["Id"][:_SHORT_ID]
+    number = int(template["Config"]["Labels"][NUMBER])
+    # Where somebody has renamed the template, it still answers to the name that Compose gave it.
+    own = (name_of(template), replica_name(template, number), template["Id"][:_SHORT_ID], name)
     for network, endpoint in (template["NetworkSettings"].get("Networks") or {}).items():
-        others = [
-            alias for alias in endpoint.get("Aliases") or () if alias not in (old, short_id, name)
-        ]
-        kept = {
+        configured = {
             key: endpoint[key]
             for key in ("IPAMConfig", "DriverOpts", "GwPriority")
             if endpoint.get(key) or endpoint.get(key) == {}
         }
         if endpoint.get("Links"):
-            kept["Links"] = [_renumbered(link, template, name) for link in endpoint["Links"]]
-        yield network, {**kept, "Aliases": [name, *others]}
+            configured["Links"] = _renumbered(endpoint["Links"], template, name)
+        aliases = set(endpoint.get("Aliases") or ()) - {template["Id"][:_SHORT_ID]}
+        if configured or aliases:
+            others = [each for each in endpoint.get("Aliases") or () if each not in own]
+            configured["Aliases"] = [name, *others]
+        # Otherwise the network comes from `network_mode`, for which Compose sets no alias.
+        yield network, configured
 
 
-def _renumbered(link: str, template: Json, name: str) -> str:
-    """Give a link the number of the new replica, as Compose does: `base-1:base-7`."""
-    linked, _, alias = link.partition(":")
-    number, new = template["Config"]["Labels"][NUMBER], name[len(name.rstrip("0123456789")) :]
-    parts = linked.removeprefix("/")
-    service, _, _ = parts.rpartition("-")
-    project = template["Config"]["Labels"][PROJECT] + "-"
-    names = {service, service.removeprefix(project)}
-    return next((f"{linked}:{each}-{new}" for each in names if alias == f"{each}-{number}"), link)
+def _renumbered(links: Sequence[str], template: Json, name: str) -> list[str]:
+    """Give links the number of the new replica, as Compose does.
+
+    Compose adds two aliases with the number to each link: `base-1:db-1` and `base-1:shop-db-1`. The
+    name of the linked container may be anything (`container_name`), so the two show by each other.
+    """
+    labels = template["Config"]["Labels"]
+    mark = _separator(name_of(template), labels) or _SEPARATORS[0]
+    project, ending = labels[PROJECT] + mark, mark + labels[NUMBER]
+    new = mark + name.rpartition(mark)[2]
+
+    def renumbered(link: str) -> str:
+        linked, _, alias = link.partition(":")
+        short = alias.removeprefix(project)
+        numbered = alias.endswith(ending) and {
+            f"{linked}:{short}",
+            f"{linked}:{project}{short}",
+        } <= set(links)
+        return link.removesuffix(ending) + new if numbered else link
+
+    return [renumbered(link) for link in links]

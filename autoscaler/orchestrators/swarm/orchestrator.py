@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from docker import APIClient
 
-from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.labels import DEFAULT_PREFIX, scaling_labels
 from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.protect import Choice, Stopped
-from autoscaler.core.spec import DEFAULT_PREFIX, scaling_labels
+from autoscaler.core.territory import Surroundings, Territory
 from autoscaler.orchestrators.engine import (
     DEFAULT_GRACE,
     Engine,
@@ -22,13 +22,23 @@ from autoscaler.orchestrators.engine import (
     api_url,
     api_version,
 )
+from autoscaler.orchestrators.projects import OWN_SERVICE, SWARM_SERVICE, Projects
+from autoscaler.orchestrators.swarm.failures import Failures, Zero, replicas_of, stuck
+from autoscaler.orchestrators.swarm.rows import (
+    grace_of,
+    labels_of,
+    lag_of,
+    refusal,
+    stack_of,
+    task_labels_of,
+)
 from autoscaler.orchestrators.swarm.tasks import container_of, in_turn
+from autoscaler.ports import LooksAfter
+from autoscaler.wishes.labels import Labels
 
 PICK_LOOKS, PICK_PAUSE = 20, 0.1
 """How often, and with what pause in seconds, the tasks are listed until a change shows in them."""
 _NANO = 1_000_000_000
-
-STACK = "com.docker.stack.namespace"
 
 _NOT_A_MANAGER = ("not a swarm manager", "not part of a swarm")
 """The engine's words where it is in no Swarm, or a worker node. A locked Swarm says other words."""
@@ -37,9 +47,6 @@ _FORBIDDEN = 403
 NO_MANAGER_PAUSE = timedelta(minutes=1)
 """Before an engine that manages no Swarm is asked again: it logs an error each time."""
 _OUT_OF_SEQUENCE = "update out of sequence"
-RECENT = timedelta(minutes=1)
-"""A failure this young speaks against more tasks: Swarm starts a failing task again and again."""
-_ROLLING_OUT = ("updating", "paused", "rollback_started", "rollback_paused")
 
 
 class SwarmOrchestrator:
@@ -47,36 +54,43 @@ class SwarmOrchestrator:
 
     name = "swarm"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as Compose, and whether a Swarm has to be there
         self,
         engine: Engine,
         *,
         clock: Callable[[], datetime],
         prefix: str = DEFAULT_PREFIX,
-        projects: Collection[str] = (),
+        projects: Projects | None = None,
+        looks_after: LooksAfter | None = None,
         required: bool = False,
     ) -> None:
-        """Look after the stacks `projects`, or all services where none is named.
+        """Look after services of the stacks among `projects`; without any, of all.
 
+        `looks_after` says which; without it, those with a label that begins with `prefix`.
         With `required`, an engine that is no Swarm manager is an error. Otherwise it has no
         services until it becomes one.
         """
         self._engine = engine
         self._clock = clock
         self._prefix = prefix
-        self._projects = frozenset(projects)
+        self._projects = projects or Projects(engine)
+        self._looks_after = looks_after or Labels(prefix).looks_after
         self._required = required
+        self._surroundings = Surroundings()
         self._ask_again: datetime | None = None
+        self._zero = Zero()
+        self._failures = Failures()
 
     async def discover(self) -> Sequence[Service]:
-        """Return the Swarm services with a label of the autoscaler. Raises OrchestratorError."""
+        """Return the Swarm services that are looked after. Raises OrchestratorError."""
         if self._ask_again is not None and self._clock() < self._ask_again:
             return []
+        self._surroundings = Surroundings()
+        territory = await self._projects.territory()
         try:
             rows: list[Json] = await self._engine.call("listing Swarm services", _services)
         except EngineError as error:
-            refused = error.status == _FORBIDDEN
-            if not refused and not any(words in str(error) for words in _NOT_A_MANAGER):
+            if without_swarm(error) is None:
                 raise
             if not self._required:
                 self._ask_again = self._clock() + NO_MANAGER_PAUSE
@@ -85,10 +99,33 @@ class SwarmOrchestrator:
                 f"{error}; AUTOSCALER_ORCHESTRATORS names swarm, so run the daemon on a manager"
                 " node, or `docker swarm init` to make this engine one"
             ) from error
-        ours = [row for row in rows if self._is_ours(row)]
-        tasks = await self._tasks_of([row["ID"] for row in ours if _lag(row) > 0])
+        self._surroundings = self._seen_beside(rows, territory)
+        ours = [row for row in self._meant(rows) if territory.includes(stack_of(row))]
+        # The tasks of a job are meant to end, and those of other modes are not counted here either.
+        lagging = [row for row in ours if "Replicated" in row["Spec"]["Mode"] and lag_of(row) > 0]
+        tasks = await self._tasks_of([row["ID"] for row in lagging])
         now = self._clock()
-        return [self._service(row, tasks.get(row["ID"], ()), now) for row in ours]
+        names = {row["Spec"]["Name"] for row in ours}
+        self._zero.forget_all_but(names)
+        self._failures.forget_all_but(names)
+        own = (await self._projects.own_labels()).get(SWARM_SERVICE)
+        return [
+            self._service(row, tasks.get(row["ID"], ()), now, own=row["ID"] == own) for row in ours
+        ]
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the latest look saw beside its own services."""
+        return self._surroundings
+
+    def _seen_beside(self, rows: Sequence[Json], territory: Territory) -> Surroundings:
+        return Surroundings(
+            frozenset(stack for stack in map(stack_of, rows) if stack is not None),
+            tuple(
+                self._id(row) for row in self._meant(rows) if not territory.includes(stack_of(row))
+            ),
+            frozenset(map(self._id, rows)),
+        )
 
     async def replicas(self, service: ServiceId) -> Sequence[Replica]:
         """Return the replicas in the order in which the Swarm stops them. Raises EngineError."""
@@ -144,6 +181,7 @@ class SwarmOrchestrator:
         )
         grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
         seconds = DEFAULT_GRACE if grace is None else grace // _NANO
+        self._failures.told_to_stop(service.name, replica.id)
         await self._engine.stop(container_of(task), seconds)
         # Its replacement gets a node within 0.1 s, and starts after the restart delay of 5 s.
 
@@ -177,10 +215,10 @@ class SwarmOrchestrator:
             if obstacle is not None:
                 raise OrchestratorError(f"{service}: {obstacle}")
             spec: Json = found["Spec"]
-            replicated = spec["Mode"]["Replicated"]
-            if _replicas(replicated) != current:
+            if replicas_of(spec) != current:
                 return False
-            replicated["Replicas"] = desired
+            spec["Mode"]["Replicated"]["Replicas"] = desired
+            self._zero.asked_for(service.name, desired, found["Version"]["Index"])
             client.post(
                 api_url(client, f"/services/{found['ID']}/update"),
                 params={"version": found["Version"]["Index"]},
@@ -202,20 +240,36 @@ class SwarmOrchestrator:
         """Return the id of this engine's node if the Swarm has no other; else an empty string.
 
         With several nodes no task is stopped by name: its replacement would go to the emptiest
-        node, where the Swarm would not stop it first.
+        node, where the Swarm would not stop it first. A number of nodes that the engine leaves out
+        is unknown, and may be more than one.
         """
         info = await self._engine.call("looking up this node", lambda client: client.info())
-        return str(info["Swarm"]["NodeID"]) if info["Swarm"].get("Nodes") == 1 else ""
+        swarm: Json = info.get("Swarm") or {}
+        return str(swarm.get("NodeID") or "") if swarm.get("Nodes") == 1 else ""
 
     async def close(self, patience: timedelta) -> None:
         """Do nothing: the Swarm drains its tasks itself."""
 
-    def _is_ours(self, row: Json) -> bool:
-        if self._projects and _labels(row).get(STACK) not in self._projects:
-            return False
-        return any(
-            scaling_labels(labels, self._prefix) for labels in (_labels(row), _task_labels(row))
+    def _meant(self, rows: Sequence[Json]) -> list[Json]:
+        """Return the services that are looked after, and those whose labels do not count."""
+        return [row for row in rows if self._follows(row) or self._stray_labels(row)]
+
+    def _follows(self, row: Json) -> bool:
+        return self._looks_after(self._id(row), labels_of(row))
+
+    def _stray_labels(self, row: Json) -> str | None:
+        """Return where the labels belong that stand only where they do not count; None: nowhere."""
+        if scaling_labels(labels_of(row), self._prefix) or not scaling_labels(
+            task_labels_of(row), self._prefix
+        ):
+            return None
+        return (
+            f"its {self._prefix}.* labels stand under labels, where they only reach the"
+            " containers; move them under deploy.labels"
         )
+
+    def _id(self, row: Json) -> ServiceId:
+        return ServiceId(self.name, row["Spec"]["Name"])
 
     async def _tasks_of(self, services: Sequence[str]) -> Mapping[str, Sequence[Json]]:
         """Return the tasks of these services, by the id of the service."""
@@ -229,40 +283,34 @@ class SwarmOrchestrator:
                 found.setdefault(task["ServiceID"], []).append(task)
         return found
 
-    def _service(self, row: Json, tasks: Sequence[Json], now: datetime) -> Service:
-        replicated = row["Spec"]["Mode"].get("Replicated")
-        replicas = 0 if replicated is None else _replicas(replicated)
-        trouble = stuck(tasks, now)
+    def _service(self, row: Json, tasks: Sequence[Json], now: datetime, *, own: bool) -> Service:
+        replicas = replicas_of(row["Spec"])
+        trouble = stuck(tasks)
+        follows, stray = self._follows(row), self._stray_labels(row)
+        id_ = self._id(row)
+        by_hand = self._zero.look(row, replicas)
+        crash, crashed = self._failures.look(id_.name, tasks, now)
         return Service(
-            id=ServiceId(self.name, row["Spec"]["Name"]),
-            labels=_labels(row),
+            id=id_,
+            labels=labels_of(row),
             replicas=replicas,
             ceiling=None if trouble is None else Ceiling(replicas, trouble),
-            refusal=self._refusal(row),
-            draining=max(0, -_lag(row)),
-            grace=_grace(row),
+            refusal=OWN_SERVICE if own else refusal(row) if follows else stray,
+            warnings=(stray,) if follows and stray else (),
+            draining=max(0, -lag_of(row)),
+            grace=grace_of(row),
+            ending=by_hand or crash,
+            crashed=crashed,
+            version=(row["Spec"]["TaskTemplate"].get("ContainerSpec") or {}).get("Image") or "",
         )
 
-    def _refusal(self, row: Json) -> str | None:
-        if not scaling_labels(_labels(row), self._prefix):
-            return (
-                f"its {self._prefix}.* labels stand under labels, where they only reach the"
-                " containers; move them under deploy.labels"
-            )
-        return refusal(row)
 
-
-def stuck(tasks: Sequence[Json], now: datetime) -> str | None:
-    """Return why more tasks would not help: some cannot be placed, or have just failed. Pure."""
-    for task in tasks:
-        status = task["Status"]
-        error = status.get("Err") or status.get("Message", "")
-        if task["DesiredState"] == "running" and status["State"] == "pending" and status.get("Err"):
-            return f"a task cannot be placed ({error})"
-        if status["State"] in ("failed", "rejected"):
-            since = now - datetime.fromisoformat(status["Timestamp"])
-            if since < RECENT:
-                return f"a task failed {format_duration(max(since, timedelta()))} ago ({error})"
+def without_swarm(error: EngineError) -> str | None:
+    """Return why an engine has no services to look after; None where the error says otherwise."""
+    if error.status == _FORBIDDEN:
+        return "a proxy before the socket lets no Swarm calls through"
+    if any(words in str(error) for words in _NOT_A_MANAGER):
+        return "it is no Swarm manager"
     return None
 
 
@@ -271,52 +319,3 @@ def _services(client: APIClient) -> list[Json]:
     counted = api_version(client) >= (1, 41)
     rows: list[Json] = client.services(status=True if counted else None)
     return rows
-
-
-def _lag(row: Json) -> int:
-    """Return how many tasks are missing; below zero, how many are still stopping.
-
-    Zero where the engine does not count them.
-    """
-    status = row.get("ServiceStatus") or {}
-    return int(status.get("DesiredTasks", 0)) - int(status.get("RunningTasks", 0))
-
-
-def _grace(row: Json) -> timedelta | None:
-    container: Json = row["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
-    grace = container.get("StopGracePeriod")
-    return None if grace is None else timedelta(microseconds=grace / 1000)
-
-
-def _labels(row: Json) -> Mapping[str, str]:
-    return row["Spec"].get("Labels") or {}
-
-
-def _task_labels(row: Json) -> Mapping[str, str]:
-    container: Json = row["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
-    return container.get("Labels") or {}
-
-
-def _replicas(replicated: Json) -> int:
-    # The API leaves out a number that was never set. Swarm then runs one task.
-    return int(replicated.get("Replicas", 1))
-
-
-def refusal(row: Json) -> str | None:
-    """Return why a service cannot be scaled at present; None where it can. Pure."""
-    mode: Json = row["Spec"]["Mode"]
-    if "Replicated" not in mode:
-        return (
-            f"its mode is {_mode_name(mode)}, and only replicated services have a number of"
-            " replicas to change; deploy it with mode replicated"
-        )
-    state = (row.get("UpdateStatus") or {}).get("State")
-    if state in _ROLLING_OUT:
-        # Every write replaces PreviousSpec: an automatic rollback would have nowhere to go.
-        return f"a rollout is under way ({state}); it is scaled again afterwards"
-    return None
-
-
-def _mode_name(mode: Json) -> str:
-    names = {"Global": "global", "ReplicatedJob": "replicated-job", "GlobalJob": "global-job"}
-    return next((name for key, name in names.items() if key in mode), "unknown")

@@ -4,6 +4,9 @@ The order is that of swarmkit (manager/orchestrator/replicated). Slots without a
 several tasks, go first. Then slots go by how many tasks of the service their node has, the fullest
 nodes first. On one node, tasks that do not run go first, then the highest slot. Between nodes with
 equally many tasks the order is undefined.
+
+On a Swarm of several nodes, a task that is about to get its node makes the whole order unknown: it
+may have one before the number of replicas is written, and then balance may choose any other task.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ _COUNT = ("ready", "running")
 def in_turn(tasks: Iterable[Json], node: str) -> Sequence[Replica]:
     """Return the replicas of one service, those first that the Swarm would stop first.
 
-    `node` is the id of the node whose tasks may be stopped by name; empty where none may.
+    `node` is the id of the Swarm's only node, whose tasks may be stopped by name; empty where the
+    Swarm has several nodes. Then all share one turn while a task is about to get its node.
     """
     slots: dict[int, list[Json]] = defaultdict(list)
     for task in tasks:
@@ -41,6 +45,8 @@ def in_turn(tasks: Iterable[Json], node: str) -> Sequence[Replica]:
             copies[home] += 1
             copy = copies[home]
         placed.append((copy, _replica(task, node)))
+    if not node and any(_is_being_placed(task) for members in slots.values() for task in members):
+        return [replace(replica, turn=0) for _, replica in placed]
     last = max((copy for copy, _ in placed), default=0)
     # The undefined ones first of all, then the nth copies before the ones before them.
     turns = ((last - copy + 1 if copy else 0, replica) for copy, replica in placed)
@@ -55,6 +61,11 @@ def is_running(task: Mapping[str, Any]) -> bool:
 def container_of(task: Mapping[str, Any]) -> str:
     """Return the id of a task's container; empty while there is none."""
     return str((task["Status"].get("ContainerStatus") or {}).get("ContainerID") or "")
+
+
+def _is_being_placed(task: Mapping[str, Any]) -> bool:
+    """Whether a task gets a node any moment. One that cannot be placed says so, and waits."""
+    return not task.get("NodeID") and not task["Status"].get("Err")
 
 
 def _runs(tasks: Iterable[Json]) -> bool:

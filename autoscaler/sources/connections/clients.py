@@ -11,8 +11,10 @@ import gc
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from pydantic import SecretStr
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.service import ConnectConfig, GrpcCompression, RPCError, ServiceClient
 
 from autoscaler.core.errors import IntegrationError
@@ -21,9 +23,13 @@ from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport
 from autoscaler.ports import IntegrationStore
 from autoscaler.sources.connections.credentials import Credentials
-from autoscaler.sources.connections.explanation import Attempt, explain
+from autoscaler.sources.connections.explanation import Attempt, explain, explain_missing
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
+_IN_CONTAINER = Path("/.dockerenv")
+"""Docker puts this file into every container."""
+VERSION_TIMEOUT = timedelta(seconds=5)
+"""For the answer to the question for the server's version."""
 
 
 @dataclass(slots=True)
@@ -48,14 +54,22 @@ class Connections:
         *,
         redactor: Redactor | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        in_container: bool | None = None,
     ) -> None:
-        """Make clients for these integrations; `redactor` learns every secret that is used."""
+        """Make clients for these integrations; `redactor` learns every secret that is used.
+
+        `in_container` says whether this process runs in a container; None: look.
+        """
         self._integrations = integrations
         self._redactor = redactor or Redactor()
         self._clock = clock
+        self._in_container = _IN_CONTAINER.exists() if in_container is None else in_container
         self._open: dict[str, _Connection] = {}
         # Of several users at the same time, the first makes the client and the others wait for it.
         self._lock = asyncio.Lock()
+        self._versions: dict[str, str] = {}
+        """The version of each server whose client was asked for it."""
+        self._asking = asyncio.Lock()
 
     def keep(self, names: Collection[str]) -> None:
         """Close the clients of all other integrations; read the credentials of these again.
@@ -66,6 +80,7 @@ class Connections:
         unused = self._open.keys() - wanted
         for name in unused:
             del self._open[name]
+            self._versions.pop(name, None)
         if unused:
             _close_unreferenced()
         for connection in self._open.values():
@@ -89,6 +104,17 @@ class Connections:
                 await self._update(name, connection)
             return connection.client
 
+    async def server_version(self, name: str) -> str:
+        """Return the version of an integration's server, such as 1.32.0; empty where it hides it.
+
+        Each client asks once. Raises IntegrationError as `client` does.
+        """
+        client, key = await self.client(name), canonical(name)
+        async with self._asking:
+            if key not in self._versions:
+                self._versions[key] = await _ask_version(client)
+            return self._versions[key]
+
     def integration(self, name: str) -> Integration:
         """Return the settings of an integration. Raises IntegrationError."""
         return self._integrations.get(name)
@@ -100,17 +126,43 @@ class Connections:
         """
         return self._used(name).endpoint
 
-    def explain(self, error: RPCError | RuntimeError, name: str, namespace: str, tried: str) -> str:
+    def explain(
+        self,
+        error: RPCError | RuntimeError,
+        name: str,
+        namespace: str,
+        tried: str,
+        *,
+        answered: bool = False,
+    ) -> str:
         """Return one line about a failed call: what was tried, what came back, what to do.
 
-        `tried` names the call and its endpoint. The line shows no secret, even where the server
-        repeats one.
+        `tried` names the call and its endpoint. `answered` says that the server has just answered
+        another call. The line shows no secret, even where the server repeats one.
         """
         connection = self._open.get(canonical(name))
         expires_at = None if connection is None else connection.credentials.expires_at
         expired = expires_at is not None and expires_at <= self._clock()
-        attempt = Attempt(tried, name, namespace, self._used(name), expires_at if expired else None)
+        attempt = Attempt(
+            tried,
+            name,
+            namespace,
+            self._used(name),
+            expires_at if expired else None,
+            answered=answered,
+            in_container=self._in_container,
+        )
         return self._redactor.hide(explain(error, attempt))
+
+    async def explain_missing(self, what: str, since: str, name: str, tried: str) -> str:
+        """Return one line about an answer that left something out: which server, and what to do.
+
+        `what` is missing, and Temporal Server has it `since` a version. `tried` is as in `explain`.
+        Raises IntegrationError as `client` does.
+        """
+        version = await self.server_version(name)
+        attempt = Attempt(tried, name, "", self._used(name))
+        return self._redactor.hide(explain_missing(what, since, version, attempt))
 
     def reports(
         self, outcomes: Mapping[str, Sequence[str | None]]
@@ -165,6 +217,7 @@ class Connections:
             integration, credentials = self._read(name)
             if not _fits(connection, integration, credentials):
                 connection.client = await _lazy_client(name, integration, credentials)
+                self._versions.pop(canonical(name), None)
                 _close_unreferenced()
             else:
                 _renew(connection.client, connection.credentials, credentials)
@@ -224,6 +277,18 @@ async def _lazy_client(
         raise IntegrationError(
             f"integration {name}: Temporal's client does not take these settings ({error})"
         ) from None
+
+
+async def _ask_version(client: ServiceClient) -> str:
+    """Return the server's version; empty where it does not answer or does not say."""
+    try:
+        async with asyncio.timeout(VERSION_TIMEOUT.total_seconds()):
+            answer = await client.workflow_service.get_system_info(
+                GetSystemInfoRequest(), retry=False, timeout=VERSION_TIMEOUT
+            )
+    except (RPCError, RuntimeError, TimeoutError):
+        return ""
+    return answer.server_version
 
 
 def _plain(secret: SecretStr | None) -> str | None:

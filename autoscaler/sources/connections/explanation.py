@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -24,6 +24,12 @@ class Attempt:
     integration: Integration = field(default_factory=Integration)
     expired_at: datetime | None = None
     """When the credentials expired; None where they have not, or where nobody knows."""
+    connected: bool = True
+    """Whether the connection had been made before the call failed."""
+    answered: bool = False
+    """Whether the server has just answered another call: neither endpoint nor TLS is wrong."""
+    in_container: bool = False
+    """Whether this process runs in a container."""
 
 
 class _Meaning(NamedTuple):
@@ -43,7 +49,24 @@ def explain(error: RPCError | RuntimeError, attempt: Attempt) -> str:
     if isinstance(error, RPCError):
         meaning = _answered(error.status, error.message, attempt)
     else:
-        meaning = _connecting(str(error), attempt)
+        meaning = _connecting(str(error), replace(attempt, connected=False))
+    return _line(meaning, attempt)
+
+
+def explain_missing(what: str, since: str, version: str, attempt: Attempt) -> str:
+    """Return one line about an answer that lacks `what`, which Temporal Server has `since`.
+
+    `version` is that of the server; empty where it is unknown.
+    """
+    server = f"Temporal Server {version}" if version else "the server, which hides its version,"
+    advice = (
+        f"it takes Temporal Server {since} or later: upgrade it, and let any proxy before it pass"
+        " on the whole answer"
+    )
+    return _line(_Meaning(f"{server} left out {what}", advice), attempt)
+
+
+def _line(meaning: _Meaning, attempt: Attempt) -> str:
     line = f"integration {attempt.name}: {attempt.what} failed ({meaning.answer})"
     return line + (f"; {meaning.advice}" if meaning.advice else "")
 
@@ -64,7 +87,37 @@ def _connecting(text: str, attempt: Attempt) -> _Meaning:
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", refused[1]).upper()
         if name in RPCStatusCode.__members__:
             return _answered(RPCStatusCode[name], refused[2], attempt)
-    return _Meaning(_plain(text), _UNREACHABLE)
+    return _Meaning(_plain(text), _unreachable(attempt))
+
+
+def _unreachable(attempt: Attempt) -> str:
+    """Say what to check where nothing answers."""
+    if attempt.connected:
+        # TLS and credentials were right when the connection was made.
+        return (
+            "check the endpoint, that Temporal runs there, and all its services with it (frontend,"
+            " history, matching)"
+        )
+    return (
+        "check the endpoint, that Temporal runs there, and whether it wants TLS or a client"
+        " certificate" + _localhost(attempt)
+    )
+
+
+_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|\[?::1\]?")
+
+
+def _localhost(attempt: Attempt) -> str:
+    """Say what localhost is in a container, where that is what the endpoint names."""
+    host, _, port = attempt.integration.endpoint.rpartition(":")
+    if not attempt.in_container or _LOOPBACK.fullmatch(host) is None:
+        return ""
+    return (
+        f"; in a container {host} is the container itself (unless its network_mode is host): name"
+        f" the service of Temporal on a network that both are in, such as temporal:{port}, or reach"
+        f" the host as host.docker.internal:{port} with"
+        ' extra_hosts: ["host.docker.internal:host-gateway"]'
+    )
 
 
 def _transport(text: str, attempt: Attempt) -> _Meaning | None:
@@ -144,13 +197,14 @@ def _closed(attempt: Attempt) -> _Meaning:
 
 # ------------------------------------------------------------------ an answer that refused
 
-_UNREACHABLE = (
-    "check the endpoint, that Temporal runs there, and whether it wants TLS or a client certificate"
+_BEHIND_FRONTEND = (
+    "Temporal's frontend answers, so another of its services is probably down: check matching and"
+    " history"
 )
+_FROM_FRONTEND = re.compile(r"Not enough hosts|transport: |error reading from server|code = ")
+"""What Temporal's frontend says where it does not reach the service that it asks."""
 _LATE = "Temporal did not answer in time; check that it is healthy"
 _ADVICE = {
-    RPCStatusCode.UNAVAILABLE: _UNREACHABLE,
-    RPCStatusCode.UNKNOWN: _UNREACHABLE,
     RPCStatusCode.DEADLINE_EXCEEDED: _LATE,
     RPCStatusCode.RESOURCE_EXHAUSTED: "Temporal refuses more calls at present;"
     " a longer AUTOSCALER_POLL_INTERVAL asks less often",
@@ -170,10 +224,13 @@ def _advice(status: RPCStatusCode, message: str, attempt: Attempt) -> str:
         return _credential(attempt) + _cloud(attempt) + _account(attempt)
     if status is RPCStatusCode.CANCELLED:
         # Without "timeout", the server went away during the call.
-        return _LATE if "timeout" in message.lower() else _UNREACHABLE
+        return _LATE if "timeout" in message.lower() else _unreachable(attempt)
     if status is RPCStatusCode.INTERNAL and "h2 protocol error" in message:
         # The client says this, not the server: the connection broke during the call.
-        return _UNREACHABLE
+        return _unreachable(attempt)
+    if status in {RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN}:
+        from_frontend = attempt.answered or _FROM_FRONTEND.search(message)
+        return _BEHIND_FRONTEND if from_frontend else _unreachable(attempt)
     return _ADVICE.get(status, "")
 
 

@@ -27,6 +27,7 @@ from autoscaler.ports import IntegrationStore
 from autoscaler.sources.connections.clients import Connections
 from autoscaler.sources.connections.credentials import Credentials
 from autoscaler.sources.temporal.calls import ask
+from autoscaler.sources.temporal.missing import STATS_SINCE
 
 NOBODY = "autoscaler-doctor"
 """Name of a task queue, a worker and a build that do not exist. Permission is checked before."""
@@ -61,6 +62,11 @@ class _Result:
         return self.status in {RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED}
 
     @property
+    def unknown(self) -> bool:
+        """Whether the server does not know the method, as older servers do not."""
+        return self.status is RPCStatusCode.UNIMPLEMENTED
+
+    @property
     def allowed(self) -> bool:
         """Whether the method may be called: that NOBODY was not found shows it, too."""
         nobody = self.status is RPCStatusCode.NOT_FOUND and self.method != _NAMESPACE
@@ -74,20 +80,20 @@ _NAMESPACE = _Method(
         service.describe_namespace, DescribeNamespaceRequest(namespace=namespace)
     ),
 )
-_OTHERS = (
-    _Method(
-        "DescribeTaskQueue",
-        "no backlog can be read, and every service holds its replicas",
-        lambda service, namespace: ask(
-            service.describe_task_queue,
-            DescribeTaskQueueRequest(
-                namespace=namespace,
-                task_queue=TaskQueue(name=NOBODY),
-                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-                report_stats=True,
-            ),
+_QUEUE = _Method(
+    "DescribeTaskQueue",
+    "no backlog can be read, and every service holds its replicas",
+    lambda service, namespace: ask(
+        service.describe_task_queue,
+        DescribeTaskQueueRequest(
+            namespace=namespace,
+            task_queue=TaskQueue(name=NOBODY),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            report_stats=True,
         ),
     ),
+)
+_HEARTBEATS = (
     _Method(
         "ListWorkers",
         "busy replicas cannot be told from idle ones",
@@ -104,6 +110,11 @@ _OTHERS = (
             DescribeWorkerRequest(namespace=namespace, worker_instance_key=NOBODY),
         ),
     ),
+)
+"""The methods that servers without worker heartbeats do not know."""
+_OTHERS = (
+    _QUEUE,
+    *_HEARTBEATS,
     _Method(
         "DescribeWorkerDeploymentVersion",
         "builds of a Worker Deployment cannot be scaled by their own backlog",
@@ -116,6 +127,24 @@ _OTHERS = (
         ),
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """What the results say of the server."""
+
+    namespace: str
+    version: str
+    """Empty where nobody asked, or where the server hides it."""
+    outdated: str
+    """That it does not say how many tasks wait, with what to do; empty where it does."""
+    heartbeats: bool | None
+    """Whether it takes worker heartbeats; None where it does not say."""
+
+    def explains(self, result: _Result) -> bool:
+        """Whether a call failed because of what another finding says: the server is too old."""
+        without = result.method in _HEARTBEATS and self.heartbeats is False
+        return result.unknown and (bool(self.outdated) or without)
 
 
 class IntegrationExaminer:
@@ -158,8 +187,26 @@ class IntegrationExaminer:
         return [
             Finding(subject, Outcome.OK, text),
             *expiries,
-            *_judge(subject, name, integration.namespace, results),
+            *_judge(subject, name, results, await self._server(name, integration, results)),
         ]
+
+    async def _server(
+        self, name: str, integration: Integration, results: Sequence[_Result]
+    ) -> _Server:
+        """Return what the results say of the server; its version is asked for if it lacks much."""
+        of_method = {result.method: result for result in results}
+        namespace = integration.namespace
+        outdated = ""
+        if _QUEUE in of_method and _lacks_stats(of_method[_QUEUE]):
+            tried = f"{_QUEUE.name} in namespace {namespace} at {integration.endpoint}"
+            outdated = await self._connections.explain_missing(
+                "how many tasks wait", STATS_SINCE, name, tried
+            )
+        heartbeats = _takes_heartbeats(of_method[_NAMESPACE])
+        if any(result.unknown and result.method in _HEARTBEATS for result in results):
+            heartbeats = False
+        version = "" if heartbeats else await self._connections.server_version(name)
+        return _Server(namespace, version, outdated, heartbeats)
 
     async def _try_methods(
         self, name: str, integration: Integration, service: WorkflowService
@@ -171,24 +218,24 @@ class IntegrationExaminer:
         """
         namespace = integration.namespace
 
-        async def attempt(method: _Method) -> _Result:
+        async def attempt(method: _Method, *, answered: bool = False) -> _Result:
             tried = f"{method.name} in namespace {namespace} at {integration.endpoint}"
             try:
                 return _Result(method, await method.ask(service, namespace))
-            except RPCError as error:
-                why = self._connections.explain(error, name, namespace, tried)
-                return _Result(method, why=why, status=error.status)
-            except RuntimeError as error:
-                return _Result(method, why=self._connections.explain(error, name, namespace, tried))
+            except (RPCError, RuntimeError) as error:
+                why = self._connections.explain(error, name, namespace, tried, answered=answered)
+                status = error.status if isinstance(error, RPCError) else None
+                return _Result(method, why=why, status=status)
 
         first = await attempt(_NAMESPACE)
         if first.why and not first.refused:
             return [first]
-        return [first, *[await attempt(method) for method in _OTHERS]]
+        answered = first.allowed
+        return [first, *[await attempt(method, answered=answered) for method in _OTHERS]]
 
 
 def _judge(
-    subject: str, name: str, namespace: str, results: Sequence[_Result]
+    subject: str, name: str, results: Sequence[_Result], server: _Server
 ) -> Sequence[Finding]:
     """Return what the results mean; where no method can be called, the first says why."""
     first = results[0]
@@ -196,28 +243,43 @@ def _judge(
         return [_wrong(subject, name, first.why)]
     allowed = ", ".join(result.method.name for result in results if result.allowed)
     found = [Finding(subject, Outcome.OK, f"may call {allowed}")]
+    if server.outdated:
+        found.append(_wrong(subject, name, f"{server.outdated}; without it {_QUEUE.without}"))
     found += [
         _wrong(subject, name, f"{result.why}; without it {result.method.without}")
         for result in results
-        if not result.allowed
+        if not result.allowed and not server.explains(result)
     ]
-    if first.allowed:
-        found.append(_heartbeats(subject, namespace, first.answer))
+    if first.allowed and not server.outdated:
+        found.append(_judge_heartbeats(subject, server))
     return found
 
 
-def _heartbeats(subject: str, namespace: str, answer: Any) -> Finding:
-    if answer.namespace_info.capabilities.worker_heartbeats:
-        return Finding(
-            subject, Outcome.OK, f"namespace {namespace} is there and takes worker heartbeats"
-        )
+def _judge_heartbeats(subject: str, server: _Server) -> Finding:
+    there = f"namespace {server.namespace} is there"
+    if server.heartbeats:
+        return Finding(subject, Outcome.OK, f"{there} and takes worker heartbeats")
+    version = f", Temporal Server {server.version}," if server.version else ""
+    takes = "does not say that it takes" if server.heartbeats is None else "takes no"
     return Finding(
         subject,
         Outcome.WARNING,
-        f"namespace {namespace} is there, but its server takes no worker heartbeats: busy replicas"
-        " cannot be told from idle ones, and the stop grace alone protects them; Temporal Server"
-        " 1.30 or later has them",
+        f"{there}, but its server{version} {takes} worker heartbeats: busy replicas cannot be told"
+        " from idle ones, and the stop grace alone protects them; Temporal Server 1.30 or later has"
+        " them",
     )
+
+
+def _lacks_stats(result: _Result) -> bool:
+    return result.answer is not None and not result.answer.HasField("stats")
+
+
+def _takes_heartbeats(result: _Result) -> bool | None:
+    """Whether the server takes heartbeats; None where it does not say."""
+    info = None if result.answer is None else result.answer.namespace_info
+    if info is None or not info.HasField("capabilities"):
+        return None
+    return bool(info.capabilities.worker_heartbeats)
 
 
 def _wrong(subject: str, name: str, text: str) -> Finding:

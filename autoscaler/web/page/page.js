@@ -9,6 +9,8 @@
 
   const $ = (id) => document.getElementById(id);
   const count = new Intl.NumberFormat("en");
+  const perSecond = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
+  const rate = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const byName = new Intl.Collator("en", { numeric: true });
   const services = new Map();   // key -> the service as the daemon sent it, with its trail
   const cards = new Map();      // key -> the parts of its card in the document
@@ -17,6 +19,7 @@
   let tickedAt = 0;             // when the latest tick came in, in ms of this page's clock
   let lost = null;              // why the daemon does not answer; null while it does
   let token = sessionStorage.getItem("token");
+  const changing = makeChanging({ token: () => token, changeable: () => daemon?.changeable, text, make, duration });
 
   // ---------------------------------------------------------------- helpers
 
@@ -58,15 +61,14 @@
     return one.errors.length + one.warnings.length > 0 || one.unseen;
   }
 
-  // A ceiling is trouble too, but below it the service is still scaled.
   function isLeftAlone(one) {
-    return one.reasons.some(({ code, bearing }) =>
-      code === "off" || (bearing === "trouble" && code !== "ceiling"));
+    return one.reasons.some(({ code }) => ["off", "refused", "stopped-by-hand"].includes(code));
   }
 
   function state(one) {
     if (one.unseen) return ["error", "Not seen"];
     if (one.errors.length) return ["error", "Error"];
+    if (one.overrides.some(({ name, value }) => name === "mode" && value === "off")) return ["warning", "Paused"];
     if (isLeftAlone(one)) return ["", "Left alone"];
     if (one.desired > one.replicas) return ["out", "Scaling out"];
     if (one.desired < one.replicas) return ["in", "Scaling in"];
@@ -100,6 +102,7 @@
     }
     root.dataset.key = key;
     const card = { root, parts, visible: false };
+    parts.change.addEventListener("click", () => changing.open(services.get(key)));
     parts.details.addEventListener("toggle", () => showDetails(card, services.get(key)));
     cards.set(key, card);
     onScreen.observe(root);
@@ -120,35 +123,40 @@
     part.backlog.classList.toggle("unknown", one.backlog === null);
     part.backlog.classList.toggle("zero", one.backlog === 0);
     part["backlog-unit"].hidden = one.backlog === null;
-    text(part.age, one.backlog === null ? "backlog" : one.backlog ? `oldest for ${duration(one.age ?? 0)}` : "");
+    text(part["backlog-unit"], one.shared_with.length ? `of ${count.format(one.whole_backlog)} waiting` : "waiting");
+    text(part.age, one.backlog === null ? "backlog" : !one.backlog ? "" : one.age === null ? "age unknown" : `oldest for ${duration(one.age)}`);
     showReplicas(part, one);
     text(part.why, one.reasons.map((reason) => reason.text).join(" · "));
     part.why.hidden = !one.reasons.length;
+    changing.show(part, one);
+    text(part.schedule, one.next_bounds?.text ?? "");
+    part.schedule.hidden = !one.next_bounds;
     showTroubles(part.troubles, one);
     const last = one.changes.at(-1);
     text(part.summary, last
-      ? `Last change ${new Date(last.at * 1000).toLocaleTimeString("en-GB")}, ${last.current} → ${last.desired}`
+      ? `Last change ${new Date(last.at * 1000).toLocaleTimeString("en-GB")}, ${count.format(last.current)} → ${count.format(last.desired)}`
       : "Task queues");
-    part.details.hidden = !last && !one.parts.length;
+    part.details.hidden = !last && !one.parts.length && !Object.keys(one.values).length;
     if (part.details.open) showDetails(card, one);
     if (card.visible) draw(card, one);
   }
 
   function showReplicas(part, one) {
     const moving = one.desired !== one.replicas;
-    const now = moving ? `${one.replicas}→${one.desired}` : `${one.replicas}`;
+    const [replicas, desired] = [one.replicas, one.desired].map((number) => count.format(number));
+    const now = moving ? `${replicas}→${desired}` : replicas;
     if (part.replicas.dataset.now !== now) {
       part.replicas.dataset.now = now;
       part.replicas.replaceChildren(
-        `${one.replicas}`,
-        ...(moving ? [make("span", " → ", { class: "to" }), `${one.desired}`] : []),
+        replicas,
+        ...(moving ? [make("span", " → ", { class: "to" }), desired] : []),
       );
     }
     text(part["replicas-unit"], moving ? (one.dry_run ? "would be wanted" : "wanted") : plural(one.replicas, "replica", "replicas"));
     const notes = [];
-    if (one.max !== null) notes.push(`${one.min}–${one.max}`);
-    if (one.busy !== null) notes.push(`${one.busy} busy`);
-    if (one.draining) notes.push(`${one.draining} draining`);
+    if (one.max !== null) notes.push(`${count.format(one.min)}–${count.format(one.max)}`);
+    if (one.busy !== null) notes.push(`${count.format(one.busy)} busy`);
+    if (one.draining) notes.push(`${count.format(one.draining)} draining`);
     text(part.range, notes.join(" · "));
     const most = Math.max(one.max ?? 0, one.replicas, one.desired, 1);
     const share = (number) => `${(100 * number) / most}`;
@@ -172,7 +180,7 @@
   }
 
   function changeItem(change, name) {
-    const step = make("span", `${change.current} → ${change.desired}`, { class: "step" });
+    const step = make("span", `${count.format(change.current)} → ${count.format(change.desired)}`, { class: "step" });
     return make("li", [
       clock(change.at),
       make("span", name ? [make("b", name), " ", step] : [step]),
@@ -186,13 +194,25 @@
     card.parts["changes-box"].hidden = !one.changes.length;
     changes.replaceChildren(...one.changes.toReversed().map((change) => changeItem(change)));
     card.parts["parts-box"].hidden = !one.parts.length;
+    text(card.parts["parts-title"], one.throughput === null
+      ? "Task queues"
+      : `Task queues · a busy replica does ${perSecond.format(one.throughput)} tasks a second`);
     parts.replaceChildren(...one.parts.map((part) => make("tr", [
       make("th", part.queue, { scope: "row" }),
       make("td", part.type + (part.rate_limited ? ", rate limited" : "")),
       ...[
-        count.format(part.waiting), part.waiting ? duration(part.age) : "–",
-        part.add_rate.toFixed(1), part.dispatch_rate.toFixed(1), `${part.pollers}`,
+        count.format(part.waiting), part.waiting && part.age !== null ? duration(part.age) : "–",
+        rate.format(part.add_rate), rate.format(part.dispatch_rate), count.format(part.pollers),
       ].map((value) => make("td", value, { class: "r" })),
+    ])));
+    showValues(card.parts, one);
+  }
+
+  function showValues(part, one) {
+    const values = Object.entries(one.values);
+    part["values-box"].hidden = !values.length;
+    part.values.replaceChildren(...values.map(([name, { value, origin }]) => make("tr", [
+      make("th", name, { scope: "row" }), make("td", value), make("td", origin),
     ])));
   }
 
@@ -221,7 +241,7 @@
     part["plot-replicas"].setAttribute("d", replicas);
     const highest = points.some((point) => point[1] !== null) ? count.format(Math.max(...points.map((point) => point[1] ?? 0))) : "unknown";
     text(part["plot-key-backlog"], `waiting, peak ${highest}`);
-    text(part["plot-key-replicas"], `replicas, peak ${Math.max(...points.map((point) => point[2]))}`);
+    text(part["plot-key-replicas"], `replicas, peak ${count.format(Math.max(...points.map((point) => point[2])))}`);
     part.plot.setAttribute("aria-label", `The last hour: ${part["plot-key-backlog"].textContent}; ${part["plot-key-replicas"].textContent}`);
   }
 
@@ -251,8 +271,10 @@
     const replicas = sum((one) => one.replicas), desired = sum((one) => one.desired);
     const troubled = all.filter(isTroubled).length;
     text($("sum-services"), count.format(all.length));
-    text($("sum-waiting"), count.format(sum((one) => one.backlog ?? 0)));
+    text($("sum-services-unit"), plural(all.length, "service", "services"));
+    showWaiting(all);
     text($("sum-replicas"), replicas === desired ? count.format(replicas) : `${count.format(replicas)} → ${count.format(desired)}`);
+    text($("sum-replicas-unit"), plural(desired, "replica", "replicas"));
     text($("sum-trouble"), troubled ? count.format(troubled) : "None");
     $("sum-trouble-box").dataset.any = troubled > 0;
     text($("count-all"), count.format(all.length));
@@ -263,12 +285,30 @@
     $("services-section").hidden = !all.length;
   }
 
+  // What is unknown is never counted as zero. What was seen before the latest look is unknown now.
+  function showWaiting(all) {
+    const known = all.filter((one) => one.backlog !== null && !one.unseen);
+    const unknown = all.length - known.length;
+    const waiting = known.reduce((total, one) => total + one.backlog, 0);
+    const atLeast = known.length ? `at least ${count.format(waiting)}` : "unknown";
+    text($("sum-waiting"), unknown ? atLeast : count.format(waiting));
+    const missing = `, ${count.format(unknown)} ${plural(unknown, "service", "services")} unknown`;
+    const tasks = plural(known.length ? waiting : 0, "waiting task", "waiting tasks");
+    text($("sum-waiting-unit"), `${tasks}${unknown && known.length ? missing : ""}`);
+  }
+
+  // The latest change of each service comes first; only the room that is left goes to earlier ones.
+  // So no service, however often it changes, pushes out what the others last did.
   function showRecent() {
-    const latest = [];
-    for (const one of services.values()) for (const change of one.changes) latest.push([change, one.service]);
-    latest.sort((a, b) => b[0].at - a[0].at);
-    $("recent").hidden = !latest.length;
-    $("recent-list").replaceChildren(...latest.slice(0, FEED).map(([change, name]) => changeItem(change, name)));
+    const lasts = [], earlier = [];
+    for (const one of services.values()) {
+      one.changes.forEach((change, index) =>
+        (index + 1 === one.changes.length ? lasts : earlier).push([change, one.service]));
+    }
+    const newest = (a, b) => b[0].at - a[0].at;
+    const shown = [...lasts.sort(newest), ...earlier.sort(newest)].slice(0, FEED).sort(newest);
+    $("recent").hidden = !shown.length;
+    $("recent-list").replaceChildren(...shown.map(([change, name]) => changeItem(change, name)));
   }
 
   function showConnections() {
@@ -290,6 +330,21 @@
     }));
   }
 
+  function showLimits() {
+    const content = JSON.stringify([tick.limits, tick.memory]);
+    const list = $("limits");
+    if (list.dataset.shown === content) return;
+    list.dataset.shown = content;
+    list.hidden = !tick.limits.length && !tick.memory;
+    const shown = tick.limits.map((one) => {
+      const used = `${count.format(one.replicas)} of ${count.format(one.most)} ${plural(one.most, "replica", "replicas")}`;
+      const wished = one.wished > one.most ? `, ${count.format(one.wished)} wished` : "";
+      return make("li", [make("b", one.name), ` ${used}${wished}`], { "data-scarce": wished !== "" });
+    });
+    if (tick.memory) shown.push(make("li", [make("b", "memory of the host"), ` ${tick.memory.text}`]));
+    list.replaceChildren(...shown);
+  }
+
   function showPulse() {
     const silent = (performance.now() - tickedAt) / 1000;
     const stalled = tick && !lost && silent > daemon.stalled_after;
@@ -303,11 +358,15 @@
     if (lost) banners.push(["The daemon does not answer", `${lost}. ${when} Trying again every ${RETRY / 1000} s.`]);
     if (stalled) banners.push(["The daemon has stopped looking", `${when} See its log, and restart it.`]);
     for (const error of tick?.errors ?? []) banners.push(["Error", error]);
+    for (const warning of tick?.warnings ?? []) banners.push(["Warning", warning, "warning"]);
+    if (tick?.left_alone?.length && !services.size) {
+      banners.push(["Left alone", `${tick.left_alone.join(", ")}: they belong to other projects; AUTOSCALER_PROJECTS=* looks after all`, "warning"]);
+    }
     const content = JSON.stringify(banners);
     if ($("banners").dataset.shown !== content) {
       $("banners").dataset.shown = content;
-      $("banners").replaceChildren(...banners.map(([head, words]) =>
-        make("p", [make("b", `${head}: `), words], { class: "banner", "data-kind": "error" })));
+      $("banners").replaceChildren(...banners.map(([head, words, kind = "error"]) =>
+        make("p", [make("b", `${head}: `), words], { class: "banner", "data-kind": kind })));
     }
     const troubled = [...services.values()].filter(isTroubled).length;
     document.title = kind === "live" ? `${troubled ? `(${troubled}) ` : ""}Autoscaler` : `${words} - Autoscaler`;
@@ -360,6 +419,7 @@
     $("board").hidden = tick.at === null;
     showSummary();
     showConnections();
+    showLimits();
     if (changed) showRecent();
     filter();
     showPulse();

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from autoscaler.cli import chart
@@ -25,6 +28,14 @@ def test_the_axes_reach_the_end_and_the_highest_number() -> None:
 def test_times_are_in_seconds_where_the_trace_is_short() -> None:
     drawn = chart.draw("waiting", {"ours": [(0, 0), (90, 1)]}, 80, colour=False)
     assert "1m15s" in drawn.splitlines()[-1]
+
+
+def test_times_are_those_of_the_day_where_the_trace_has_dates() -> None:
+    begins = datetime(2027, 3, 27, 22, tzinfo=ZoneInfo("Europe/Berlin"))
+    lines: dict[str, chart.Line] = {"ours": [(0, 0), (12 * 3600, 1)]}
+    axis = chart.draw("waiting", lines, 120, colour=False, begins=begins).splitlines()[-1]
+    told = " ".join(axis.split())
+    assert told.startswith("Sat 22:00 Sun 00:00 Sun 03:00 Sun 05:00"), "2 h each, and a gap"
 
 
 def test_a_peak_between_two_characters_is_drawn() -> None:

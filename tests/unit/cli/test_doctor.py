@@ -20,6 +20,8 @@ from tests.fakes.orchestrator import FakeOrchestrator
 from tests.fakes.wishes import by_labels
 
 ENGINE = Finding("engine", Outcome.OK, "it answers")
+HOST = Finding("host", Outcome.OK, "its memory is known")
+STATE = Finding("overrides", Outcome.OK, "they are kept")
 
 
 @dataclass
@@ -43,6 +45,8 @@ class House:
         self.source = FakeBacklogSource()
         self.integrations = Integrations()
         self.engine = [ENGINE]
+        self.host = HOST
+        self.state = STATE
 
     @property
     def reconciler(self) -> Reconciler:
@@ -50,6 +54,12 @@ class House:
 
     async def examine_engine(self) -> list[Finding]:
         return self.engine
+
+    async def examine_host(self) -> list[Finding]:
+        return [self.host]
+
+    def examine_state(self) -> Finding:
+        return self.state
 
     async def examine_integrations(self, names: list[str]) -> list[Finding]:
         return [Finding(f"integration {name}", Outcome.OK, "it answers") for name in names]
@@ -76,6 +86,8 @@ def test_where_all_is_well_it_says_so_and_ends_with_0(house: House) -> None:
     result = doctor()
     assert result.stdout.splitlines() == [
         "ok       engine: it answers",
+        "ok       host: its memory is known",
+        "ok       overrides: they are kept",
         "ok       integration default: it answers",
         "ok       service shop/worker: follows orders: 10 waiting, 1 replica is right",
     ]

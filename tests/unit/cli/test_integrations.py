@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from autoscaler.cli import commands
 from autoscaler.core.errors import ConfigurationError, OrchestratorError
 from autoscaler.core.findings import Finding, Outcome
 from autoscaler.integrations.store import EncryptedStore
+from autoscaler.orchestrators.engine import Engine
+from autoscaler.orchestrators.neighbours import Neighbour
+from autoscaler.orchestrators.place import Place
 from autoscaler.settings import Settings
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.real.certificates import Authority
@@ -25,6 +29,8 @@ CLOUD = ("add", "cloud", "--endpoint", "cloud:7233", "--namespace", "shop")
 def env(monkeypatch: Env, tmp_path: Path) -> Env:
     monkeypatch.setenv("AUTOSCALER_STORE", str(tmp_path / "store" / "integrations"))
     monkeypatch.setenv("COLUMNS", "200")
+    # What an engine on this machine runs is no part of these tests.
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     return monkeypatch
 
 
@@ -72,6 +78,42 @@ class TestAdd:
         result = run("add", "--help")
         assert "--api-key-stdin" in result.output
         assert "--api-key " not in result.output
+
+    @pytest.mark.parametrize("others", [(), ("--server-name", "temporal")])
+    def test_what_is_piped_in_is_the_key_also_where_nobody_said_so(
+        self, store: EncryptedStore, others: tuple[str, ...]
+    ) -> None:
+        result = run(*CLOUD, *others, stdin="planted-secret\n")
+        assert result.exit_code == 0
+        assert "(credential: API key)" in result.stdout
+        assert "planted-secret" not in result.output
+        assert store.all()["cloud"].has_api_key
+
+    def test_where_nothing_is_piped_in_it_says_that_there_is_no_credential(
+        self, store: EncryptedStore
+    ) -> None:
+        assert "(credential: none)" in run(*CLOUD, stdin="\n").stdout
+        assert not store.all()["cloud"].has_api_key
+
+    @pytest.mark.parametrize("options", [(), ("--api-key-stdin",)])
+    def test_what_cannot_be_a_key_is_refused_and_not_shown(
+        self, store: EncryptedStore, options: tuple[str, ...]
+    ) -> None:
+        result = run(*CLOUD, *options, stdin="planted\nsecret\n")
+        assert result.exit_code == 1
+        assert "several words or lines" in result.stderr
+        assert "planted" not in result.output
+        assert not store.path.exists()
+
+    def test_a_standard_input_that_stays_silent_is_refused_with_what_to_do(
+        self, store: EncryptedStore, env: Env
+    ) -> None:
+        env.setattr("autoscaler.cli.integrations._arrives", lambda: False)
+        result = run(*CLOUD)
+        assert result.exit_code == 1
+        assert "--api-key-stdin" in result.stderr
+        assert "< /dev/null" in result.stderr
+        assert not store.path.exists()
 
     def test_an_empty_standard_input_is_no_key(self, store: EncryptedStore) -> None:
         result = run(*CLOUD, "--api-key-stdin", stdin="")
@@ -165,7 +207,78 @@ class TestAdd:
         assert store.path.read_bytes() == before
 
 
+class TestWhereItCounts:
+    @pytest.fixture
+    def with_parts(self, env: Env) -> Callable[..., None]:
+        """Return a function that runs the command in a place, beside daemons in containers."""
+
+        def use(place: Place, *found: Neighbour) -> None:
+            def make(settings: Settings) -> App:
+                return build(settings, place=place)
+
+            async def daemons(_engine: Engine) -> list[Neighbour]:
+                return list(found)
+
+            env.setattr("autoscaler.cli.integrations.build", make)
+            env.setattr("autoscaler.app.daemons", daemons)
+
+        return use
+
+    def daemon(self, *folders: Path) -> Neighbour:
+        labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "scaler"}
+        found = Neighbour.of(
+            {
+                "Id": "x",
+                "Name": "/shop-scaler-1",
+                "Path": "entrypoint.sh",
+                "Args": ["run"],
+                "Config": {"Labels": labels, "Env": []},
+                "Mounts": [{"Source": str(each)} for each in folders],
+            }
+        )
+        assert found is not None
+        return found
+
+    def test_a_folder_that_goes_with_the_container_is_a_warning(
+        self, store: EncryptedStore, with_parts: Callable[..., None]
+    ) -> None:
+        with_parts(Place(containers=("me",)))
+        told = run(*CLOUD).stdout
+        assert f"{store.path.parent} is no volume" in told
+        assert "mount a volume" in told
+
+    def test_a_volume_is_none(self, store: EncryptedStore, with_parts: Callable[..., None]) -> None:
+        with_parts(Place(containers=("me",), lasting=(store.path.parent,)), self.daemon())
+        assert "warning" not in run(*CLOUD).stdout
+
+    def test_a_daemon_in_a_container_is_named_with_how_to_add_it_there(
+        self,
+        store: EncryptedStore,  # noqa: ARG002 - the store is where it says
+        with_parts: Callable[..., None],
+    ) -> None:
+        with_parts(Place(), self.daemon(Path("/elsewhere")))
+        told = run(*CLOUD).stdout
+        assert "container shop-scaler-1 does not read this store" in told
+        assert "docker compose -p shop exec scaler autoscaler integrations add cloud" in told
+
+    def test_a_daemon_that_has_the_folder_mounted_reads_it(
+        self, store: EncryptedStore, with_parts: Callable[..., None]
+    ) -> None:
+        with_parts(Place(), self.daemon(store.path.parent))
+        assert "warning" not in run(*CLOUD).stdout
+
+
 class TestList:
+    def test_an_endpoint_is_shown_whole_on_a_narrow_terminal(self, env: Env) -> None:
+        env.setenv("COLUMNS", "80")
+        endpoint = "a-namespace-with-a-rather-long-name.a1b2c.tmprl.cloud:7233"
+        run("add", "a-name-that-is-long-as-well", "--endpoint", endpoint, "--namespace", "n" * 40)
+        shown = run("list").stdout
+        assert endpoint in shown
+        assert "a_name_that_is_long_as_well" in shown
+        assert "n" * 40 in shown
+        assert "…" not in shown
+
     def test_each_says_where_it_leads_and_where_it_comes_from(self, env: Env) -> None:
         run(*CLOUD, "--api-key-stdin", stdin="planted-secret")
         env.setenv("AUTOSCALER_INTEGRATIONS__PROD__ENDPOINT", "prod:7233")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,23 @@ class TestOptions:
         (alone,) = told(str(tmp_path / "t.csv"), *one, *base, *options)
         assert alone["figures"]["longest_wait"] == pytest.approx(longest_wait, abs=10)
 
+    def test_a_trace_says_what_its_workers_are_like(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text(
+            "# service-time: 20s\n# slots: 1\ntime,arrivals\n0,3\n1,0\n"
+        )
+        one = (str(tmp_path / "t.csv"), "--label", "temporal.max=1")
+        (as_said,), (changed,) = told(*one), told(*one, "--service-time", "5s")
+        assert as_said["figures"]["longest_wait"] == 40
+        assert changed["figures"]["longest_wait"] == 10
+
+    def test_stats_only_acts_on_figures_that_are_up_to_5_s_old(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("time,arrivals\n0,0\n6,95\n7,0\n")
+        common = (str(tmp_path / "t.csv"), "--poll", "1s")
+        for options, second in ((common, 6), ((*common, "--stats-only"), 10)):
+            (alone,) = told(*options)
+            grew = next(step for step in alone["looks"] if step["desired"] > step["replicas"])
+            assert grew["at"] == second
+
     def test_poll_is_the_time_between_two_decisions(self) -> None:
         (alone,) = told("burst", "--poll", "20s")
         assert [step["at"] for step in alone["looks"][:3]] == [0, 20, 40]
@@ -113,7 +131,9 @@ class TestOptions:
                 id="no-label-at-all",
             ),
             pytest.param(("--compare", "kda"), ["--compare='kda' must be a label"], id="compare"),
-            pytest.param(("--compare", " "), ["--compare=' ' must be keda, or labels"], id="blank"),
+            pytest.param(
+                ("--compare", " "), ["--compare=' ' must be keda, oracle, or labels"], id="blank"
+            ),
             pytest.param(("--compare", "'"), ["no closing quotation"], id="open-quote"),
             pytest.param(
                 ("--compare", "keda", "--compare", "KEDA"), ["names KEDA twice"], id="twice"
@@ -125,6 +145,9 @@ class TestOptions:
             pytest.param(("--poll", "0s"), ["--poll='0s' must be from 1s to 1h"], id="poll-0"),
             pytest.param(("--startup", "5"), ["--startup='5': a duration such as"], id="no-unit"),
             pytest.param(("--service-time", "0s"), ["the service time must be"], id="no-time"),
+            pytest.param(("--slots", "x"), ["--slots='x': a whole number"], id="no-number"),
+            pytest.param(("--unseen", "1"), ["--unseen='1': a share such as"], id="no-percent"),
+            pytest.param(("--heartbeat", "2m"), ["heartbeats must be from 1s to"], id="seldom"),
             pytest.param(("--slots", "0"), ["the slots of a replica must be"], id="no-slots"),
         ],
     )
@@ -137,6 +160,56 @@ class TestOptions:
             assert any(part in problem for problem in found), found
 
 
+class TestSchedules:
+    """A week of backlogs with dates, in which the clocks of Berlin change."""
+
+    OFFICE = (
+        "--label",
+        "temporal.schedule=mon-fri 07:30-19:00 min=5 max=40; sun 02:30-04:00 min=3",
+    )
+    BERLIN = ("--label", "temporal.timezone=Europe/Berlin")
+
+    @pytest.fixture
+    def week(self, tmp_path: Path) -> str:
+        rows = ("2027-03-26T12:00:00Z,900", "2027-03-26T19:00:00Z,0", "2027-03-28T03:00:00Z,0")
+        (tmp_path / "week.csv").write_text("\n".join(("time,backlog", *rows)))
+        return str(tmp_path / "week.csv")
+
+    def bounds(self, run: dict[str, Any], begins: str) -> list[tuple[str, int]]:
+        """Return the replicas at each change of their number, with its moment."""
+        begin, changes = datetime.fromisoformat(begins), []
+        for step in run["looks"]:
+            if not changes or changes[-1][1] != step["desired"]:
+                at = begin + timedelta(seconds=step["at"])
+                changes.append((f"{at:%a %H:%M}", step["desired"]))
+        return changes
+
+    def test_a_trace_with_dates_follows_them(self, week: str) -> None:
+        told_of = json.loads(run(week, "--poll", "1m", *self.OFFICE, *self.BERLIN, "--json").stdout)
+        assert told_of["begins"] == "2027-03-26T12:00:00+00:00"
+        (ours,) = told_of["runs"]
+        assert self.bounds(ours, told_of["begins"]) == [
+            ("Fri 12:00", 40),
+            ("Fri 18:00", 10),
+            ("Fri 19:00", 1),
+            ("Sun 01:00", 3),
+            ("Sun 02:00", 1),
+            ("Mon 05:30", 5),
+        ]
+
+    def test_the_daemons_zone_counts_where_no_label_names_one(
+        self, week: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AUTOSCALER_TIMEZONE", "Europe/Berlin")
+        assert told(week, "--poll", "1m", *self.OFFICE) == told(
+            week, "--poll", "1m", *self.OFFICE, *self.BERLIN
+        )
+
+    def test_the_charts_have_the_times_of_the_day(self, week: str) -> None:
+        axis = run(week, "--poll", "1m", *self.OFFICE, *self.BERLIN).stdout.splitlines()[-2]
+        assert axis.split()[:2] == ["Fri", "13:00"]
+
+
 class TestCompare:
     def test_keda_has_the_bounds_target_and_activation_of_the_labels(self) -> None:
         labels = ("temporal.min=0", "temporal.max=7", "temporal.activation=5000")
@@ -147,6 +220,19 @@ class TestCompare:
             assert {step["desired"] for step in one["looks"]} == {0}
         _, awake = told("burst", *options[:4], "--compare", "keda")
         assert max(step["desired"] for step in awake["looks"]) == 7
+
+    def test_the_oracle_has_the_bounds_of_the_labels_and_the_workers_of_the_options(self) -> None:
+        options = ("--label", "temporal.min=2", "--label", "temporal.max=500", "--slots", "5")
+        _, oracle = told("burst", *options, "--compare", "Oracle")
+        assert oracle["name"] == "oracle"
+        desired = {step["desired"] for step in oracle["looks"]}
+        assert (min(desired), max(desired)) == (2, 400), "2,000 tasks at once, 5 in a replica"
+        assert oracle["figures"]["longest_wait"] == 0
+
+    def test_the_oracle_needs_arrivals(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("time,backlog\n0,95\n60,0\n")
+        (problem,) = problems(str(tmp_path / "t.csv"), "--compare", "oracle")
+        assert problem == "t.csv has backlogs, and the oracle needs a trace of arrivals"
 
     def test_other_labels_change_those_given(self) -> None:
         first, second = told(
@@ -174,6 +260,8 @@ class TestOutput:
     def test_the_table_has_every_figure(self) -> None:
         assert list(cells(run("burst"))) == [
             "time to drain",
+            "mean wait",
+            "p95 wait",
             "longest wait",
             "replica-seconds",
             "changes of direction",
@@ -213,10 +301,10 @@ class TestOutput:
         assert (document["trace"], document["measure"]) == ("burst", "arrivals")
         step = next(step for step in document["runs"][0]["looks"] if step["backlog"])
         assert step == {
-            "at": 70,
-            "backlog": 1996,
+            "at": 67.0,
+            "backlog": 1998,
             "replicas": 1,
             "desired": 10,
-            "reasons": ["1,996 waiting tasks at target 10: 200", "max: 10"],
+            "reasons": ["1,998 waiting tasks (counted now) at target 10: 200", "max: 10"],
         }
         assert document["runs"][0]["figures"]["tasks_done"] == 2000

@@ -14,7 +14,10 @@ from typer.testing import CliRunner, Result
 
 from autoscaler.cli import commands
 from autoscaler.cli.status import picture
-from autoscaler.core.report import ServiceReport
+from autoscaler.core.host_memory import HostMemory
+from autoscaler.core.model import ServiceId
+from autoscaler.core.override import Override
+from autoscaler.core.report import LimitReport, ServiceReport
 from autoscaler.web.board import Board
 from tests.fakes.clock import START
 from tests.fakes.reports import broken, compose, integration, scaled, service, tick
@@ -59,7 +62,7 @@ class TestTable:
             "orders",
             "1,040",
             "2 -> 20",
-            "1040 waiting tasks at target 10: 104",
+            "1,040 waiting tasks at target 10: 104",
         ]
         assert "oldest 22s" in result.stdout
         assert "1-20, 2 busy, 3 draining" in result.stdout
@@ -79,6 +82,21 @@ class TestTable:
         site.observe(tick(service(waiting=40, desired=4, dry_run=True), at=now()))
         assert "dry run: nothing is changed" in status().stdout
 
+    def test_what_is_set_live_is_shown_with_the_time_left(self, site: ServedSite) -> None:
+        worker, at = ServiceId("compose", "shop/worker"), now()
+        pause = Override(worker, "mode", "off", at, at + timedelta(minutes=30), "anna", "deploy")
+        site.observe(tick(service(), at=at, overrides=(pause,)))
+        text = status().stdout
+        assert "paused until " in text
+        assert "left) by anna: deploy" in text
+
+    def test_what_services_share_is_shown_with_what_they_wish(self, site: ServedSite) -> None:
+        limits = (LimitReport("group gpu", 4, 4, 1200), LimitReport("all services", 20, 1, 1))
+        site.observe(tick(service(), at=now(), limits=limits))
+        text = status().stdout
+        assert "group gpu: 4 of 4 replicas, 1,200 wished" in text
+        assert "all services: 1 of 20 replicas\n" in text
+
     def test_connections_show_state_error_and_expiry(self, site: ServedSite) -> None:
         soon = now() + timedelta(days=9)
         found = (
@@ -93,6 +111,14 @@ class TestTable:
         assert cells(result, "cloud")[3] == "down"
         assert "check the API key" in result.stdout
         assert cells(result, "spare")[3] == "not used"
+
+    def test_the_memory_of_the_host_is_one_line(self, site: ServedSite) -> None:
+        site.observe(tick(service(), at=now()))
+        assert "memory" not in status().stdout
+        known = HostMemory(total=16 * 2**30, free=6 * 2**30, reserve=1600 * 2**20)
+        site.observe(tick(service(), at=now(), memory=known))
+        line = "memory of the host: 6 GiB of 16 GiB free, growth leaves 1.6 GiB"
+        assert line in status().stdout
 
     def test_without_an_engine_what_was_seen_before_is_marked(self, site: ServedSite) -> None:
         site.observe(tick(service(), at=now()))

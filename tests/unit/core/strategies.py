@@ -12,7 +12,7 @@ from hypothesis import settings
 from autoscaler.core.history import History, Sample
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, UnknownInFlight, Worker
 from autoscaler.core.label_values import Busy, Fallback, Mode, StepLimit
-from autoscaler.core.model import Backlog, Ceiling
+from autoscaler.core.model import Backlog, Ceiling, EndedBy, Ending
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.situation import Situation
 from autoscaler.core.spec import ScalingSpec
@@ -92,6 +92,7 @@ def step_by_step(draw: st.DrawFn) -> ScalingSpec:
     )
 
 
+ORDERS, MAILS = task_queue("orders"), task_queue("mails")
 RATES = st.sampled_from([0.0, 0.0, 0.001, 0.002, 5.0])
 STATS = st.builds(
     stats,
@@ -103,7 +104,7 @@ STATS = st.builds(
     pollers=st.integers(0, 2),
 )
 KNOWN = st.lists(STATS, min_size=1, max_size=2).map(
-    lambda parts: Backlog(dict(zip(map(task_queue, ("orders", "mails")), parts, strict=False)))
+    lambda parts: Backlog(dict(zip((ORDERS, MAILS), parts, strict=False)))
 )
 """Backlogs that could be read."""
 SEEN = KNOWN | st.just(UNKNOWN)
@@ -127,12 +128,23 @@ def histories(draw: st.DrawFn) -> History:
         active_at=moment(),
         recommendations=samples(0),
         changes=samples(-60),
-        rate_limited_since=draw(st.none() | st.just(moment())),
+        rate_limited_since={
+            queue: moment() for queue in draw(st.sets(st.sampled_from([ORDERS, MAILS])))
+        },
         stalled_since=draw(st.none() | st.just(moment())),
         stalled_with=draw(st.integers(0, 60)),
         grown_in_stall_at=draw(st.none() | st.just(moment())),
         lively=draw(st.sampled_from([frozenset(), backlog(1).lively_queues])),
     )
+
+
+ENDINGS = st.none() | st.builds(
+    Ending,
+    st.sampled_from(EndedBy),
+    st.booleans(),
+    st.just("a replica ended by itself"),
+    st.sampled_from([None, NOW - HOUR, NOW, NOW + SECOND, NOW + 5 * MINUTE]),
+)
 
 
 @st.composite
@@ -148,6 +160,7 @@ def situations(draw: st.DrawFn, seen: st.SearchStrategy[Any] = SEEN) -> Situatio
             st.none() | st.none() | st.builds(Ceiling, st.integers(0, 9), st.just("ports"))
         ),
         refusal=draw(st.none() | st.none() | st.just("a rollout is under way")),
+        ending=draw(st.none() | ENDINGS),
     )
 
 
@@ -161,8 +174,7 @@ def scalable(seen: st.SearchStrategy[Any] = SEEN) -> st.SearchStrategy[Situation
 
     def allow(given: Situation) -> Situation:
         mode = Mode.ON if given.spec.mode is Mode.OFF else given.spec.mode
-        running = max(given.replicas, 1) if given.spec.min else given.replicas
-        return replace(relabelled(given, mode=mode), replicas=running, refusal=None)
+        return replace(relabelled(given, mode=mode), refusal=None, ending=None)
 
     return situations(seen).map(allow)
 
@@ -176,7 +188,7 @@ def not_scalable() -> st.SearchStrategy[Situation]:
                 return relabelled(given, mode=Mode.OFF)
             case "refused":
                 return replace(given, refusal="a rollout is under way")
-        return replace(relabelled(given, min=1), replicas=0)
+        return replace(given, replicas=0, ending=Ending(EndedBy.HAND, seen=True))
 
     return st.builds(forbid, situations(), st.sampled_from(["off", "refused", "stopped by hand"]))
 

@@ -274,6 +274,16 @@ class TestPhantomWarnings:
         warnings = self.grown_in_a_stall().advice(90, 3, after=after)
         assert warnings == ((self.WARNING,) if warned else ())
 
+    def test_a_single_task_is_spoken_of_as_one(self) -> None:
+        watch = Watch(2)
+        watch.look(1, 2)
+        watch.look(1, 3)
+        (warning,) = watch.advice(1, 3, after=2 * MINUTE)
+        assert warning == (
+            "1 task waits and none is dispatched, although replicas were added:"
+            " it may belong to closed workflows, or no worker polls for its kind"
+        )
+
     def test_where_no_replica_was_added_the_stall_alone_is_no_cause(self) -> None:
         watch = Watch(2)
         watch.look(90, 2)

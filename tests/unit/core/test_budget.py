@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,14 +16,15 @@ SECOND = timedelta(seconds=1)
 
 
 def budget(rate: float = 2, interval: timedelta = POLL) -> Budget:
-    """A budget of ten calls a poll; no call is made again within 4 s."""
-    return Budget(rate, interval, spacing=4 * SECOND)
+    """A budget of ten calls a poll."""
+    return Budget(rate, interval)
 
 
 def made(quiet: int = 0, moving: int = 0, *, age: timedelta = POLL) -> dict[str, LastCall | None]:
-    """Calls that were last made some time ago."""
-    still = {f"quiet-{number}": LastCall(START - age, moving=False) for number in range(quiet)}
-    return {**still, **{f"moving-{n}": LastCall(START - age, moving=True) for n in range(moving)}}
+    """Calls that were last made some time ago. None of them is made again within 4 s."""
+    last = LastCall(START - age, moving=False, spacing=4 * SECOND)
+    still = {f"quiet-{number}": last for number in range(quiet)}
+    return {**still, **{f"moving-{n}": replace(last, moving=True) for n in range(moving)}}
 
 
 class TestPace:
@@ -67,6 +69,24 @@ class TestChoice:
         chosen, _, _ = budget(interval=60 * SECOND).choose(made(quiet=3, age=4 * SECOND), START)
         assert len(chosen) == 3
 
+    def test_a_call_that_brings_something_new_each_time_is_made_at_each_tick(self) -> None:
+        soon = {"soon": LastCall(START - SECOND, moving=False, spacing=0.5 * SECOND)}
+        late = made(quiet=3, age=SECOND)
+        chosen, _, _ = budget(interval=SECOND, rate=10).choose({**soon, **late}, START)
+        assert chosen == {"soon"}
+
+    def test_calls_that_need_time_between_two_turns_take_little_of_the_budget(self) -> None:
+        _, pace, _ = budget(interval=SECOND, rate=10).choose(made(quiet=40), START)
+        assert pace.quiet == SECOND
+        _, pace, _ = budget(interval=SECOND, rate=10).choose(made(quiet=41), START)
+        assert pace.quiet > SECOND
+
+    def test_beyond_the_budget_no_call_is_made_before_it_brings_something_new(self) -> None:
+        calls = made(moving=100, age=3.9 * SECOND)
+        chosen, pace, _ = budget(interval=SECOND, rate=30).choose(calls, START)
+        assert pace.moving < 4 * SECOND
+        assert chosen == frozenset()
+
     def test_no_more_are_chosen_than_are_left(self) -> None:
         chosen, _, after = budget().choose(made(quiet=1000, age=timedelta(hours=1)), START)
         assert len(chosen) == 10
@@ -103,14 +123,45 @@ class TestWhatIsLeft:
 
     def test_a_budget_of_less_than_one_call_a_poll_makes_a_call_now_and_then(self) -> None:
         small = budget(rate=1, interval=0.5 * SECOND)
-        chosen, _, _ = small.choose(made(quiet=3, age=timedelta(hours=1)), START)
+        _, _, begun = small.choose({}, START)
+        later = START + SECOND
+        chosen, _, _ = begun.choose(made(quiet=3, age=timedelta(hours=1)), later)
         assert len(chosen) == 1
+
+    def test_the_first_calls_may_use_up_what_5_s_earn(self) -> None:
+        calls = made(quiet=12, age=timedelta(hours=1))
+        chosen, _, after = budget(rate=2, interval=SECOND).choose(calls, START)
+        assert (len(chosen), after.left) == (10, 0)
+        assert len(after.choose(calls, START + SECOND)[0]) == 2
 
     def test_calls_without_a_turn_delay_the_others(self) -> None:
         chosen, _, after = budget().charge(25).choose(made(quiet=3), START)
         assert chosen == frozenset()
         chosen, _, _ = after.choose(made(quiet=3, age=4 * POLL), START + 10 * SECOND)
         assert len(chosen) == 3
+
+
+class TestCallsWithoutATurn:
+    """Ten calls are left, and two a second are earned."""
+
+    @pytest.mark.parametrize(
+        ("calls", "ahead", "left"),
+        [
+            pytest.param(10, False, 0, id="all-that-is-left"),
+            pytest.param(11, False, None, id="more-than-is-left"),
+            pytest.param(12, True, -2, id="what-the-next-second-earns"),
+            pytest.param(13, True, None, id="more-than-the-next-second-earns"),
+        ],
+    )
+    def test_they_are_made_while_there_is_room(
+        self,
+        calls: int,
+        ahead: bool,  # noqa: FBT001
+        left: float | None,
+    ) -> None:
+        _, _, begun = budget().choose({}, START)
+        after = begun.spend(calls, ahead=ahead)
+        assert (None if after is None else after.left) == left
 
 
 def test_over_an_hour_all_calls_keep_their_pace_within_the_budget() -> None:

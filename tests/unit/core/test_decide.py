@@ -12,7 +12,7 @@ import pytest
 from autoscaler.core.decide import decide, decide_all, wants_in_flight
 from autoscaler.core.history import History
 from autoscaler.core.label_values import Fallback
-from autoscaler.core.model import BuildStatus, Ceiling, ServiceId
+from autoscaler.core.model import BuildStatus, Ceiling, EndedBy, Ending, ServiceId
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.situation import Situation
 from tests.fakes.clock import START as NOW
@@ -33,6 +33,7 @@ from tests.unit.builders import (
 )
 
 FIXED_NAME = Ceiling(1, "container_name is set")
+BY_HAND = Ending(EndedBy.HAND, seen=True)
 
 
 NEVER_STABILISED: Mapping[str, Any] = {"scale_in_window": timedelta(), "max": 1000}
@@ -56,20 +57,56 @@ class TestLeftAlone:
         assert str(decision.reasons[-1]) == "left at 30: a rollout is under way"
 
     @pytest.mark.parametrize(
+        "given",
+        [
+            pytest.param(situation(waiting=0, replicas=0, min=2, ending=BY_HAND), id="below-min"),
+            pytest.param(situation(waiting=120, replicas=12, refusal="no"), id="above-max"),
+            pytest.param(situation(waiting=120, replicas=12, mode="off"), id="off-above-max"),
+            pytest.param(situation(waiting=20, replicas=2, min=3, refusal="no"), id="refused"),
+            pytest.param(
+                situation(waiting=20, replicas=2, ceiling=FIXED_NAME, refusal="no"),
+                id="above-the-ceiling",
+            ),
+        ],
+    )
+    def test_outside_the_bounds_it_says_why_also_where_the_backlog_asks_for_the_number(
+        self, given: Situation
+    ) -> None:
+        decision = decide(given)
+        assert decision.desired == given.replicas
+        assert len(decision.limits) == 1
+
+    def test_within_the_bounds_the_backlog_explains_the_number_that_it_asks_for(self) -> None:
+        decision = decide(situation(waiting=30, replicas=3, refusal="no"))
+        assert codes(decision) == [ReasonCode.BACKLOG]
+
+    @pytest.mark.parametrize(
         "waiting", [pytest.param(100, id="with-work"), pytest.param(None, id="unknown")]
     )
     def test_a_service_stopped_by_hand_is_left_at_zero(self, waiting: int | None) -> None:
-        assert decide(situation(waiting=waiting, replicas=0, min=1)).desired == 0
+        assert decide(situation(waiting=waiting, replicas=0, ending=BY_HAND)).desired == 0
+        assert decide(situation(waiting=waiting, replicas=0, min=0, ending=BY_HAND)).desired == 0
 
     def test_the_reason_says_how_to_let_a_stopped_service_scale_again(self) -> None:
-        decision = decide(situation(waiting=100, replicas=0, min=1))
+        decision = decide(situation(waiting=100, replicas=0, ending=BY_HAND))
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.STOPPED_BY_HAND]
         assert "start one to let it scale again" in str(decision.reasons[-1])
 
     def test_a_stopped_service_scales_again_once_a_replica_runs(self) -> None:
-        stopped = decide(situation(waiting=100, replicas=0, min=1))
+        stopped = decide(situation(waiting=100, replicas=0, ending=BY_HAND))
         started = replace(situation(waiting=100, replicas=1), history=stopped.history)
         assert decide(started).desired == 10
+
+    def test_a_service_at_zero_that_nobody_has_stopped_follows_its_labels(self) -> None:
+        """It was never started, or the daemon itself brought it there and min was raised since."""
+        assert decide(situation(waiting=0, replicas=0, min=2)).desired == 2
+        assert decide(situation(waiting=500, replicas=0, min=2, max=40)).desired == 40
+
+    def test_exit_codes_alone_stop_no_service_that_may_go_to_zero(self) -> None:
+        """The daemon may have brought it to zero itself, before it was started again."""
+        ending = Ending(EndedBy.HAND, seen=False)
+        assert decide(situation(waiting=100, replicas=0, min=0, ending=ending)).desired == 10
+        assert decide(situation(waiting=100, replicas=0, min=1, ending=ending)).desired == 0
 
     def test_the_history_goes_on_while_the_service_is_left_alone(self) -> None:
         off = decide(situation(waiting=80, replicas=8, mode="off"))

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from autoscaler.core.advice import advise
 from autoscaler.core.decide import STEPS, decide
-from autoscaler.core.history import History
+from autoscaler.core.history import LATE, History
 from autoscaler.core.label_values import LONGEST_WINDOW, Fallback, Mode
 from autoscaler.core.model import Backlog, BuildStatus, UnknownBacklog
 from autoscaler.core.recommend import recommend
@@ -42,6 +42,10 @@ from tests.unit.core.strategies import (
     specs,
 )
 
+GAPS = st.integers(1, 10**6).map(lambda seconds: LATE + timedelta(seconds=seconds)) | st.integers(
+    61, 10**6
+).map(lambda seconds: timedelta(seconds=-seconds))
+"""Time beyond a minute in which nobody looked, or by which the clock was set back."""
 AN_UNKNOWN_BACKLOG = scalable(st.just(UNKNOWN))
 
 
@@ -61,7 +65,11 @@ def test_a_service_that_may_be_scaled_stays_within_bounds_and_ceiling(drawn: Sit
 def test_a_service_that_may_not_be_scaled_keeps_its_replicas(drawn: Situation) -> None:
     decision = decide(drawn)
     assert decision.desired == drawn.replicas
-    explained = isinstance(drawn.backlog, Backlog) and recommend(drawn)[0] == drawn.replicas
+    explained = (
+        isinstance(drawn.backlog, Backlog)
+        and recommend(drawn)[0] == drawn.replicas
+        and drawn.spec.min <= drawn.replicas <= highest(drawn)
+    )
     assert len(decision.limits) == int(not explained)
 
 
@@ -238,6 +246,18 @@ def test_a_clock_that_was_set_back_breaks_neither_decision_nor_bounds(
 
 
 @some
+@given(situations(), GAPS)
+def test_time_in_which_nobody_looked_changes_no_decision(drawn: Situation, gap: timedelta) -> None:
+    """The look after it decides as it would have, had it come as usual."""
+    seeded = drawn.history.observe(drawn.replicas, drawn.backlog, 3, NOW, LONGEST_WINDOW)
+    usual = replace(drawn, history=seeded, now=NOW + MINUTE)
+    later = NOW + MINUTE + gap
+    late = replace(drawn, history=seeded.resumed(later, MINUTE), now=later)
+    assert decide(late).reasons == decide(usual).reasons
+    assert decide(late).desired == decide(usual).desired
+
+
+@some
 @given(situations(KNOWN))
 def test_the_windows_are_those_of_the_hpa(drawn: Situation) -> None:
     """The HPA clamps the present count between the smallest and the largest recommendation."""
@@ -251,7 +271,7 @@ def test_the_windows_are_those_of_the_hpa(drawn: Situation) -> None:
         scale_in_window=drawn.spec.scale_in_window,
     )
     unhindered = replace(
-        drawn.history, rate_limited_since=None, stalled_since=None, grown_in_stall_at=None
+        drawn.history, rate_limited_since={}, stalled_since=None, grown_in_stall_at=None
     )
     free = replace(drawn, spec=spec, ceiling=None, refusal=None, history=unhindered)
     recommended, _ = recommend(free)

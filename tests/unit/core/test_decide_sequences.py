@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, takewhile
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, event, settings
@@ -14,8 +14,8 @@ from autoscaler.core.decide import decide
 from autoscaler.core.history import History
 from autoscaler.core.label_values import LONGEST_WINDOW, Mode
 from autoscaler.core.limits import RATE_LIMITED_FOR
-from autoscaler.core.model import Backlog, Ceiling, UnknownBacklog
-from autoscaler.core.recommend import recommend
+from autoscaler.core.model import Backlog, Ceiling, EndedBy, Ending, TaskQueue, UnknownBacklog
+from autoscaler.core.recommend import learn, recommend
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import ScalingSpec
 from tests.fakes.clock import START as NOW
@@ -40,7 +40,7 @@ class Observation:
     replicas: int
     recommended: int
     active: bool
-    limited: bool
+    limited: frozenset[TaskQueue]
 
 
 class OneService(RuleBasedStateMachine):
@@ -51,14 +51,23 @@ class OneService(RuleBasedStateMachine):
         self.spec = spec
         self.replicas = replicas
         self.now = NOW
+        self.skipped = timedelta()
+        """The time in which nobody looked, and by which the clock was set."""
         self.ceiling: Ceiling | None = None
+        self.ending: Ending | None = None
         self.restart()
 
     def restart(self) -> None:
         """Start the daemon again: it knows only the present replicas."""
-        self.history = History.seed(self.replicas, self.now)
+        self.history = History.seed(self.replicas, self.now + self.skipped)
         self.known_at = self.now
-        seeded = Observation(self.now, self.replicas, self.replicas, active=True, limited=False)
+        self.numbers = [(self.now, self.replicas)]
+        """Replicas, each number with since when: from its decision on, or the look that saw it."""
+        self.begun: tuple[datetime, int, int] | None = None
+        """The latest change until a look has seen it: when it was decided, from, to."""
+        seeded = Observation(
+            self.now, self.replicas, self.replicas, active=True, limited=frozenset()
+        )
         self.looks: list[Observation] = [seeded]
 
     @rule(spec=LABELS)
@@ -72,10 +81,17 @@ class OneService(RuleBasedStateMachine):
     )
     def interfere(self, replicas: int | None, ceiling: Ceiling | None, *, restarts: bool) -> None:
         """Scale the service by hand, change its ceiling, restart the daemon."""
-        self.replicas = self.replicas if replicas is None else replicas
+        if replicas is not None:
+            self.replicas = replicas
+            self.ending = None if replicas else Ending(EndedBy.HAND, seen=True)
         self.ceiling = ceiling
         if restarts:
             self.restart()
+
+    @rule(hours=st.sampled_from([-50, -2, 2, 50]))
+    def nobody_looks(self, hours: int) -> None:
+        """Suspend the host, or set its clock, until the next look."""
+        self.skipped += timedelta(hours=hours)
 
     @rule(
         seen=SEEN,
@@ -128,18 +144,27 @@ class OneService(RuleBasedStateMachine):
         refusal: str | None = None,
     ) -> None:
         self.now += after
+        self._see_replicas()
+        clock = self.now + self.skipped
+        history = self.history.resumed(clock, after)
         look = Situation(
-            self.spec, self.replicas, seen, self.history, self.now, self.ceiling, refusal
+            self.spec,
+            self.replicas,
+            seen,
+            history,
+            clock,
+            self.ceiling,
+            refusal,
+            ending=self.ending,
         )
         decision = decide(look)
+        look = learn(look)
         known = isinstance(seen, Backlog)
         busy = not isinstance(seen, Backlog) or bool(
             seen.waiting
             or any(max(each.add_rate, each.dispatch_rate) > 0.001 for each in seen.parts.values())
         )
-        limited = isinstance(seen, Backlog) and any(
-            each.rate_limited for each in seen.parts.values()
-        )
+        limited = seen.rate_limited if isinstance(seen, Backlog) else frozenset()
         self.looks.append(
             Observation(self.now, self.replicas, recommend(look)[0], active=busy, limited=limited)
         )
@@ -152,8 +177,18 @@ class OneService(RuleBasedStateMachine):
         else:
             self._check(look, decision)
         self.history = decision.history
-        if self.spec.mode is not Mode.DRY_RUN:
+        if self.spec.mode is not Mode.DRY_RUN and decision.desired != self.replicas:
+            self.history = decision.history.begin_change(decision.desired)
+            self.begun = self.now, self.replicas, decision.desired
             self.replicas += int((decision.desired - self.replicas) * works)
+
+    def _see_replicas(self) -> None:
+        """Note the replicas, and how much of the latest change was made."""
+        if self.begun is not None:
+            at, *ends = self.begun
+            self.numbers.append((at, min(max(self.replicas, min(ends)), max(ends))))
+            self.begun = None
+        self.numbers.append((self.now, self.replicas))
 
     def _check(self, look: Situation, decision: Decision) -> None:
         desired, replicas = decision.desired, look.replicas
@@ -211,26 +246,36 @@ class OneService(RuleBasedStateMachine):
         if look.replicas == 0 and isinstance(look.backlog, Backlog):
             event("wake")
             assert look.backlog.waiting > spec.activation
-        since = self.now
-        for seen in reversed(self.looks):
-            if not seen.limited:
-                break
-            since = seen.at
-        assert not self.looks[-1].limited or self.now - since < RATE_LIMITED_FOR
+        if isinstance(look.backlog, Backlog):
+            free = {
+                queue: stats
+                for queue, stats in look.backlog.parts.items()
+                if self._limited_for(queue) < RATE_LIMITED_FOR
+            }
+            assert desired <= recommend(replace(look, backlog=Backlog(free)))[0]
+
+    def _limited_for(self, queue: TaskQueue) -> timedelta:
+        """Return for how long the rate of a queue has been limited at every look."""
+        looks = list(takewhile(lambda look: queue in look.limited, reversed(self.looks)))
+        return self.now - looks[-1].at if looks else timedelta()
 
     def _replicas_at(self, start: datetime) -> int:
         """Return the replicas at a time in the past; before the first look, those of that look."""
-        before = [look.replicas for look in self.looks if look.at <= start]
-        return before[-1] if before else self.looks[0].replicas
+        before = [number for at, number in self.numbers if at <= start]
+        return before[-1] if before else self.numbers[0][1]
 
     def _check_memory(self, history: History) -> None:
-        """Check that no more than one sample a look is kept, and none beyond the longest window."""
+        """Check that few samples a look are kept, and none beyond the longest window.
+
+        A look leaves a recommendation, a change of its own, and one of somebody else's.
+        """
         recent = [look for look in self.looks if look.at >= self.now - LONGEST_WINDOW]
-        for samples in (history.recommendations, history.changes):
-            assert len(samples) <= len(recent)
-            assert all(sample.at >= self.now - LONGEST_WINDOW for sample in samples)
+        oldest = self.now + self.skipped - LONGEST_WINDOW
+        for samples, most in ((history.recommendations, 1), (history.changes, 2)):
+            assert len(samples) <= most * len(recent)
+            assert all(sample.at >= oldest for sample in samples)
         changed = [number for number, _ in groupby(look.recommended for look in recent)]
-        assert list(history.since(self.now - LONGEST_WINDOW)) == changed
+        assert list(history.since(oldest)) == changed
 
 
 TestOneService = OneService.TestCase

@@ -44,9 +44,20 @@ def told(**seen: Any) -> list[tuple[Outcome, str]]:
     return [(finding.outcome, finding.text) for finding in findings]
 
 
+def test_what_is_not_known_of_the_host_needs_doing() -> None:
+    report = TickReport(START, (service(),), memory_warnings=("statistics are refused",))
+    expected = Finding("host", Outcome.WARNING, "statistics are refused")
+    assert expected in list(examine_services(report))
+
+
 class TestServices:
     def test_one_that_is_well_is_one_line(self) -> None:
         assert told() == [(Outcome.OK, "follows orders: 3 waiting, 1 replica is right")]
+
+    def test_large_numbers_have_separators(self) -> None:
+        assert told(backlog=12_000, replicas=1_000, desired=1_200) == [
+            (Outcome.OK, "follows orders: 12,000 waiting, 1,000 replicas should be 1,200")
+        ]
 
     def test_what_it_would_be_scaled_to_is_said(self) -> None:
         assert told(desired=4) == [(Outcome.OK, "follows orders: 3 waiting, 1 replica should be 4")]
@@ -61,6 +72,35 @@ class TestServices:
         assert told(replicas=2, desired=2) == [
             (Outcome.OK, "follows orders: 3 waiting, 2 replicas are right")
         ]
+
+    def test_a_number_beside_a_warning_is_not_called_right(self) -> None:
+        assert told(warnings=("no grace",))[-1] == (
+            Outcome.OK,
+            "follows orders: 3 waiting, 1 replica",
+        )
+
+    def test_a_number_that_is_in_trouble_is_not_called_right(self) -> None:
+        refused = Reason(ReasonCode.REFUSED, "left at 0: a rollout is under way")
+        assert told(replicas=0, desired=0, reasons=(refused,)) == [
+            (Outcome.WARNING, "left at 0: a rollout is under way"),
+            (Outcome.OK, "follows orders: 3 waiting, 0 replicas"),
+        ]
+
+    @pytest.mark.parametrize(
+        "code",
+        [ReasonCode.SCALE_IN_WINDOW, ReasonCode.COOLDOWN, ReasonCode.BUSY, ReasonCode.PAUSED],
+    )
+    def test_a_number_that_something_keeps_for_now_is_not_called_right(
+        self, code: ReasonCode
+    ) -> None:
+        reasons = (Reason(ReasonCode.BACKLOG, "3 waiting tasks"), Reason(code, "it stays: 5"))
+        assert told(replicas=5, desired=5, reasons=reasons) == [
+            (Outcome.OK, "follows orders: 3 waiting, 5 replicas for now (it stays: 5)")
+        ]
+
+    @pytest.mark.parametrize("code", [ReasonCode.BACKLOG, ReasonCode.MIN, ReasonCode.MAX])
+    def test_a_number_that_backlog_and_labels_ask_for_is_right(self, code: ReasonCode) -> None:
+        assert told(reasons=(Reason(code, "so it is"),))[-1][1].endswith("1 replica is right")
 
     @pytest.mark.parametrize("code", list(ReasonCode))
     def test_a_reason_that_means_trouble_is_to_be_looked_at(self, code: ReasonCode) -> None:
@@ -77,6 +117,20 @@ class TestServices:
         (finding,) = found()
         assert finding.outcome is Outcome.WARNING
         assert "add temporal.queue=NAME to one" in finding.text
+
+    def test_what_is_wrong_around_and_what_is_left_alone_is_said(self) -> None:
+        report = TickReport(
+            START,
+            warnings=("another autoscaler is there",),
+            wish_warnings=("shop.yaml is wrong",),
+            left_alone=(ServiceId("compose", "mail/worker"),),
+        )
+        warning, wrong, left = examine_services(report)
+        assert wrong == Finding("wishes", Outcome.WARNING, "shop.yaml is wrong")
+        assert warning == Finding("projects", Outcome.WARNING, "another autoscaler is there")
+        assert left.outcome is Outcome.OK
+        assert "left alone: mail/worker" in left.text
+        assert "AUTOSCALER_PROJECTS=*" in left.text
 
     def test_an_engine_that_does_not_answer_is_wrong(self) -> None:
         assert found(errors=("no engine",)) == [Finding("services", Outcome.WRONG, "no engine")]

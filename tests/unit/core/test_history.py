@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from autoscaler.core.history import History, Sample, Spell
+from autoscaler.core.flow import Flows, Look, Sustained
+from autoscaler.core.history import LATE, BegunChange, History, Sample, Spell
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, Worker
+from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Backlog, Replica, UnknownBacklog
+from autoscaler.core.throughput import Throughput
+from autoscaler.core.trials import Growth, Trial
+from autoscaler.core.worked import Done, Worked
 from tests.fakes.clock import START
 from tests.unit.builders import (
+    DAY,
     HOUR,
     INSTANT,
     MINUTE,
@@ -20,6 +27,8 @@ from tests.unit.builders import (
     UNKNOWN,
     backlog,
     fleet,
+    stats,
+    task_queue,
     worker,
 )
 
@@ -50,6 +59,36 @@ def test_of_equal_recommendations_in_a_row_only_the_latest_is_kept() -> None:
         history = recommended(history, 7, START + timedelta(minutes=minute), keep=HOUR)
     assert history.recommendations == (Sample(START + timedelta(minutes=3), 7),)
     assert history.since(START + timedelta(minutes=3)) == (7,)
+
+
+@pytest.mark.parametrize(("number", "kept"), [(7, [(0, 7)]), (9, [(0, 7), (5, 9)])])
+def test_the_same_answer_again_leaves_no_recommendation_unless_another_number_comes_of_it(
+    number: int, kept: list[tuple[int, int]]
+) -> None:
+    seen = backlog(70, new=False)
+    history = History.seed(7, START).observe(7, seen, number, START + 5 * SECOND, HOUR)
+    assert history.recommendations == tuple(Sample(START + at * SECOND, each) for at, each in kept)
+
+
+def test_of_several_task_queues_one_new_answer_is_a_new_look() -> None:
+    old, new = backlog(70, new=False), Backlog({task_queue("mails"): stats(0)})
+    history = History.seed(7, START)
+    history = history.observe(7, Backlog(old.parts | new.parts), 7, START + 5 * SECOND, HOUR)
+    assert history.recommendations == (Sample(START + 5 * SECOND, 7),)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pytest.param(backlog(70), id="a-new-answer"),
+        pytest.param(backlog(70, new=False), id="the-same-answer-again"),
+        pytest.param(UNKNOWN, id="no-answer"),
+        pytest.param(NOT_READ, id="nobody-asked"),
+    ],
+)
+def test_every_look_counts_as_one(seen: Backlog | UnknownBacklog) -> None:
+    at = START + 5 * SECOND
+    assert History.seed(7, START).observe(7, seen, 7, at, HOUR).looked_at == at
 
 
 def test_recommendations_older_than_keep_are_forgotten() -> None:
@@ -122,12 +161,12 @@ class TestObserve:
 
     def test_since_when_the_server_has_limited_the_rate(self) -> None:
         limited = backlog(1, rate_limited=True)
-        begun = START + 10 * SECOND
+        begun = {task_queue(): START + 10 * SECOND}
         assert self.looked((3, backlog(1)), (3, limited), (3, limited))[0].rate_limited_since == (
             begun
         )
-        assert self.looked((3, limited), (3, backlog(1)))[0].rate_limited_since is None
-        assert self.looked((3, limited), (3, UNKNOWN))[0].rate_limited_since is None
+        assert self.looked((3, limited), (3, backlog(1)))[0].rate_limited_since == {}
+        assert self.looked((3, limited), (3, UNKNOWN))[0].rate_limited_since == {}
 
     def test_a_backlog_that_nobody_asked_for_counts_as_known(self) -> None:
         history, now = self.looked((3, UNKNOWN), (3, NOT_READ))
@@ -177,6 +216,174 @@ class TestObserve:
         history = History.seed(7, START)
         history.observe(9, backlog(5), 1, START + MINUTE, MINUTE)
         assert history == History.seed(7, START)
+
+
+class TestBegunChanges:
+    """A change of the daemon's counts from its decision, as far as a look sees it made."""
+
+    @staticmethod
+    def begun(current: int, desired: int) -> History:
+        """Decide at the start to change the replicas, and begin."""
+        return History.seed(current, START).begin_change(desired)
+
+    @staticmethod
+    def look(history: History, replicas: int, after: int = 5, *, changing: bool = False) -> History:
+        """Look so many seconds after the start."""
+        now = START + after * SECOND
+        return history.observe(replicas, UNKNOWN, replicas, now, HOUR, changing=changing)
+
+    def test_it_counts_at_once(self) -> None:
+        history = self.begun(3, 7)
+        assert history.changed_by(START - INSTANT) == 4
+        assert history.changed_by(START) == 0
+
+    def test_it_counts_while_it_is_under_way(self) -> None:
+        history = self.look(self.begun(3, 7), 7, changing=True)
+        assert history.changed_by(START - INSTANT) == 4
+        assert history.changes == ()
+
+    @pytest.mark.parametrize(
+        ("current", "desired", "seen", "changes"),
+        [
+            pytest.param(3, 7, 7, [(0, 4)], id="made"),
+            pytest.param(3, 7, 5, [(0, 2)], id="made-in-part"),
+            pytest.param(3, 7, 3, [], id="failed"),
+            pytest.param(3, 7, 9, [(0, 4), (5, 2)], id="somebody-added-more"),
+            pytest.param(3, 7, 1, [(5, -2)], id="somebody-removed-some"),
+            pytest.param(7, 3, 3, [(0, -4)], id="scale-in-made"),
+            pytest.param(7, 3, 6, [(0, -1)], id="scale-in-made-in-part"),
+            pytest.param(7, 3, 1, [(0, -4), (5, -2)], id="somebody-removed-more"),
+            pytest.param(7, 3, 9, [(5, 2)], id="somebody-added-some"),
+        ],
+    )
+    def test_what_a_look_does_not_see_made_does_not_count(
+        self, current: int, desired: int, seen: int, changes: list[tuple[int, int]]
+    ) -> None:
+        history = self.look(self.begun(current, desired), seen)
+        assert history.changes == tuple(
+            Sample(START + after * SECOND, number) for after, number in changes
+        )
+        assert history.begun is None
+
+    def test_what_is_seen_later_is_somebody_elses(self) -> None:
+        history = self.look(self.look(self.begun(3, 7), 7), 9, after=10)
+        assert history.changes == (Sample(START, 4), Sample(START + 10 * SECOND, 2))
+
+    def test_it_is_not_counted_twice_after_it_was_under_way(self) -> None:
+        history = self.look(self.begun(3, 7), 7, changing=True)
+        history = self.look(self.look(history, 7, after=10), 7, after=15)
+        assert history.changes == (Sample(START, 4),)
+
+
+class TestResumed:
+    """Time in which nobody looked does not pass."""
+
+    USUAL = 5 * SECOND
+
+    @staticmethod
+    def full() -> History:
+        """Describe a history in which every moment is another one."""
+        (queue,) = ALL_SEEN
+        return History(
+            replicas=4,
+            known_at=START - 1 * MINUTE,
+            active_at=START - 2 * MINUTE,
+            recommendations=(Sample(START - 3 * MINUTE, 9), Sample(START, 4)),
+            changes=(Sample(START - 4 * MINUTE, 1),),
+            begun=BegunChange(START - 5 * MINUTE, 3, 4),
+            rate_limited_since={task_queue(): START - 6 * MINUTE},
+            stalled_since=START - 7 * MINUTE,
+            stalled_with=2,
+            grown_in_stall_at=START - 8 * MINUTE,
+            lively=ALL_SEEN,
+            silent_since={queue: START - 9 * MINUTE},
+            unreported_since=START - 10 * MINUTE,
+            spells={"r1": Spell(START - 11 * MINUTE, 0)},
+            longest_task=HOUR,
+            crews={"r1": frozenset("78")},
+            throughput=Throughput(
+                rates={QueueType.ACTIVITY: 1.1},
+                flows=Flows(
+                    (Look(START - 12 * MINUTE, 4, {}),), (Sustained(START - 13 * MINUTE, {}),)
+                ),
+                worked=Worked(done={QueueType.ACTIVITY: Done(START)}),
+                proven_at=START - 14 * MINUTE,
+                trial=Trial(START - 15 * MINUTE, 3, 4, given_back_at=START - 16 * MINUTE),
+                growth=Growth(START - 17 * MINUTE, Look(START - 18 * MINUTE, 3, {})),
+                no_growth_until=START - 19 * MINUTE,
+                doubted_until=START - 20 * MINUTE,
+            ),
+        )
+
+    @pytest.mark.parametrize(
+        "gap",
+        [
+            pytest.param(timedelta(), id="at-once"),
+            pytest.param(5 * SECOND, id="as-usual"),
+            pytest.param(5 * SECOND + LATE, id="late"),
+        ],
+    )
+    def test_after_the_usual_time_it_is_the_same(self, gap: timedelta) -> None:
+        assert self.full().resumed(START + gap, self.USUAL) == self.full()
+
+    @pytest.mark.parametrize(
+        "gap",
+        [
+            pytest.param(5 * SECOND + LATE + INSTANT, id="just-too-late"),
+            pytest.param(DAY, id="a-day"),
+            pytest.param(-INSTANT, id="a-clock-set-back-a-little"),
+            pytest.param(-DAY, id="a-clock-set-back"),
+        ],
+    )
+    def test_otherwise_the_latest_look_was_a_usual_time_ago(self, gap: timedelta) -> None:
+        resumed = self.full().resumed(START + gap, self.USUAL)
+        assert resumed.looked_at == START + gap - self.USUAL
+        assert resumed.resumed(START + gap, self.USUAL) == resumed
+
+    def test_every_moment_is_as_long_before_the_look_as_it_was(self) -> None:
+        moved, before = self.full().resumed(START + HOUR, self.USUAL), self.full()
+        by = HOUR - self.USUAL
+        assert _moments(moved) == [moment + by for moment in _moments(before)]
+        assert len(set(_moments(moved))) == 20
+
+    def test_what_is_no_moment_stays(self) -> None:
+        moved = self.full().resumed(START + HOUR, self.USUAL)
+        assert (moved.replicas, moved.stalled_with, moved.lively) == (4, 2, ALL_SEEN)
+        assert [sample.replicas for sample in moved.recommendations] == [9, 4]
+
+    def test_spells_end_because_they_go_by_the_clocks_of_the_workers(self) -> None:
+        moved = self.full().resumed(START + HOUR, self.USUAL)
+        assert (moved.spells, moved.longest_task) == ({}, HOUR)
+
+    def test_crews_stay_as_long_as_their_containers(self) -> None:
+        moved = self.full().resumed(START + HOUR, self.USUAL)
+        assert moved.crews == {"r1": frozenset("78")}
+
+    def test_what_workers_reported_is_forgotten_and_what_was_learnt_from_it_is_not(self) -> None:
+        moved = self.full().resumed(START + HOUR, self.USUAL)
+        assert moved.throughput.worked == Worked()
+        assert moved.throughput.rates == self.full().throughput.rates
+
+    def test_every_field_is_described_here(self) -> None:
+        """A new field has to be thought of: does it move?"""
+        seed = History.seed(1, START)
+        for each in fields(History):
+            assert getattr(self.full(), each.name) != getattr(seed, each.name), each.name
+
+
+def _moments(value: object) -> list[datetime]:
+    """Return all moments in a history but those of spells, in the order of the fields."""
+    if isinstance(value, datetime):
+        return [value]
+    if isinstance(value, Mapping):
+        return [moment for each in value.values() for moment in _moments(each)]
+    if isinstance(value, tuple):
+        return [moment for each in value for moment in _moments(each)]
+    if is_dataclass(value) and not isinstance(value, Spell | Worked):
+        return [
+            moment for field in fields(value) for moment in _moments(getattr(value, field.name))
+        ]
+    return []
 
 
 class TestObserveInFlight:
@@ -250,6 +457,25 @@ class TestObserveInFlight:
     def test_without_replicas_no_report_is_missing(self) -> None:
         before = self.observed(None)
         assert before.observe_in_flight(InFlight((), ()), START + MINUTE).unreported_since is None
+
+    def test_processes_that_ran_together_are_remembered_while_their_replica_exists(self) -> None:
+        replicas = (Replica("r1", "r1"),)
+        both = [worker(instance=each, process=each, began=START - HOUR) for each in ("7", "8")]
+        history = History.seed(1, START).observe_in_flight(InFlight(replicas, tuple(both)), START)
+        assert history.crews == {"r1": frozenset({"7", "8"})}
+        history = history.observe_in_flight(InFlight(replicas, tuple(both[:1])), START + HOUR)
+        assert history.crews == {"r1": frozenset({"7", "8"})}
+        assert recommended(history, 1, START + HOUR).crews == history.crews
+        observed = history.observe(1, backlog(1), 1, START + HOUR, MINUTE)
+        assert observed.crews == history.crews
+        gone = InFlight((Replica("r2", "r2"),), ())
+        assert history.observe_in_flight(gone, START + HOUR).crews == {}
+
+    def test_a_running_task_without_a_time_is_activity_and_no_spell(self) -> None:
+        heard = InFlight((Replica("r1", "r1"),), (worker(running=1, at=None),))
+        history = History.seed(1, START).observe_in_flight(heard, START + HOUR)
+        assert history.active_at == START + HOUR
+        assert history.spells == {}
 
     def test_a_look_at_the_backlog_alone_keeps_all_of_this(self) -> None:
         history = self.observed(self.beat(10), self.beat(70), None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from autoscaler.core.in_flight import (
     UnknownInFlight,
     Worker,
     busy_replicas,
+    observe_crews,
     reporting,
     standings,
 )
@@ -44,6 +47,10 @@ def judged(replicas: Sequence[Replica], *workers: Worker) -> list[Standing]:
     """Judge several replicas, in their order."""
     known = standings(InFlight(tuple(replicas), workers), NOW)
     return [known[replica.id] for replica in replicas]
+
+
+AT_ITS_START = worker(interval=timedelta(), began=NOW)
+"""A heartbeat that was sent before the worker took any task."""
 
 
 class TestWorker:
@@ -95,6 +102,11 @@ class TestStandings:
             pytest.param([worker(running=1)], BUSY, id="reports-a-task"),
             pytest.param([], SILENT, id="does-not-report"),
             pytest.param([worker("r2")], SILENT, id="another-one-reports"),
+            pytest.param([AT_ITS_START], SILENT, id="reports-that-it-has-begun"),
+            pytest.param(
+                [replace(AT_ITS_START, interval=SECOND)], IDLE, id="reports-for-the-second-time"
+            ),
+            pytest.param([replace(AT_ITS_START, began=None)], IDLE, id="hides-when-it-began"),
             pytest.param([worker(leaving=True)], LEAVING, id="was-told-to-stop"),
             pytest.param([worker(leaving=True, running=1)], LEAVING, id="finishes-what-it-runs"),
         ],
@@ -169,6 +181,90 @@ class TestSeveralWorkersOfOneReplica:
 
     def test_the_last_report_from_before_a_restart_does_not_make_it_silent(self) -> None:
         assert standing(worker(instance="before", age=OUTDATED), worker(instance="now")) is IDLE
+
+
+def process(id_: str, *, age: timedelta = timedelta(), began: int = 60, **rest: Any) -> Worker:
+    """Describe the worker of a process on host r1 that began some minutes ago."""
+    return worker("r1", instance=id_, process=id_, age=age, began=NOW - began * MINUTE, **rest)
+
+
+class TestSeveralProcessesOfOneReplica:
+    """As many have to report as are known to have run at the same time."""
+
+    def test_where_all_report_no_task_the_replica_is_idle(self) -> None:
+        assert standing(process("7"), process("8")) is IDLE
+        assert standing(process("7"), process("8", running=1)) is BUSY
+
+    def test_one_that_no_longer_reports_may_be_at_work(self) -> None:
+        assert standing(process("7"), process("8", age=MINUTE)) is SILENT
+
+    def test_one_that_said_that_it_shuts_down_is_not_missed(self) -> None:
+        assert standing(process("7"), process("8", age=MINUTE, leaving=True)) is IDLE
+
+    def test_the_replica_does_not_leave_while_one_of_them_is_missing(self) -> None:
+        assert standing(process("7", leaving=True), process("8", age=MINUTE)) is SILENT
+        assert standing(process("7", leaving=True), process("8", leaving=True)) is LEAVING
+
+    def test_one_that_was_started_again_is_not_missed(self) -> None:
+        before = process("7", age=2 * MINUTE)
+        assert standing(before, process("8", began=1)) is IDLE
+        assert standing(process("6"), before, process("8", began=1)) is IDLE
+
+    def test_a_process_that_does_not_say_when_it_began_may_run_beside_the_others(self) -> None:
+        assert standing(process("7", age=MINUTE), replace(process("8"), began=None)) is SILENT
+
+    def test_a_report_without_a_time_is_never_fresh(self) -> None:
+        assert standing(process("7"), replace(process("8"), at=None)) is SILENT
+        assert standing(replace(process("8"), at=None)) is SILENT
+
+    def test_several_workers_of_one_process_count_once(self) -> None:
+        second = replace(process("7"), instance="second", at=NOW - HOUR)
+        assert standing(process("7"), second) is IDLE
+
+    def test_hosts_that_replicas_share_have_no_crew(self) -> None:
+        sharing = InFlight((Replica("a", "r1"), Replica("b", "r1")), (process("7"), process("8")))
+        assert observe_crews(sharing, {}) == {}
+
+    def test_a_crew_is_known_from_earlier_looks(self) -> None:
+        replica = (Replica("r1", "r1"),)
+        crews = observe_crews(InFlight(replica, (process("7"), process("8"))), {})
+        assert crews == {"r1": frozenset({"7", "8"})}
+        forgotten = InFlight(replica, (process("7"),))
+        assert observe_crews(forgotten, crews) == crews
+        assert standings(forgotten, NOW, crews) == {"r1": SILENT}
+        assert standings(forgotten, NOW) == {"r1": IDLE}
+
+    def test_a_crew_goes_with_its_container(self) -> None:
+        moved = InFlight((Replica("r2", "r2"),), (worker("r2"),))
+        assert observe_crews(moved, {"r1": frozenset("78")}) == {}
+
+    def test_a_crew_shrinks_when_one_of_them_shuts_down(self) -> None:
+        crews = {"r1": frozenset({"7", "8"})}
+        replica = (Replica("r1", "r1"),)
+        left = InFlight(replica, (process("7"), process("8", leaving=True)))
+        crews = observe_crews(left, crews)
+        assert crews == {"r1": frozenset({"7"})}
+        alone = InFlight(replica, (process("8", leaving=True),))
+        assert standings(alone, NOW, crews) == {"r1": SILENT}
+
+    def test_the_replica_leaves_where_the_only_process_was_started_again(self) -> None:
+        again = process("8", began=1, leaving=True)
+        assert standing(process("7", age=2 * MINUTE), again) is LEAVING
+
+
+class TestWorkersThatDoNotTell:
+    """A worker that says of no kind of slot how it is used may run anything."""
+
+    def test_it_is_not_idle(self) -> None:
+        assert standing(worker(slots={}, tells=False)) is SILENT
+        assert standing(worker(), worker(instance="b", slots={}, tells=False)) is SILENT
+
+    def test_it_leaves_like_any_other(self) -> None:
+        assert standing(worker(slots={}, tells=False, leaving=True)) is LEAVING
+
+    def test_it_does_not_count_as_reporting(self) -> None:
+        heard = InFlight((Replica("r1", "r1"),), (worker(slots={}, tells=False),))
+        assert reporting(heard, NOW) == 0
 
 
 class TestSharedHosts:

@@ -9,6 +9,7 @@ import pytest
 from autoscaler.core.label_values import (
     Busy,
     Fallback,
+    KeepUp,
     QueueType,
     StepLimit,
     format_share,
@@ -24,6 +25,11 @@ def test_a_step_limit_is_written_as_it_is_read(text: str) -> None:
 @pytest.mark.parametrize("text", ["hold", "0", "3", "at-least 3"])
 def test_a_fallback_is_written_as_it_is_read(text: str) -> None:
     assert str(Fallback.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["auto", "off", "2", "1.1", "0.000001"])
+def test_keep_up_is_written_as_it_is_read(text: str) -> None:
+    assert str(KeepUp.parse(text)) == text
 
 
 @pytest.mark.parametrize(

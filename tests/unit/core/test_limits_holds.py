@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from autoscaler.core.decide import decide
-from autoscaler.core.model import Backlog
+from autoscaler.core.in_flight import InFlight, SlotKind, Slots
+from autoscaler.core.label_values import QueueType
+from autoscaler.core.model import Backlog, Replica
 from autoscaler.core.reason import ReasonCode
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
@@ -23,6 +26,7 @@ from tests.unit.builders import (
     situation,
     stats,
     task_queue,
+    worker,
 )
 
 
@@ -44,7 +48,7 @@ class TestRateLimited:
             situation(
                 waiting=backlog(90, rate_limited=True),
                 replicas=2,
-                past=remembered(rate_limited_since=NOW - since),
+                past=remembered(rate_limited_since={task_queue(): NOW - since}),
             )
         )
         assert decision.desired == desired
@@ -59,7 +63,7 @@ class TestRateLimited:
         )
 
     def test_a_scale_in_is_not_held(self) -> None:
-        past = remembered(rate_limited_since=NOW - HOUR)
+        past = remembered(rate_limited_since={task_queue(): NOW - HOUR})
         decision = decide(situation(waiting=backlog(1, rate_limited=True), replicas=9, past=past))
         assert decision.desired == 1
         assert codes(decision) == [ReasonCode.BACKLOG]
@@ -76,10 +80,81 @@ class TestRateLimited:
         assert watch.look(limited, 2, after=10 * SECOND - INSTANT).desired == 9
         assert watch.look(limited, 2, after=INSTANT).desired == 2
 
-    def test_one_limited_queue_of_several_is_enough(self) -> None:
-        parts = {task_queue("orders"): stats(80), task_queue("mails"): stats(9, rate_limited=True)}
-        past = remembered(rate_limited_since=NOW - HOUR)
-        assert decide(situation(waiting=Backlog(parts), replicas=2, past=past)).desired == 2
+    @pytest.mark.parametrize(
+        ("replicas", "tasks", "activities", "desired"),
+        [
+            pytest.param(1, 900, 9, 90, id="the-others-let-it-grow"),
+            pytest.param(0, 900, 9, 90, id="the-others-wake-it"),
+            pytest.param(2, 50, 900, 5, id="as-far-as-they-ask-for-it"),
+            pytest.param(2, 10, 900, 2, id="no-further-than-it-is"),
+            pytest.param(2, 0, 900, 2, id="nothing-else-waits"),
+            pytest.param(0, 0, 900, 0, id="nothing-else-waits-at-zero"),
+        ],
+    )
+    def test_only_the_growth_that_a_limited_queue_asks_for_is_held(
+        self, replicas: int, tasks: int, activities: int, desired: int
+    ) -> None:
+        limited = task_queue(type_=QueueType.ACTIVITY)
+        parts = {task_queue(): stats(tasks), limited: stats(activities, rate_limited=True)}
+        decision = decide(
+            situation(
+                waiting=Backlog(parts),
+                replicas=replicas,
+                past=remembered(rate_limited_since={limited: NOW - HOUR}),
+                min=0,
+                max=100,
+            )
+        )
+        assert decision.desired == desired
+        assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.RATE_LIMITED]
+        held = "" if desired > replicas else "held at "
+        assert str(decision.reasons[-1]) == (
+            f"the server limits the rate of 'orders' (activity): {held}{desired}"
+        )
+
+    def test_the_others_wake_a_service_only_above_the_activation(self) -> None:
+        limited = task_queue("mails")
+        parts = {task_queue(): stats(5), limited: stats(9, rate_limited=True)}
+        past = remembered(rate_limited_since={limited: NOW - HOUR})
+
+        def desired(activation: int) -> int:
+            given = situation(
+                waiting=Backlog(parts), replicas=0, min=0, past=past, activation=activation
+            )
+            return decide(given).desired
+
+        assert (desired(4), desired(5)) == (1, 0)
+
+    def test_each_queue_has_10s_of_its_own(self) -> None:
+        watch = Watch(1, max=100)
+
+        def look(limited: str) -> int:
+            parts = {
+                task_queue(name): stats(100, rate_limited=name in limited, dispatch_rate=1.0)
+                for name in ("a", "b")
+            }
+            return watch.look(Backlog(parts), 1).desired
+
+        assert [look("a"), look("ab"), look("ab"), look("ab")] == [20, 20, 10, 1]
+
+    @pytest.mark.parametrize(
+        ("kind", "desired"),
+        [
+            pytest.param(SlotKind.ACTIVITY, 2, id="slots-of-its-type-do-not-count"),
+            pytest.param(SlotKind.LOCAL_ACTIVITY, 3, id="other-slots-do"),
+        ],
+    )
+    def test_slots_that_only_limited_tasks_can_take_ask_for_no_growth(
+        self, kind: SlotKind, desired: int
+    ) -> None:
+        limited = task_queue(type_=QueueType.ACTIVITY)
+        parts = {task_queue(): stats(0), limited: stats(0, rate_limited=True)}
+        past = remembered(rate_limited_since={limited: NOW - HOUR})
+        workers = tuple(worker(host, slots={kind: Slots(used=2)}) for host in ("r1", "r2"))
+        replicas = (Replica("r1", "r1"), Replica("r2", "r2"))
+        given = situation(waiting=Backlog(parts), replicas=2, past=past, slots_target=0.8)
+        decision = decide(replace(given, in_flight=InFlight(replicas, workers)))
+        assert decision.desired == desired
 
 
 class TestPhantom:

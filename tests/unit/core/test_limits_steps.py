@@ -99,9 +99,15 @@ class TestScaleOutLimit:
         assert watch.look(900, 7).desired == 7
         assert watch.look(900, 7, after=15 * SECOND).desired == 11
 
+    def test_a_change_that_was_begun_counts_from_its_decision(self) -> None:
+        watch = Watch(3, scale_out_limit=limits("4/15s"), max=1000)
+        assert watch.look(900, 3, begins=True).desired == 7
+        assert watch.look(900, 7, after=15 * SECOND - INSTANT).desired == 7
+        assert watch.look(900, 7, after=INSTANT).desired == 11
+
     def test_a_change_that_failed_does_not_count(self) -> None:
         watch = Watch(3, scale_out_limit=limits("4/15s"), max=1000)
-        assert watch.look(900, 3).desired == 7
+        assert watch.look(900, 3, begins=True).desired == 7
         assert watch.look(900, 3).desired == 7
 
     def test_it_does_not_limit_a_scale_in(self) -> None:
@@ -194,6 +200,12 @@ class TestScaleInLimit:
         assert watch.look(0, 9).desired == 5
         assert watch.look(0, 5).desired == 5
         assert watch.look(0, 5, after=15 * SECOND).desired == 1
+
+    def test_a_change_that_was_begun_counts_from_its_decision(self) -> None:
+        watch = Watch(9, scale_in_limit=limits("4/15s"), **NEVER_STABILISED)
+        assert watch.look(0, 9, begins=True).desired == 5
+        assert watch.look(0, 5, after=15 * SECOND - INSTANT).desired == 5
+        assert watch.look(0, 5, after=INSTANT).desired == 1
 
     def test_it_does_not_limit_growth(self) -> None:
         decision = decide(situation(waiting=90, replicas=2, scale_in_limit=limits("1/15s")))

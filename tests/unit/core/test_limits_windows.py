@@ -19,9 +19,11 @@ from tests.unit.builders import (
 
 
 class TestScaleInWindow:
+    SPEC: ClassVar[dict[str, Any]] = {"scale_in_window": MINUTE}
+
     def test_the_largest_recommendation_in_the_window_counts(self) -> None:
         past = [(timedelta(seconds=50), 6), (timedelta(seconds=30), 8), (timedelta(seconds=5), 2)]
-        decision = decide(situation(waiting=0, replicas=10, past=past))
+        decision = decide(situation(waiting=0, replicas=10, past=past, **self.SPEC))
         assert decision.desired == 8
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.SCALE_IN_WINDOW]
         assert str(decision.reasons[-1]) == (
@@ -29,10 +31,12 @@ class TestScaleInWindow:
         )
 
     def test_a_recommendation_exactly_as_old_as_the_window_still_counts(self) -> None:
-        assert decide(situation(waiting=0, replicas=9, past=[(MINUTE, 9)])).desired == 9
+        given = situation(waiting=0, replicas=9, past=[(MINUTE, 9)], **self.SPEC)
+        assert decide(given).desired == 9
 
     def test_a_recommendation_older_than_the_window_does_not_count(self) -> None:
-        assert decide(situation(waiting=0, replicas=9, past=[(MINUTE + INSTANT, 9)])).desired == 1
+        given = situation(waiting=0, replicas=9, past=[(MINUTE + INSTANT, 9)], **self.SPEC)
+        assert decide(given).desired == 1
 
     def test_the_window_never_turns_a_scale_in_into_growth(self) -> None:
         decision = decide(situation(waiting=10, replicas=3, past=[(timedelta(seconds=5), 9)]))
@@ -89,7 +93,7 @@ class TestRestart:
     def test_a_restart_never_scales_in_inside_the_window(self) -> None:
         history = History.seed(20, NOW)
         desired = []
-        for second in (0, 5, 59.999, 60, 60.001):
+        for second in (0, 5, 14.999, 15, 15.001):
             now = NOW + timedelta(seconds=second)
             decision = decide(
                 replace(situation(waiting=0, replicas=20, max=20), history=history, now=now)

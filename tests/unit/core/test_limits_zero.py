@@ -100,6 +100,11 @@ class TestCooldown:
         decision = decide(situation(waiting=0, past=past, **self.SPEC))
         assert str(decision.reasons[-1]) == "quiet for 1m30s of the cooldown of 5m: 1"
 
+    def test_the_reason_never_says_that_the_cooldown_is_over(self) -> None:
+        past = remembered(active_at=NOW - 5 * MINUTE + INSTANT)
+        decision = decide(situation(waiting=0, past=past, **self.SPEC))
+        assert str(decision.reasons[-1]) == "quiet for 4m59s of the cooldown of 5m: 1"
+
     def test_only_the_last_replica_waits_for_the_cooldown(self) -> None:
         past = remembered(active_at=NOW)
         assert decide(situation(waiting=0, replicas=8, past=past, **self.SPEC)).desired == 1

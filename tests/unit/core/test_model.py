@@ -78,20 +78,34 @@ class TestBacklog:
         assert Backlog(parts).age == MINUTE
         assert Backlog({}).age == timedelta()
 
+    def test_its_age_is_unknown_as_soon_as_one_age_is(self) -> None:
+        parts = {
+            task_queue("orders"): stats(1, age=None),
+            task_queue("mails"): stats(1, age=MINUTE),
+        }
+        assert Backlog(parts).age is None
+
     @pytest.mark.parametrize(
-        ("part", "moving", "rate_limited"),
+        ("part", "moving"),
         [
-            pytest.param(stats(9, pollers=9, age=MINUTE), False, False, id="nothing"),
-            pytest.param(stats(0, add_rate=0.1), True, False, id="an-addition"),
-            pytest.param(stats(0, dispatch_rate=0.1), True, False, id="a-dispatch"),
-            pytest.param(stats(0, rate_limited=True), False, True, id="a-rate-limit"),
+            pytest.param(stats(9, pollers=9, age=MINUTE), False, id="nothing"),
+            pytest.param(stats(0, add_rate=0.1), True, id="an-addition"),
+            pytest.param(stats(0, dispatch_rate=0.1), True, id="a-dispatch"),
+            pytest.param(stats(0, rate_limited=True), False, id="a-rate-limit"),
         ],
     )
-    def test_it_moves_or_is_rate_limited_as_soon_as_one_queue_is(
-        self, part: QueueStats, *, moving: bool, rate_limited: bool
-    ) -> None:
+    def test_it_moves_as_soon_as_one_queue_does(self, part: QueueStats, *, moving: bool) -> None:
         seen = Backlog({task_queue("orders"): stats(0), task_queue("mails"): part})
-        assert (seen.moving, seen.rate_limited) == (moving, rate_limited)
+        assert seen.moving is moving
+
+    def test_the_queues_whose_rate_is_limited_are_named_with_their_types(self) -> None:
+        limited = task_queue("mails", QueueType.ACTIVITY)
+        parts = {
+            task_queue("orders"): stats(9),
+            task_queue("mails"): stats(9),
+            limited: stats(0, rate_limited=True),
+        }
+        assert Backlog(parts).rate_limited == {limited}
 
     def test_its_build_is_that_of_its_task_queues(self) -> None:
         parts = {

@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 
 from autoscaler.core.decide import decide
-from autoscaler.core.in_flight import InFlight, UnknownInFlight
+from autoscaler.core.in_flight import InFlight, UnknownInFlight, standings
 from autoscaler.core.model import Ceiling, Replica
-from autoscaler.core.protect import REPORT_WITHIN
+from autoscaler.core.protect import REPORT_WITHIN, choose_idle, choose_in_order
 from autoscaler.core.reason import ReasonCode
+from autoscaler.core.situation import Decision
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
     HOUR,
@@ -104,6 +105,14 @@ class TestProtect:
         decision = decide(shrinking(fleet("ibb"), 20, ceiling=FIXED_NAME))
         assert codes(decision)[-2:] == [ReasonCode.CEILING, ReasonCode.BUSY]
         assert decision.desired == 2
+
+    @pytest.mark.parametrize(("known", "desired"), [("bii", 1), ("iib", 1), ("iii", 0)])
+    def test_a_change_under_way_has_not_stopped_yet_those_it_will_stop(
+        self, known: str, desired: int
+    ) -> None:
+        """Three replicas are found, and a change leads to one of them."""
+        under_way = replace(shrinking(fleet(known), 0), replicas=1, changing=True)
+        assert decide(under_way).desired == desired
 
     def test_short_tasks_do_not_keep_all_replicas_for_ever(self) -> None:
         """Each look finds another replica at work, and the others go."""
@@ -222,3 +231,37 @@ class TestNobodyReports:
         decision = decide(replace(shrinking(fleet("sss"), 1), in_flight=found))
         assert decision.desired == 3
         assert decision.history.unreported_since is None
+
+
+class TestInUse:
+    """A replica that another container uses something of stays."""
+
+    USED = ("r3 by proxy",)
+
+    def used(self, known: str, wanted: int = 0, **spec: str) -> Decision:
+        """Decide where r3 is in use by another container."""
+        seen = fleet(known)
+        marked = tuple(replace(each, in_use=each.id == "r3") for each in seen.replicas)
+        given = shrinking(replace(seen, replicas=marked), wanted, **spec)
+        return decide(replace(given, in_use=self.USED))
+
+    @pytest.mark.parametrize("busy", ["protect", "ignore"])
+    def test_the_others_go_and_the_reason_names_both(self, busy: str) -> None:
+        decision = self.used("iii", busy=busy)
+        assert (decision.desired, codes(decision)[-1]) == (1, ReasonCode.BUSY)
+        assert "(r3 by proxy): 1" in str(decision.reasons[-1])
+
+    def test_so_it_is_where_another_one_is_at_work(self) -> None:
+        decision = self.used("iib"[::-1])
+        assert decision.desired == 2
+        assert "(1 at work, 1 in use by other containers): 2" in str(decision.reasons[-1])
+
+    def test_it_is_no_reason_where_enough_others_may_go(self) -> None:
+        assert codes(self.used("iii", 1)) == [ReasonCode.BACKLOG]
+
+    def test_it_is_chosen_neither_in_turn_nor_by_name(self) -> None:
+        seen = fleet("iii")
+        marked = [replace(each, in_use=each.id == "r1") for each in seen.replicas]
+        chosen = choose_idle(marked, standings(seen, NOW), 3)
+        assert [each.id for each in chosen.replicas] == ["r2", "r3"]
+        assert [each.id for each in choose_in_order(marked, 3).replicas] == ["r2", "r3"]

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
 from autoscaler.core.in_flight import Standing, standings
-from autoscaler.core.model import Replica
-from autoscaler.core.protect import Choice, choose, choose_idle, choose_in_order, choose_vacated
+from autoscaler.core.model import Replica, ScalingAction, ServiceId
+from autoscaler.core.protect import (
+    Choice,
+    choose,
+    choose_idle,
+    choose_in_order,
+    choose_vacated,
+    stops_nobody,
+)
 from tests.fakes.clock import START as NOW
-from tests.unit.builders import fleet
+from tests.unit.builders import fleet, shrinking
 
 IDLE, BUSY, SILENT, LEAVING = Standing
 
@@ -246,3 +254,40 @@ class TestVacatedPlace:
 
     def test_where_no_replica_is_left_none_goes(self) -> None:
         assert choose_vacated([]) == Choice(())
+
+
+class TestStopsNobody:
+    """A change that nobody has to be told of is not started."""
+
+    @pytest.mark.parametrize(
+        ("known", "desired", "nobody"),
+        [
+            pytest.param("l", 0, True, id="the-only-one-leaves-already"),
+            pytest.param("lli", 1, True, id="as-many-leave-as-are-wanted"),
+            pytest.param("lli", 0, False, id="an-idle-one-goes-beside-them"),
+            pytest.param("i", 0, False, id="an-idle-one"),
+            pytest.param("b", 0, True, id="a-busy-one"),
+        ],
+    )
+    def test_as_far_as_this_look_can_tell(self, known: str, desired: int, *, nobody: bool) -> None:
+        given = shrinking(fleet(known), desired)
+        assert stops_nobody(action(len(known), desired), given) is nobody
+
+    def test_growth_is_no_stop(self) -> None:
+        assert not stops_nobody(action(1, 3), shrinking(fleet("l"), 3))
+
+    def test_where_nobody_looked_it_is_started(self) -> None:
+        given = replace(shrinking(fleet("l"), 0), in_flight=None)
+        assert not stops_nobody(action(1, 0), given)
+
+    def test_where_there_are_more_replicas_than_it_counts_nobody_stops(self) -> None:
+        """The scheduler still lets go of earlier ones: it is not known who comes next."""
+        assert stops_nobody(action(1, 0), shrinking(fleet("ii"), 0))
+
+    def test_where_busy_replicas_are_ignored_any_goes(self) -> None:
+        assert not stops_nobody(action(1, 0), shrinking(fleet("b"), 0, busy="ignore"))
+
+
+def action(current: int, desired: int) -> ScalingAction:
+    """Ask for a change of one service."""
+    return ScalingAction(ServiceId("compose", "shop/worker"), current, desired)

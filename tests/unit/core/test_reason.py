@@ -7,12 +7,14 @@ import pytest
 from autoscaler.core.reason import Bearing, Reason, ReasonCode
 
 HELD = {
+    ReasonCode.STOPPED_BY_HAND,
     ReasonCode.FALLBACK,
     ReasonCode.RATE_LIMITED,
     ReasonCode.PHANTOM,
+    ReasonCode.SHARED,
     ReasonCode.BUSY,
 }
-IN_TROUBLE = {ReasonCode.STOPPED_BY_HAND, ReasonCode.REFUSED, ReasonCode.CEILING}
+IN_TROUBLE = {ReasonCode.CRASHED, ReasonCode.REFUSED, ReasonCode.CEILING}
 
 
 @pytest.mark.parametrize("code", ReasonCode)

@@ -12,7 +12,7 @@ import pytest
 from autoscaler.core.decide import decide
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, UnknownInFlight, Worker
 from autoscaler.core.model import Backlog, Replica
-from autoscaler.core.reason import ReasonCode
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.recommend import recommend
 from autoscaler.core.situation import Situation
 from tests.fakes.clock import START as NOW
@@ -24,6 +24,7 @@ from tests.unit.builders import (
     SECOND,
     backlog,
     codes,
+    remembered,
     situation,
     stats,
     task_queue,
@@ -57,6 +58,15 @@ class TestRecommendation:
 
     def test_the_reason_counts_one_task_in_the_singular(self) -> None:
         assert str(recommend(situation(waiting=1))[1]) == "1 waiting task at target 10: 1"
+
+    def test_it_says_where_tasks_were_counted_because_the_servers_figure_is_older(self) -> None:
+        counted = backlog(30, counted=True)
+        others = Backlog({**counted.parts, task_queue("mails"): stats(3)})
+        texts = [str(recommend(situation(waiting=each))[1]) for each in (counted, others)]
+        assert texts == [
+            "30 waiting tasks (counted now) at target 10: 3",
+            "33 waiting tasks (counted now) at target 10: 4",
+        ]
 
     def test_the_bounds_do_not_count_here(self) -> None:
         assert recommend(situation(waiting=100, target=1, max=5))[0] == 100
@@ -146,6 +156,10 @@ class TestMaxWait:
         assert reason.code is ReasonCode.MAX_WAIT
         assert str(reason) == "the oldest task has waited 1m30s of at most 1m: 3"
 
+    def test_the_reason_never_says_that_the_wait_is_not_over(self) -> None:
+        given = situation(waiting=backlog(1, age=MINUTE + INSTANT), replicas=2, max_wait=MINUTE)
+        assert str(recommend(given)[1]) == "the oldest task has waited 1m1s of at most 1m: 3"
+
     def test_the_reason_for_a_held_scale_in_names_the_wait(self) -> None:
         given = situation(waiting=backlog(1, age=40 * SECOND), replicas=2, max_wait=MINUTE)
         _, reason = recommend(given)
@@ -170,6 +184,37 @@ class TestMaxWait:
         assert number == recommended
         assert reason.code is code
 
+    @pytest.mark.parametrize(
+        ("replicas", "changes", "recommended"),
+        [
+            pytest.param(20, [(SECOND, 10)], 20, id="what-was-doubled-a-second-ago-stays"),
+            pytest.param(20, [(30 * SECOND - INSTANT, 10)], 20, id="not-started-yet"),
+            pytest.param(20, [(30 * SECOND, 10)], 40, id="doubled-again-once-they-had-their-time"),
+            pytest.param(12, [(10 * SECOND, 2)], 20, id="the-backlog-s-growth-takes-no-turn"),
+            pytest.param(12, [(20 * SECOND, 1), (10 * SECOND, 1)], 20, id="nor-does-slow-growth"),
+            pytest.param(10, [(10 * SECOND, -10)], 20, id="what-went-does-not-count"),
+            pytest.param(3, [(10 * SECOND, 3)], 3, id="all-of-them-new"),
+        ],
+    )
+    def test_new_replicas_have_30_s_to_start_before_a_late_task_asks_for_more(
+        self, replicas: int, changes: list[tuple[timedelta, int]], recommended: int
+    ) -> None:
+        given = situation(
+            waiting=backlog(1, age=HOUR),
+            replicas=replicas,
+            past=remembered(changes=changes),
+            max_wait=MINUTE,
+        )
+        assert recommend(given)[0] == recommended
+
+    def test_a_change_under_way_counts_as_new_replicas(self) -> None:
+        first = situation(waiting=backlog(1, age=2 * MINUTE), replicas=2, max_wait=MINUTE)
+        begun = decide(first).history.begin_change(4)
+        later = replace(first, replicas=4, history=begun, changing=True, now=NOW + 5 * SECOND)
+        assert str(recommend(later)[1]) == (
+            "the oldest task has waited 2m of at most 1m, and 2 new replicas may still start: 4"
+        )
+
     def test_the_oldest_task_of_all_queues_counts(self) -> None:
         parts = {
             task_queue("orders"): stats(1, age=90 * SECOND),
@@ -186,6 +231,19 @@ class TestMaxWait:
 
     def test_an_age_does_not_count_while_no_task_waits(self) -> None:
         assert recommend(situation(waiting=backlog(0, age=HOUR), max_wait=MINUTE))[0] == 0
+
+    def test_an_unknown_age_keeps_every_replica(self) -> None:
+        number, reason = recommend(
+            situation(waiting=backlog(1, age=None), replicas=4, max_wait=MINUTE)
+        )
+        assert number == 4
+        assert reason == Reason(
+            ReasonCode.MAX_WAIT, "how long the oldest task has waited is unknown: held at 4"
+        )
+
+    def test_an_unknown_age_does_not_keep_the_backlog_from_growing_the_service(self) -> None:
+        given = situation(waiting=backlog(90, age=None), replicas=4, max_wait=MINUTE)
+        assert recommend(given)[0] == 9
 
     def test_without_max_wait_the_age_does_not_count(self) -> None:
         assert recommend(situation(waiting=backlog(1, age=HOUR), replicas=4))[0] == 1

@@ -54,7 +54,7 @@ class TestUnknownBacklog:
 
     def test_the_scale_in_window_begins_after_the_last_unknown_backlog(self) -> None:
         unknown = decide(situation(waiting=None, replicas=7))
-        empty = situation(waiting=0, replicas=7)
+        empty = situation(waiting=0, replicas=7, scale_in_window=MINUTE)
         soon = replace(empty, history=unknown.history, now=NOW + MINUTE)
         late = replace(empty, history=unknown.history, now=NOW + MINUTE + INSTANT)
         assert decide(soon).desired == 7
@@ -123,7 +123,8 @@ class TestFallback:
         ],
     )
     def test_the_scale_in_window_still_applies(self, age: timedelta, desired: int) -> None:
-        assert decide(self.unknown(HOUR, [(age, 5)], fallback=Fallback(2))).desired == desired
+        given = self.unknown(HOUR, [(age, 5)], fallback=Fallback(2), scale_in_window=MINUTE)
+        assert decide(given).desired == desired
 
     def test_the_scale_out_window_still_applies(self) -> None:
         given = self.unknown(HOUR, [(SECOND, 5)], fallback=Fallback(9), scale_out_window=MINUTE)

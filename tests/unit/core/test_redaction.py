@@ -61,6 +61,19 @@ def test_text_that_looks_like_a_secret_is_hidden(secret: str) -> None:
     assert "MIGH" not in Redactor().hide(f"refused: {secret}")
 
 
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("postgres://app:hunter2@db:5432/shop", "postgres://[hidden]@db:5432/shop"),
+        ("redis://:hunter2@cache", "redis://[hidden]@cache"),
+        ("http://proxy:3128/a@b", "http://proxy:3128/a@b"),
+        ("tcp://127.0.0.1:2375", "tcp://127.0.0.1:2375"),
+    ],
+)
+def test_a_password_in_a_url_is_hidden(text: str, hidden: str) -> None:
+    assert Redactor().hide(f"no answer from {text}") == f"no answer from {hidden}"
+
+
 def test_a_very_short_secret_is_not_searched_for() -> None:
     redactor = Redactor()
     redactor.learn(SecretStr("on"), SecretStr("  \n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ import docker
 import pytest
 import requests
 from docker import APIClient
+from docker.constants import MINIMUM_DOCKER_API_VERSION
+from docker.context.config import get_context_id
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from autoscaler.core.errors import OrchestratorError
@@ -59,15 +62,19 @@ class Clients:
     def from_env(self, **options: Any) -> SimpleNamespace:
         if self.error is not None:
             raise self.error
-        assert options["version"] == "auto"
         client = SimpleNamespace(
             base_url="http+docker://localhost",
             api_version="1.41",
             post=self.post,
+            proxies={},
+            version=lambda **_: {"ApiVersion": "1.41"},
             get_adapter=lambda _url: None,
         )
-        client.close = lambda: self.closed.append(client)
-        self.made.append(client)
+        if options["version"] == MINIMUM_DOCKER_API_VERSION:
+            client.close = lambda: None  # it only asks for the version
+        else:
+            client.close = lambda: self.closed.append(client)
+            self.made.append(client)
         return SimpleNamespace(api=client)
 
     def post(self, url: str, **options: Any) -> requests.Response:
@@ -185,6 +192,59 @@ class TestErrors:
     async def test_errors_of_our_own_are_not_taken_for_the_engines(self, engine: Engine) -> None:
         with pytest.raises(ZeroDivisionError):
             await engine.call("counting", raising(ZeroDivisionError()))
+
+
+class TestAddress:
+    @pytest.fixture
+    def contexts(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        """The docker command's folder, with a context `far`."""
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        (tmp_path / "config.json").write_text('{"currentContext": "far"}')
+        folder = tmp_path / "contexts" / "meta" / get_context_id("far")
+        folder.mkdir(parents=True)
+        host = f"unix://{tmp_path}/far.sock"
+        (folder / "meta.json").write_text(
+            json.dumps({"Name": "far", "Metadata": {}, "Endpoints": {"docker": {"Host": host}}})
+        )
+        return tmp_path
+
+    async def test_a_context_is_named_with_its_host(self, contexts: Path) -> None:
+        engine = Engine({})
+        with pytest.raises(EngineError) as caught:
+            await engine.call("looking", lambda client: client.ping())
+        assert f"at unix://{contexts}/far.sock (Docker context far)" in str(caught.value)
+
+    @pytest.mark.usefixtures("contexts")
+    async def test_a_context_that_is_not_there_is_not_the_default_socket(self) -> None:
+        engine = Engine({"DOCKER_CONTEXT": "typo"})
+        with pytest.raises(EngineError, match="there is no Docker context of that name"):
+            await engine.call("looking", lambda client: client.ping())
+
+    @pytest.mark.usefixtures("contexts")
+    def test_docker_host_comes_before_a_context(self) -> None:
+        assert Engine({"DOCKER_HOST": "tcp://far:2375"}).address == "tcp://far:2375"
+
+
+@pytest.mark.parametrize(
+    ("host", "proxies"),
+    [
+        pytest.param("tcp://far:2375", {"http": "http://proxy:3128"}, id="as-docker"),
+        pytest.param("tcp://near:2375", {}, id="no-proxy"),
+        pytest.param("tcp://127.0.0.1:2375", {}, id="this-host"),
+        pytest.param("tcp://localhost:2375", {}, id="this-host-by-name"),
+    ],
+)
+def test_of_the_environment_only_the_proxies_count(
+    monkeypatch: pytest.MonkeyPatch, host: str, proxies: dict[str, str]
+) -> None:
+    for name, value in {"HTTP_PROXY": "http://proxy:3128", "NO_PROXY": "near"}.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name.lower(), value)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    client = module._Clients({"DOCKER_HOST": host})._new("1.41")
+    assert client.trust_env is False
+    assert client.proxies.get("http") == proxies.get("http")
 
 
 class TestClients:

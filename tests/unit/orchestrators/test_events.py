@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import requests
 
-from autoscaler.orchestrators.engine import EngineError
-from autoscaler.orchestrators.events import EngineEvents
+from autoscaler.orchestrators.engine import EngineError, Json
+from autoscaler.orchestrators.events import EngineEvents, Past, past_events
 from tests.fakes.clock import Clock, run_in_virtual_time
 
 
@@ -120,3 +123,49 @@ def test_a_stream_that_opened_forgives_the_failures_before() -> None:
     engine = Streams(gone, gone, gone, [], gone)
     watch(engine)
     assert [moment for moment, _ in engine.opened] == [0, 1, 3, 7, 8, 10]
+
+
+class Remembering:
+    """An engine that answers with what it remembers."""
+
+    base_url, api_version, timeout = "http+docker://localhost", "1.41", 60
+
+    def __init__(self, *past: Json) -> None:
+        self._past = past
+        self.asked: dict[str, str] = {}
+        self.headers = {"Date": "Thu, 01 Jan 2026 00:00:07 GMT"}
+
+    async def call(self, _what: str, work: Callable[[Any], Past]) -> Past:
+        return work(self)
+
+    def get(
+        self, url: str, *, params: dict[str, str] | None = None, timeout: int
+    ) -> requests.Response:
+        assert timeout == self.timeout
+        answer = requests.Response()
+        answer.status_code = 200
+        if url.endswith("/_ping"):
+            answer.headers.update(self.headers)
+            return answer
+        assert url == "http+docker://localhost/v1.41/events"
+        assert params is not None
+        self.asked = params
+        answer.raw = io.BytesIO(b"".join(json.dumps(each).encode() + b"\n" for each in self._past))
+        return answer
+
+
+async def test_past_events_end_with_the_present_second_of_the_engines_own_clock() -> None:
+    engine = Remembering({"time": 100}, {"time": 101})
+    past = await past_events(engine, {"event": ["kill"]})  # type: ignore[arg-type]
+    assert past.events == [{"time": 100}, {"time": 101}]
+    assert past.at == datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)
+    assert float(engine.asked["until"]) == past.at.timestamp() + 1
+    assert json.loads(engine.asked["filters"]) == {"event": ["kill"]}
+
+
+async def test_what_stands_before_the_engine_and_has_no_clock_tells_nothing_of_the_past() -> None:
+    engine = Remembering()
+    engine.headers = {}
+    with pytest.raises(EngineError) as caught:
+        await past_events(engine, {})  # type: ignore[arg-type]
+    assert caught.value.status == 200

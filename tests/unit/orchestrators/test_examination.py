@@ -34,6 +34,8 @@ class Socket:
     def __init__(self) -> None:
         self.statuses = {"containers": 200, "services": 200, "stop": 404}
         self.posts: list[str] = []
+        self.asked_for_services = False
+        self.proxies: dict[str, str] = {}
 
     def get_adapter(self, _url: str) -> None:
         """Nothing is sent anywhere."""
@@ -41,13 +43,14 @@ class Socket:
     def close(self) -> None:
         """Nothing is open."""
 
-    def version(self) -> dict[str, str]:
-        return {"Version": "28.5.2"}
+    def version(self, **_: Any) -> dict[str, str]:
+        return {"Version": "28.5.2", "ApiVersion": self.api_version}
 
     def containers(self, **_: Any) -> list[object]:
         return self._list("containers")
 
     def services(self, **_: Any) -> list[object]:
+        self.asked_for_services = True
         return self._list("services")
 
     def post(self, url: str, **_: Any) -> requests.Response:
@@ -55,8 +58,10 @@ class Socket:
         return answer(self.statuses["stop"])
 
     def _list(self, what: str) -> list[object]:
-        if self.statuses[what] != 200:
-            raise APIError("no", response=answer(self.statuses[what]))
+        status = self.statuses[what]
+        if status != 200:
+            words = "This node is not a swarm manager" if status == 503 else "Forbidden"
+            raise APIError("no", response=answer(status), explanation=words)
         return []
 
 
@@ -108,7 +113,9 @@ async def test_whether_changes_are_allowed_is_tried_on_a_container_that_cannot_e
         pytest.param({"containers": 403}, Outcome.WRONG, "a proxy before the socket", id="no-look"),
         pytest.param({"stop": 403}, Outcome.WARNING, "AUTOSCALER_DRY_RUN=true", id="no-change"),
         pytest.param({"services": 503}, Outcome.OK, "it is no Swarm manager", id="no-manager"),
-        pytest.param({"services": 403}, Outcome.OK, "it is no Swarm manager", id="no-swarm"),
+        pytest.param(
+            {"services": 403}, Outcome.OK, "a proxy before the socket lets no Swarm", id="no-swarm"
+        ),
     ],
 )
 async def test_what_is_not_there_or_not_allowed_comes_with_what_to_do(
@@ -116,6 +123,35 @@ async def test_what_is_not_there_or_not_allowed_comes_with_what_to_do(
 ) -> None:
     socket.statuses |= statuses
     assert [kind for kind, text in await told(engine) if words in text] == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["compose"], "Compose services are looked after; AUTOSCALER_ORCHESTRATORS leaves out"),
+        (["swarm"], "it is a Swarm manager: Swarm services are looked after"),
+        (["compose", "swarm"], "it is a Swarm manager: Compose and Swarm services are"),
+    ],
+)
+async def test_it_says_which_services_are_looked_after_by_the_settings(
+    socket: Socket, engine: Engine, names: list[str], words: str
+) -> None:
+    (told,) = [each.text for each in await examine_engine(engine, names) if words in each.text]
+    assert ("Compose's" in told) is (names == ["swarm"])
+    assert ("Swarm's" in told) is (names == ["compose"])
+    assert socket.asked_for_services is ("swarm" in names)
+
+
+@pytest.mark.parametrize(("status", "required"), [(503, True), (403, True), (500, False)])
+async def test_what_the_tick_reports_of_the_swarm_is_not_called_right_here(
+    socket: Socket,
+    engine: Engine,
+    status: int,
+    required: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    socket.statuses["services"] = status
+    found = await examine_engine(engine, ["compose", "swarm"], required=required)
+    assert not [each.text for each in found if "looked after" in each.text]
 
 
 async def test_one_that_does_not_answer_is_one_line(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.simulation.trace import MOST_PROBLEMS, Measure, Row, parse_trace
+from autoscaler.simulation.workers import OPTIONS, Phase, Workers
 
 
 def problems(*lines: str) -> tuple[str, ...]:
@@ -51,6 +52,20 @@ def test_rows_are_read_with_the_time_since_the_first(
     trace = parse_trace("t.csv", header + lines)
     assert trace.measure is Measure.BACKLOG
     assert trace.rows == tuple(Row(at, tasks) for at, tasks in rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "begins"),
+    [
+        pytest.param("2026-10-25T02:30:00+02:00,5", "2026-10-25T00:30:00+00:00", id="offset"),
+        pytest.param("2026-10-25 02:30:00,5", "2026-10-25T02:30:00+00:00", id="utc-without-one"),
+        pytest.param("90,5", "2026-01-05T00:00:00+00:00", id="seconds-begin-on-a-monday"),
+    ],
+)
+def test_a_trace_of_dates_keeps_them(row: str, begins: str) -> None:
+    trace = parse_trace("t.csv", ["time,backlog", row])
+    assert trace.begins.isoformat() == begins
+    assert trace.dated == ("T" in row or " " in row)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +113,7 @@ TIME = "must be seconds such as 90, or a date and time such as 2026-01-31T12:00:
         pytest.param("-1,9", f"column time: '-1' {TIME}", id="negative-time"),
         pytest.param("inf,9", f"column time: 'inf' {TIME}", id="infinite"),
         pytest.param("2026-02-30T00:00:00,9", f"'2026-02-30T00:00:00' {TIME}", id="no-such-day"),
+        pytest.param("0001-01-01T00:00:00,9", f"'0001-01-01T00:00:00' {TIME}", id="no-such-year"),
         pytest.param("5,9", "column time: '5' must be later than '5' of row 2", id="same-time"),
         pytest.param("4,9", "column time: '4' must be later than '5' of row 2", id="earlier"),
         pytest.param("2678406,9", "'2678406' is more than 31 days after the first", id="too-long"),
@@ -170,7 +186,7 @@ def test_what_is_no_trace_at_all_says_what_one_is(lines: list[str], said: str) -
 
 def test_more_arrivals_than_can_be_served_one_by_one_are_refused() -> None:
     (problem,) = problems("time,arrivals", *[f"{at},1000000" for at in range(11)])
-    assert problem == "t.csv: 11000000 tasks arrive, at most 10000000 can"
+    assert problem == "t.csv: 11,000,000 tasks arrive, at most 10,000,000 can"
 
 
 @given(st.lists(st.text(), max_size=5), st.sampled_from(["time,backlog", '{"backlog": 1}', ""]))
@@ -185,3 +201,40 @@ def test_whatever_is_in_a_file_there_is_a_trace_or_a_clear_error(
         said = ()
         assert rows
     assert all(problem.startswith("t.csv") for problem in said)
+
+
+class TestWorkersOfATrace:
+    HEAD = ("# service-time: 2s;4s from 30m", "#slots: 4", "", "# startup: 20s")
+
+    def test_lines_in_front_say_what_they_are_like(self) -> None:
+        trace = parse_trace("t.csv", [*self.HEAD, "time,arrivals", "0,5"])
+        assert trace.workers == Workers(2, 4, 20, later=(Phase(1800, 4),))
+        assert trace.rows == (Row(0, 5),)
+
+    def test_in_front_of_json_lines_too(self) -> None:
+        trace = parse_trace("t", ["\ufeff# slots: 3", '{"time": 0, "arrivals": 5}'])
+        assert (trace.workers, trace.rows) == (Workers(slots=3), (Row(0, 5),))
+
+    def test_a_trace_that_says_nothing_has_the_usual_ones(self) -> None:
+        assert parse_trace("t.csv", ["time,arrivals", "0,5"]).workers == Workers()
+
+    def test_other_remarks_say_nothing(self) -> None:
+        lines = ["# orders of last Monday", "#", "time,arrivals", "0,5"]
+        assert parse_trace("t.csv", lines).workers == Workers()
+
+    def test_wrong_ones_are_named_with_their_rows(self) -> None:
+        found = problems("# slots: many", "# speed: 2", "time,arrivals", "0,5")
+        assert found == (
+            "t.csv, row 1: slots='many': a whole number such as 4 is needed",
+            f"t.csv, row 2: speed='2': what can be said of workers is {', '.join(OPTIONS)}",
+        )
+
+    def test_rows_behind_them_are_named_by_their_place_in_the_file(self) -> None:
+        assert problems("# slots: 3", "time,load")[0].startswith("t.csv, row 2: 'time,load' must")
+        assert problems("# slots: 3", "time,backlog", "0,x")[0].startswith("t.csv, row 3, column")
+
+    def test_a_remark_between_rows_is_no_row(self) -> None:
+        assert problems("time,backlog", "# slots: 3")[0].startswith("t.csv, row 2, column")
+
+    def test_remarks_alone_are_no_trace(self) -> None:
+        assert problems("# slots: 3")[0].startswith("t.csv is empty")

@@ -20,8 +20,9 @@ def problem(name: str) -> str:
     return text
 
 
-def test_four_traces_come_with_the_package() -> None:
-    assert list(shipped_traces()) == ["burst", "day", "fan-out", "ramp"]
+def test_these_traces_come_with_the_package() -> None:
+    names = "burst cron day doubling fan-out heavy ramp slow step web"
+    assert list(shipped_traces()) == names.split()
 
 
 @pytest.mark.parametrize("name", shipped_traces())
@@ -45,8 +46,8 @@ def test_a_file_of_json_lines_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        pytest.param("brust", "burst, day, fan-out, ramp, the nearest is burst", id="typo"),
-        pytest.param("", "neither a file nor one of the traces burst, day", id="empty"),
+        pytest.param("brust", "heavy, ramp, slow, step, web, the nearest is burst", id="typo"),
+        pytest.param("", "neither a file nor one of the traces burst, cron", id="empty"),
         pytest.param("x.csv", "'x.csv' is neither a file nor one of the traces", id="no-file"),
         pytest.param(".", "'.' is neither a file nor one of the traces", id="folder"),
         pytest.param("a" * 5000, "neither a file nor one of", id="no-file-can-have-such-a-name"),

@@ -8,7 +8,7 @@ import pytest
 
 from autoscaler.simulation.controllers import Observation
 from autoscaler.simulation.trace import Trace
-from autoscaler.simulation.workers import Workers
+from autoscaler.simulation.workers import Kind, Phase, Workers
 from tests.unit.simulation.builders import PLAIN, Plan, arrivals, at_once, backlogs, run, waiting
 
 
@@ -75,6 +75,53 @@ class TestQueueingModel:
     def test_a_single_arrival_comes_at_the_beginning_of_its_interval(self) -> None:
         assert waiting(run(arrivals((0, 1), (60, 0)), Plan(0)))[0] == 1
 
+    def test_a_share_of_the_tasks_runs_for_another_time(self) -> None:
+        # Every second one runs for 30 s: the first one ends at second 10, the second at second 40.
+        workers = Workers(10, 1, 0, others=(Kind(0.5, 30),))
+        result = run(at_once(3), Plan(1), workers)
+        assert [waiting(result)[at] for at in (0, 9, 10, 39, 40)] == [2, 2, 1, 1, 0]
+
+    def test_tasks_that_start_later_may_run_for_longer(self) -> None:
+        workers = Workers(10, 1, 0, later=(Phase(10, 30),))
+        result = run(at_once(3), Plan(1), workers)
+        assert [waiting(result)[at] for at in (9, 10, 39, 40)] == [2, 1, 1, 0]
+
+    def test_the_waits_of_all_tasks_are_counted(self) -> None:
+        figures = run(at_once(4), Plan(1)).figures
+        assert (figures.mean_wait, figures.p95_wait, figures.longest_wait) == (15, 30, 30)
+
+
+class TestUnseenTasks:
+    """Such as activities that start eagerly on the worker of their own workflow."""
+
+    def shown(self, unseen: float, tasks: int, replicas: int) -> Observation:
+        plan = Plan(replicas)
+        run(at_once(tasks), plan, Workers(10, 1, 0, unseen=unseen))
+        return plan.shown[0]
+
+    def test_they_take_free_slots_and_show_in_no_figure(self) -> None:
+        stats = self.shown(1.0, 4, replicas=4).stats
+        assert (stats.waiting, stats.add_rate, stats.dispatch_rate) == (0, 0, 0)
+
+    def test_a_share_of_the_tasks_is_unseen(self) -> None:
+        stats = self.shown(0.5, 60, replicas=60).stats
+        assert (stats.add_rate, stats.dispatch_rate) == (1, 1)
+
+    def test_where_no_slot_is_free_they_wait_like_all_others(self) -> None:
+        seen = self.shown(1.0, 5, replicas=2)
+        assert (seen.stats.waiting, seen.waiting) == (3, 3)
+        assert seen.stats.add_rate == pytest.approx(3 / 30)
+
+    def test_they_do_not_overtake_those_that_wait(self) -> None:
+        # The fourth task is unseen, and comes at second 10, when the slot is free for the second.
+        trace = arrivals((0, 1), (1, 0), (5, 2), (6, 0), (10, 1), (11, 0))
+        result = run(trace, Plan(1), Workers(10, 1, 0, unseen=0.5))
+        assert result.figures.longest_wait == 20
+
+    def test_they_are_done_and_did_not_wait(self) -> None:
+        figures = run(at_once(4), Plan(4), Workers(10, 1, 0, unseen=1.0)).figures
+        assert (figures.tasks_done, figures.mean_wait) == (4, 0)
+
 
 class TestStats:
     def shown(self, trace: Trace, plan: Plan, at: int, workers: Workers = PLAIN) -> Observation:
@@ -85,8 +132,14 @@ class TestStats:
         assert self.shown(at_once(5), Plan(2), 0).stats.waiting == 3
 
     def test_the_age_is_that_of_the_oldest_waiting_task(self) -> None:
-        assert self.shown(at_once(2), Plan(1), 7).stats.age == timedelta(seconds=7)
-        assert self.shown(at_once(2), Plan(1), 11).stats.age == timedelta()
+        assert self.shown(at_once(2), Plan(1), 5).stats.age == timedelta(seconds=5)
+        assert self.shown(at_once(2), Plan(1), 10).stats.age == timedelta()
+
+    def test_figures_are_up_to_5_s_old_and_the_count_is_not(self) -> None:
+        plan = Plan(0)
+        run(arrivals((0, 0), (6, 8), (7, 0)), plan)
+        seen = [(plan.shown[at].stats.waiting, plan.shown[at].waiting) for at in (5, 6, 9, 10)]
+        assert seen == [(0, 0), (0, 8), (0, 8), (8, 8)]
 
     @pytest.mark.parametrize(
         ("at", "rate"),
@@ -126,7 +179,8 @@ class TestOpenLoop:
 
     def test_it_tells_nothing_of_single_tasks(self) -> None:
         figures = run(self.TRACE, Plan(1)).figures
-        assert (figures.longest_wait, figures.tasks_done) == (None, None)
+        assert (figures.mean_wait, figures.p95_wait, figures.longest_wait) == (None, None, None)
+        assert figures.tasks_done is None
         assert figures.time_to_drain == 20
 
     def test_it_ends_with_its_last_interval(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from autoscaler.core.model import ScalingAction, ServiceId
+from autoscaler.core.origin import Given
 from autoscaler.core.reason import Bearing, Reason, ReasonCode
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
@@ -142,6 +143,12 @@ class TestHeld:
         assert log.events(*others(), service()) == []
         assert log.events(*others(), held) == ["held"]
 
+    def test_two_things_that_begin_together_are_one_line(self, log: Log) -> None:
+        both = (Reason(ReasonCode.CEILING, "at most 1"), Reason(ReasonCode.BUSY, "at work: 1"))
+        held = service(backlog=100, reasons=(TEN, *both))
+        (line,) = log.lines(*others(), held)
+        assert line["reasons"][1:] == ["at most 1", "at work: 1"]
+
     def test_it_is_not_logged_again_when_the_engine_is_back(self, log: Log) -> None:
         held = service(backlog=100, reasons=(TEN, Reason(ReasonCode.REFUSED, "held at 1")))
         log.lines(*others(), held)
@@ -190,6 +197,74 @@ class TestServices:
     def test_one_that_goes_while_the_engine_is_away_is_gone_when_it_is_back(self, log: Log) -> None:
         log.lines(errors=(NO_ENGINE,), unseen=ALL)
         assert log.events(*others()) == ["service gone", "recovered"]
+
+
+class TestLabels:
+    def test_what_somebody_changed_is_named_from_what_to_what(self, log: Log) -> None:
+        log.lines(*others(), service(labels={"temporal.max": "5", "temporal.queue": "orders"}))
+        now = {"temporal.mode": "off", "temporal.queue": "mails"}
+        (line,) = log.lines(*others(), service(labels=now))
+        assert (line["event"], line["service"]) == ("labels changed", "shop/worker")
+        assert line["changes"] == [
+            "temporal.max: 5 -> not set",
+            "temporal.mode: not set -> off",
+            "temporal.queue: orders -> mails",
+        ]
+        assert log.lines(*others(), service(labels=now)) == []
+
+    def test_where_the_new_value_comes_from_is_named_unless_it_is_a_label(self, log: Log) -> None:
+        before = {"temporal.max": "5", "temporal.min": "1"}
+        given = {
+            "temporal.max": Given("7", "shop.yaml:3"),
+            "temporal.min": Given("2", "label"),
+        }
+        log.lines(*others(), service(labels=before))
+        now = service(labels={"temporal.max": "7", "temporal.min": "2"}, given=given)
+        (line,) = log.lines(*others(), now)
+        assert line["changes"] == ["temporal.max: 5 -> 7 (shop.yaml:3)", "temporal.min: 1 -> 2"]
+
+    def test_those_of_a_service_that_is_new_are_no_change(self, log: Log) -> None:
+        new = service("c/new", labels={"temporal.queue": "orders"})
+        assert log.events(*others(), service(), new) == ["service found"]
+
+
+class TestSurroundings:
+    def test_what_is_wrong_with_a_services_file_is_said_once(self, log: Log) -> None:
+        wrong = {"wish_warnings": ("shop.yaml is wrong",)}
+        (line,) = log.lines(*others(), service(), **wrong)
+        assert (line["event"], line["warning"]) == ("warning", "shop.yaml is wrong")
+        assert log.lines(*others(), service(), **wrong) == []
+
+    def test_what_is_not_known_of_the_host_is_said_once(self, log: Log) -> None:
+        refused = {"memory_warnings": ("statistics are refused",)}
+        (line,) = log.lines(*others(), service(), **refused)
+        assert (line["event"], line["warning"]) == ("warning", "statistics are refused")
+        assert log.lines(*others(), service(), **refused) == []
+
+    def test_services_of_other_projects_are_named_once(self, log: Log) -> None:
+        left = {"left_alone": compose("mail/worker", "mail/sender")}
+        (line,) = log.lines(*others(), service(), **left)
+        assert (line["event"], line["level"]) == ("left alone", "info")
+        assert line["services"] == ["mail/sender", "mail/worker"]
+        assert "AUTOSCALER_PROJECTS=* looks after all" in line["because"]
+        assert log.lines(*others(), service(), **left) == []
+        assert log.lines(*others(), service()) == []
+        assert log.lines(*others(), service(), **left) == []
+
+    def test_a_new_one_is_named_alone(self, log: Log) -> None:
+        log.lines(*others(), service(), left_alone=compose("mail/worker"))
+        (line,) = log.lines(*others(), service(), left_alone=compose("mail/new", "mail/worker"))
+        assert line["services"] == ["mail/new"]
+
+    def test_where_only_those_carry_labels_it_does_not_say_that_none_does(self) -> None:
+        assert Log().events(left_alone=compose("mail/worker")) == ["left alone"]
+
+    def test_what_is_wrong_around_is_a_warning_of_the_engine(self, log: Log) -> None:
+        wrong = {"warnings": ("container other is another autoscaler",)}
+        (line,) = log.lines(*others(), service(), **wrong)
+        assert (line["event"], line["services"]) == ("warning", ["engine"])
+        assert log.lines(*others(), service(), **wrong) == []
+        assert log.events(*others(), service()) == ["recovered"]
 
 
 class TestProblems:

@@ -8,10 +8,12 @@ from datetime import timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, ServiceId, TaskQueue
+from autoscaler.core.override import Override
 from autoscaler.core.reason import Reason, ReasonCode
-from autoscaler.core.report import ServiceReport
+from autoscaler.core.report import LimitReport, ServiceReport
 from autoscaler.telemetry.metrics import Metrics
 from tests.fakes.clock import START
 from tests.fakes.reports import broken, compose, integration, scaled, service, tick
@@ -47,6 +49,18 @@ def series(metrics: Metrics, service: str) -> set[str]:
 WORKER = "shop/worker"
 
 
+class TestOverrides:
+    def test_each_value_that_is_set_live_is_1_while_it_is_in_force(self, metrics: Metrics) -> None:
+        end = START + timedelta(hours=1)
+        worker = ServiceId("compose", WORKER)
+        given = Override(worker, "mode", "off", START, end, "anna")
+        metrics.observe(tick(service(), overrides=(given,)))
+        key = ("autoscaler_override", frozenset({("service", WORKER), ("name", "mode")}))
+        assert scrape(metrics)[key] == 1
+        metrics.observe(tick(service()))
+        assert key not in scrape(metrics)
+
+
 class TestGauges:
     @pytest.mark.parametrize(
         ("name", "expected"),
@@ -54,17 +68,21 @@ class TestGauges:
             ("backlog_age_seconds", 10),
             ("replicas", 2),
             ("desired_replicas", 4),
+            ("wished_replicas", 6),
             ("min_replicas", 1),
             ("max_replicas", 20),
             ("busy_replicas", 1),
             ("draining_replicas", 3),
+            ("throughput_tasks", 1.1),
         ],
     )
     def test_each_shows_what_the_latest_tick_saw(
         self, metrics: Metrics, name: str, expected: float
     ) -> None:
         metrics.observe(tick(service(waiting=100)))
-        metrics.observe(tick(service(waiting=40, replicas=2, desired=4, busy=1, draining=3)))
+        seen = {"replicas": 2, "desired": 4, "wished": 6, "busy": 1, "draining": 3}
+        seen |= {"throughput": 1.1}
+        metrics.observe(tick(service(waiting=40, **seen)))
         assert value(metrics, name, service=WORKER) == expected
 
     def test_the_backlog_is_shown_for_each_queue_and_type(self, metrics: Metrics) -> None:
@@ -74,6 +92,21 @@ class TestGauges:
             for type_ in ("workflow", "activity", "nexus")
         }
         assert shown == {"workflow": 10, "activity": 30, "nexus": None}
+
+    def test_a_group_shows_the_replicas_of_its_services(self, metrics: Metrics) -> None:
+        limits = (LimitReport("group gpu", 4, 3, 9), LimitReport("all services", 20, 12, 12))
+        metrics.observe(tick(service(), limits=limits))
+        assert value(metrics, "group_replicas", group="gpu") == 3
+        groups = [labels for name, labels in scrape(metrics) if name.endswith("group_replicas")]
+        assert len(groups) == 1
+
+    def test_the_memory_of_the_host_is_shown_where_it_is_known(self, metrics: Metrics) -> None:
+        metrics.observe(tick(service(), memory=HostMemory(total=900, free=300, reserve=90)))
+        kinds = ("total", "free", "reserve")
+        shown = [value(metrics, "host_memory_bytes", kind=kind) for kind in kinds]
+        assert shown == [900, 300, 90]
+        metrics.observe(tick(service()))
+        assert value(metrics, "host_memory_bytes", kind="free") is None
 
     def test_queues_of_one_name_in_two_namespaces_add_up(self, metrics: Metrics) -> None:
         stats = QueueStats(5, timedelta(), 0.0, 0.0)
@@ -137,15 +170,23 @@ class TestCounters:
 
     def test_errors_count_by_where_to_look(self, metrics: Metrics) -> None:
         unread = service("shop/blind", None, errors=("Temporal does not answer",))
-        stuck = service("shop/stuck", errors=("no such image",))
+        fallback = service(
+            "shop/fallen",
+            None,
+            errors=("Temporal does not answer",),
+            reasons=(Reason(ReasonCode.FALLBACK, "backlog unknown for 3m: fallback of 5: 5"),),
+        )
+        stuck = service("shop/stuck", errors=("no such image", "it ended"), crash="it ended")
         for _ in range(2):
-            metrics.observe(tick(broken(), unread, stuck))
-        unseen = compose("shop/mailer", "shop/blind", "shop/stuck")
+            metrics.observe(tick(broken(), unread, fallback, stuck))
+        unseen = compose("shop/mailer", "shop/blind", "shop/fallen", "shop/stuck")
         metrics.observe(tick(errors=("no Docker Engine",), unseen=unseen))
         expected = {
             ("shop/mailer", "labels"): 4,
             ("shop/blind", "temporal"): 2,
+            ("shop/fallen", "temporal"): 2,
             ("shop/stuck", "scaling"): 2,
+            ("shop/stuck", "crash"): 2,
             ("", "engine"): 1,
         }
         for (name, kind), count in expected.items():
@@ -157,6 +198,13 @@ class TestCounters:
         metrics.observe(tick(service(interrupted=2)))
         metrics.observe(tick(service(interrupted=1)))
         assert value(metrics, "interrupted_replicas_total", service=WORKER) == 3
+
+    def test_crashes_are_counted_from_the_first_tick_on(self, metrics: Metrics) -> None:
+        metrics.observe(tick(service()))
+        assert value(metrics, "crashed_replicas_total", service=WORKER) == 0
+        metrics.observe(tick(service(crashed=2)))
+        metrics.observe(tick(service(crashed=1)))
+        assert value(metrics, "crashed_replicas_total", service=WORKER) == 3
 
     def test_ticks_and_calls_are_measured(self, metrics: Metrics) -> None:
         metrics.observe(tick())
@@ -175,7 +223,7 @@ class TestGone:
 
     def test_no_series_outlives_its_service(self, metrics: Metrics) -> None:
         metrics.observe(tick(self.everything(), service("shop/other")))
-        assert len(series(metrics, WORKER)) == 12
+        assert len(series(metrics, WORKER)) == 14
         metrics.observe(tick(service("shop/other")))
         assert series(metrics, WORKER) == set()
         assert len(series(metrics, "shop/other")) > 5
@@ -193,6 +241,7 @@ class TestGone:
             "autoscaler_scaling_actions_total",
             "autoscaler_decisions_total",
             "autoscaler_interrupted_replicas_total",
+            "autoscaler_crashed_replicas_total",
         }
         metrics.observe(tick(scaled(service(), 3)))
         assert value(metrics, "scaling_actions_total", service=WORKER, direction="out") == 2

@@ -104,7 +104,11 @@ class TestServices:
             "at": None,
             "took": 0.0,
             "errors": [],
+            "warnings": [],
+            "left_alone": [],
             "integrations": [],
+            "limits": [],
+            "memory": None,
             "services": [],
         }
 
@@ -162,6 +166,7 @@ class TestStream:
         assert first["about"] == {
             "version": "1.2.3",
             "prefix": "temporal",
+            "changeable": False,
             "poll_interval": 5.0,
             "stalled_after": 60.0,
         }
@@ -186,7 +191,7 @@ class TestStream:
         assert second["name"] == "tick"
         point = [START.timestamp() + 30, 0, 2]
         assert second["services"] == {
-            "compose:b/two": {"replicas": 2, "desired": 2, "point": point}
+            "compose:b/two": {"replicas": 2, "desired": 2, "wished": 2, "point": point}
         }
         assert second["gone"] == []
 

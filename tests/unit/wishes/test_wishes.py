@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from autoscaler.core.errors import LabelError
+from autoscaler.core.labels import read_labels
 from autoscaler.core.model import Service, ServiceId
+from autoscaler.core.origin import Given
 from autoscaler.core.spec import ScalingSpec
+from autoscaler.ports import WishSource
 from autoscaler.wishes.labels import Labels
 from autoscaler.wishes.wishes import Wishes
 
@@ -24,14 +28,17 @@ def service(
     return Service(id_, labels, replicas=1, refusal=refusal)
 
 
-class Fixed:
+class Fixed(WishSource):
     """A source that wants the same of every service."""
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
-        self.wanted = labels
+    def __init__(self, wanted: Mapping[str, str] | LabelError, origin: str = "shop.yaml:3") -> None:
+        self.wanted = wanted
+        self.origin = origin
 
-    def labels(self, _: Service) -> Mapping[str, str]:
-        return self.wanted
+    def given(self, _: Service) -> Mapping[str, Given]:
+        if isinstance(self.wanted, LabelError):
+            raise self.wanted
+        return {name: Given(value, self.origin) for name, value in self.wanted.items()}
 
 
 def wishes(*later: Fixed) -> Wishes:
@@ -43,24 +50,33 @@ def wishes(*later: Fixed) -> Wishes:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, str]]:
     """Return the labels of every spec that is read from now on."""
     found: list[Mapping[str, str]] = []
-    from_labels = ScalingSpec.from_labels
 
-    def note(labels: Mapping[str, str], prefix: str) -> ScalingSpec:
+    def note(
+        labels: Mapping[str, str], prefix: str, origins: Mapping[str, str], timezone: ZoneInfo
+    ) -> ScalingSpec:
         found.append(dict(labels))
-        return from_labels(labels, prefix)
+        return read_labels(labels, prefix, origins, timezone)
 
-    monkeypatch.setattr(ScalingSpec, "from_labels", note)
+    monkeypatch.setattr("autoscaler.wishes.wishes.read_labels", note)
     return found
+
+
+def test_the_daemons_zone_counts_for_schedules() -> None:
+    tokyo = ZoneInfo("Asia/Tokyo")
+    spec = Wishes([Labels("temporal")], "temporal", tokyo).of(service(ORDERS)).spec
+    assert spec is not None
+    assert spec.timezone == tokyo
 
 
 class TestLabels:
     def test_only_labels_with_the_prefix_count(self) -> None:
         labels = {**ORDERS, "com.docker.compose.project": "shop", "temporalio": "x"}
-        assert Labels("temporal").labels(service(labels)) == ORDERS
+        given = Labels("temporal").given(service(labels))
+        assert given == {"temporal.queue": Given("orders", "label")}
 
     def test_the_prefix_can_be_another_one(self) -> None:
         labels = {"scale.queue": "orders", "temporal.queue": "mails"}
-        assert Labels("scale").labels(service(labels)) == {"scale.queue": "orders"}
+        assert Labels("scale").given(service(labels)) == {"scale.queue": Given("orders", "label")}
         spec = Wishes([Labels("scale")], "scale").of(service(labels)).spec
         assert spec is not None
         assert spec.queues == ("orders",)
@@ -90,6 +106,31 @@ class TestSources:
         assert spec is not None
         assert spec.max == 9
 
+    def test_each_value_that_is_no_default_knows_its_origin(self) -> None:
+        later = Fixed({"temporal.max": "7"}, "shop.yaml:3")
+        wish = wishes(later).of(service(ORDERS | {"temporal.max": "5", "temporal.min": "2"}))
+        assert wish.origins == {
+            "temporal.queue": "label",
+            "temporal.min": "label",
+            "temporal.max": "shop.yaml:3",
+        }
+
+    def test_another_origin_of_the_same_value_is_another_wish(self) -> None:
+        """What is at rest is compared by its wish, and has to show the new origin."""
+        later = Fixed({"temporal.max": "7"})
+        all_ = wishes(later)
+        before = all_.of(service(ORDERS))
+        later.origin = "shop.yaml:9"
+        after = all_.of(service(ORDERS))
+        assert after is not before
+        assert after.origins["temporal.max"] == "shop.yaml:9"
+
+    def test_a_service_is_looked_after_where_one_of_them_says_so(self) -> None:
+        all_ = Wishes([Labels("temporal"), Labels("acme")], "temporal")
+        assert all_.looks_after(WORKER, {"acme.queue": "orders"})
+        assert all_.looks_after(WORKER, ORDERS)
+        assert not all_.looks_after(WORKER, {"of.others": "temporal"})
+
 
 class TestWrongLabels:
     WRONG = ORDERS | {"temporal.max": "many", "temporal.maxi": "3"}
@@ -97,7 +138,7 @@ class TestWrongLabels:
     def test_every_problem_is_named_at_once(self) -> None:
         wish = wishes().of(service(self.WRONG))
         with pytest.raises(LabelError) as raised:
-            ScalingSpec.from_labels(self.WRONG, "temporal")
+            read_labels(self.WRONG, "temporal")
         assert wish.problems == raised.value.problems
         assert len(wish.problems) == 2
 
@@ -125,6 +166,50 @@ class TestWrongLabels:
         all_ = wishes()
         all_.of(service(ORDERS))
         assert all_.of(service(self.WRONG, id_=MAILER)).spec is None
+
+
+class TestWrongValuesOfALaterSource:
+    """A label says 5, and the later source something wrong."""
+
+    GOOD = ORDERS | {"temporal.max": "5"}
+
+    def test_they_are_named_with_their_origin(self) -> None:
+        later = Fixed({"temporal.max": "many", "temporal.mx": "3"}, "shop.yaml:3")
+        unknown, wrong = wishes(later).of(service(self.GOOD)).problems
+        assert unknown == (
+            "temporal.mx='3' (shop.yaml:3) is not a label, the nearest is temporal.max"
+        )
+        assert wrong.startswith("temporal.max='many' (shop.yaml:3) must be a whole number")
+
+    def test_what_a_value_contradicts_is_named_with_its_origin_too(self) -> None:
+        wish = wishes(Fixed({"temporal.min": "6"}, "shop.yaml:3")).of(service(self.GOOD))
+        (problem,) = wish.problems
+        assert problem.startswith("temporal.max='5' must be")
+        assert problem.endswith("; min is 6 (shop.yaml:3)")
+
+    def test_they_keep_the_last_good_spec_and_its_origins(self) -> None:
+        later = Fixed({"temporal.max": "7"})
+        all_ = wishes(later)
+        good = all_.of(service(self.GOOD))
+        later.wanted, later.origin = {"temporal.max": "many"}, "shop.yaml:9"
+        wish = all_.of(service(self.GOOD))
+        assert (wish.spec, wish.origins) == (good.spec, good.origins)
+        assert wish.labels["temporal.max"] == "many"
+
+    def test_what_is_not_known_holds_a_service_at_its_last_good_spec(self) -> None:
+        later = Fixed({"temporal.max": "7"})
+        all_ = wishes(later)
+        good = all_.of(service(self.GOOD))
+        later.wanted = LabelError(["shop.yaml cannot be read"])
+        wish = all_.of(service(self.GOOD))
+        assert (wish.spec, wish.problems) == (good.spec, ("shop.yaml cannot be read",))
+        assert all_.of(service(self.GOOD)) is wish
+        later.wanted = {"temporal.max": "7"}
+        assert all_.of(service(self.GOOD)) == good
+
+    def test_what_was_never_known_gives_no_spec(self) -> None:
+        wish = wishes(Fixed(LabelError(["shop.yaml cannot be read"]))).of(service(self.GOOD))
+        assert (wish.spec, wish.problems) == (None, ("shop.yaml cannot be read",))
 
 
 class TestUnchangedLabels:

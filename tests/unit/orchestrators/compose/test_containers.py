@@ -166,6 +166,10 @@ class TestStopping:
         )
         assert numbers(sorted_.in_turn()) == [2, 1, 4, 3]
 
+    def test_those_that_other_containers_use_go_last(self) -> None:
+        sorted_ = replicas(container(1, hash_="old"), container(2), container(3))
+        assert numbers(sorted_.in_turn({"id1", "id3"})) == [2, 1, 3]
+
     def test_those_that_drain_are_not_told_again(self) -> None:
         sorted_ = replicas(container(1), container(2), container(3), draining=("id3",))
         assert numbers(sorted_.in_turn()) == [2, 1]
@@ -199,6 +203,27 @@ def test_one_that_was_renamed_is_no_template_while_there_is_another() -> None:
     renamed = container(2, Names=["/my-own"])
     assert replicas(container(1), renamed).template.number == 1
     assert replicas(renamed).template.number == 2
+
+
+class TestBeingStarted:
+    def test_what_was_created_and_never_started_is_for_five_minutes(self) -> None:
+        sorted_ = replicas(container(1), container(2, "created"), container(3, "exited"))
+        assert numbers(sorted_.being_started(after(LEFT_BEHIND))) == [2]
+        assert sorted_.being_started(after(LEFT_BEHIND + timedelta(seconds=3))) == ()
+
+    def test_it_is_also_where_none_has_run(self) -> None:
+        sorted_ = replicas(container(1, "created"), container(2, "created"))
+        assert numbers(sorted_.being_started(after(timedelta()))) == [1, 2]
+
+    def test_what_drains_is_not(self) -> None:
+        sorted_ = replicas(container(1), container(2, "created"), draining=("id2",))
+        assert sorted_.being_started(after(timedelta())) == ()
+
+    def test_the_eldest_runs_and_has_the_same_configuration(self) -> None:
+        new = container(9, "created")
+        others = (container(1, hash_="old"), container(2, "exited"), container(4), container(3))
+        assert replicas(new, *others).eldest(new) == container(3)
+        assert replicas(new, *others[:2]).eldest(new) is None
 
 
 class TestLeftBehind:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from autoscaler.core.model import ServiceId
-from autoscaler.orchestrators.compose.hands import QUIET, SLACK, OtherHands, OwnHands
+from autoscaler.orchestrators.compose.hands import QUIET, SLACK, UNSURE, OtherHands, OwnHands
+from autoscaler.orchestrators.engine import EngineError
 from tests.fakes.clock import START, Clock
 
 WORKER = ServiceId("compose", "shop/worker")
@@ -103,6 +104,25 @@ def test_a_service_that_stays_is_not_forgotten(hands: OtherHands) -> None:
     assert hands.at_work(WORKER, START)
 
 
+def test_a_container_of_others_is_unfinished_until_its_start(hands: OtherHands) -> None:
+    notice(hands, "create", "c1")
+    notice(hands, "create", "c2")
+    notice(hands, "start", "c1")
+    assert (hands.made("c1"), hands.made("c2"), hands.made("c3")) == (False, True, False)
+
+
+def test_a_container_that_is_removed_is_unfinished_no_longer(hands: OtherHands) -> None:
+    notice(hands, "create")
+    notice(hands, "destroy")
+    assert not hands.made("c1")
+
+
+def test_unfinished_containers_go_with_their_service(hands: OtherHands) -> None:
+    notice(hands, "create")
+    hands.forget_all_but([OTHER])
+    assert not hands.made("c1")
+
+
 class TestOwnHands:
     @pytest.fixture
     def clock(self) -> Clock:
@@ -124,6 +144,20 @@ class TestOwnHands:
         with own.on("web-1"):
             pass
         clock.advance(QUIET.total_seconds() - 0.1)
+        assert own.at_work("web-1")
+        clock.advance(0.1)
+        assert not own.at_work("web-1")
+
+    @pytest.mark.parametrize(
+        ("status", "lasts"),
+        [pytest.param(None, UNSURE, id="no-answer"), pytest.param(409, QUIET, id="a-refusal")],
+    )
+    def test_where_the_answer_to_a_step_was_lost_its_events_may_come_much_later(
+        self, own: OwnHands, clock: Clock, status: int | None, lasts: timedelta
+    ) -> None:
+        with pytest.raises(EngineError), own.on("web-1"):
+            raise EngineError("no such luck", status)
+        clock.advance(lasts.total_seconds() - 0.1)
         assert own.at_work("web-1")
         clock.advance(0.1)
         assert not own.at_work("web-1")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 import requests
@@ -17,8 +20,10 @@ from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.orchestrators.compose import recipe
 from autoscaler.orchestrators.compose.containers import LEFT_BEHIND
+from autoscaler.orchestrators.compose.leaving import signal_number
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import EngineError, Json, Lane
+from autoscaler.orchestrators.projects import OWN_SERVICE, Projects
 from tests.fakes.clock import START, Clock
 
 T = TypeVar("T")
@@ -45,6 +50,10 @@ class Host:
         self.made: dict[str, Json] = {}
         self.others: list[Json] = []
         """What other containers of the service differ in."""
+        self.past: list[Json] = []
+        """Events before the process began."""
+        self.created: dict[str, str] = {}
+        """When these containers were created."""
 
     async def call(self, what: str, work: Callable[[Any], T], _lane: Lane = Lane.LOOK) -> T:
         self.asked.append(what)
@@ -68,15 +77,25 @@ class Host:
         row |= {"State": "running", "Status": "Up", "Labels": labels}
         return [row, *(row | other for other in self.others)]
 
-    def inspect_container(self, _container: str) -> Json:
+    def inspect_container(self, container: str) -> Json:
         state = {"FinishedAt": "0001-01-01T00:00:00Z", "StartedAt": "2026-01-01T00:00:01Z"}
-        return copy.deepcopy(RECORDED) | {"State": state}
+        created = self.created.get(container, RECORDED["Created"])
+        return copy.deepcopy(RECORDED) | {"State": state, "Created": created}
 
     def inspect_image(self, _image: str) -> Json:
         return {"Id": RECORDED["Image"]}
 
     def diff(self, _container: str) -> None:
         """Nothing was copied into it."""
+
+    def get(self, url: str, **_: Any) -> requests.Response:
+        """Return the time, past events, or one of its volumes, which are empty."""
+        answer = requests.Response()
+        answer.status_code = 200
+        answer.headers["Date"] = format_datetime(START, usegmt=True)
+        events = b"\n".join(json.dumps(event).encode() for event in self.past)
+        answer.raw = io.BytesIO(events if url.endswith("/events") else bytes(tarfile.RECORDSIZE))
+        return answer
 
     def create_container_from_config(self, body: Json, name: str) -> Json:
         self._step("create", name)
@@ -144,7 +163,7 @@ async def test_what_was_not_even_created_is_not_removed(
     host: Host, compose: ComposeOrchestrator
 ) -> None:
     host.refuses = lambda step, _container: step == "create"
-    with pytest.raises(OrchestratorError, match="1 of 1 replicas could not be started"):
+    with pytest.raises(OrchestratorError, match="1 of 1 replica could not be started"):
         await compose.grow(ScalingAction(WEB, 1, 2))
     assert steps(host, "shop-web-2") == ["create"]
 
@@ -156,6 +175,36 @@ def event(action: str, container: str = "another", **attributes: str) -> Json:
         "Action": action,
         "Actor": {"ID": container, "Attributes": labels | {"name": f"shop-web-{container}"}},
     }
+
+
+class TestVersion:
+    """Another configuration or image is another version: what was learnt of it is forgotten."""
+
+    async def test_it_changes_with_the_newest_containers_configuration_and_image(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        versions = set()
+        labels = RECORDED["Config"]["Labels"]
+        for changed in (
+            {},
+            {"ImageID": "sha256:new"},
+            {"Labels": labels | {recipe.CONFIG_HASH: "another"}},
+        ):
+            host.others = [{"Id": "2", "Created": 2000} | changed]
+            (service,) = await compose.discover()
+            versions.add(service.version)
+        assert len(versions) == 3
+
+
+async def test_the_service_that_the_daemon_is_part_of_is_left_alone(host: Host) -> None:
+    class Inside(Projects):
+        async def own_labels(self) -> Mapping[str, str]:
+            return RECORDED["Config"]["Labels"]  # type: ignore[no-any-return]
+
+    clock = Clock()
+    compose = ComposeOrchestrator(host, clock=clock, projects=Inside(host))  # type: ignore[arg-type]
+    (service,) = await compose.discover()
+    assert service.refusal == OWN_SERVICE
 
 
 class TestOtherHands:
@@ -207,6 +256,140 @@ class TestOtherHands:
     ) -> None:
         await compose.discover()
         assert compose.happened(event("create", **{recipe.SERVICE: "other"})) is None
+
+
+class TestBeingStarted:
+    """Between the create and the start of a container, Compose may wait for minutes."""
+
+    BATCH, LATER = "2026-01-01T00:00:00.9Z", "2026-01-01T00:00:01.1Z"
+    """Before and after the start of the replica that runs."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def compose(self, host: Host, clock: Clock) -> ComposeOrchestrator:
+        return ComposeOrchestrator(host, clock=clock)  # type: ignore[arg-type]
+
+    def create(self, host: Host, at: str, **changes: Any) -> None:
+        """Let another container be there that was created and not started."""
+        row = {"Id": "new", "Names": ["/shop-web-2"], "State": "created"}
+        host.others.append({**row, "Created": START.timestamp(), **changes})
+        host.created["new"] = at
+
+    async def refusal(self, compose: ComposeOrchestrator) -> str | None:
+        (service,) = await compose.discover()
+        return service.refusal
+
+    async def test_a_service_is_left_alone_until_all_of_its_first_replicas_are_started(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        self.create(host, self.BATCH)
+        refusal = await self.refusal(compose)
+        assert refusal is not None
+        assert refusal.startswith("shop-web-2 was created and has not been started yet")
+        with pytest.raises(OrchestratorError, match="docker compose may still be at work"):
+            await compose.grow(ScalingAction(WEB, 1, 2))
+        assert host.steps == []
+
+    async def test_for_at_most_five_minutes(
+        self, host: Host, compose: ComposeOrchestrator, clock: Clock
+    ) -> None:
+        self.create(host, self.BATCH)
+        clock.advance(LEFT_BEHIND.total_seconds() + 1)
+        assert await self.refusal(compose) is None
+
+    async def test_so_it_is_while_no_replica_of_the_configuration_runs(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        changed = RECORDED["Config"]["Labels"] | {recipe.CONFIG_HASH: "changed"}
+        self.create(host, self.LATER, Labels=changed)
+        assert await self.refusal(compose) is not None
+
+    async def test_what_was_created_beside_a_running_one_was_left_by_a_killed_daemon(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        self.create(host, self.LATER)
+        assert await self.refusal(compose) is None
+
+    async def test_unless_others_were_seen_to_create_it(
+        self, host: Host, compose: ComposeOrchestrator, clock: Clock
+    ) -> None:
+        await compose.discover()
+        compose.happened(event("create", "new"))
+        self.create(host, self.LATER)
+        clock.advance(10)
+        assert await self.refusal(compose) is not None
+
+    async def test_what_the_daemon_itself_is_making_is_nobody_elses(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        """A list may show it as it was just before its start."""
+        await compose.grow(ScalingAction(WEB, 1, 2))
+        self.create(host, self.BATCH)
+        assert await self.refusal(compose) is None
+
+
+class TestToldToStopBefore:
+    """Replicas that somebody told to stop before the daemon began, and that still run."""
+
+    SECOND: ClassVar[Json] = {
+        "Id": "second",
+        "Names": ["/shop-web-2"],
+        "Created": 1001,
+        "Labels": RECORDED["Config"]["Labels"] | {recipe.NUMBER: "2"},
+    }
+
+    def kill(self, container: str) -> Json:
+        told = event("kill", container)
+        number = signal_number(RECORDED["Config"]["StopSignal"])
+        told["Actor"]["Attributes"]["signal"] = str(number)
+        return told | {"timeNano": int(START.timestamp() * 1_000_000_000)}
+
+    async def test_they_drain_and_are_no_replicas(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        host.others, host.past = [self.SECOND], [self.kill("second")]
+        (service,) = await compose.discover()
+        assert (service.replicas, service.draining, service.refusal) == (1, 1, None)
+        assert [each.id for each in await compose.replicas(WEB)] == [RECORDED["Id"]]
+
+    async def test_new_ones_are_made_beside_them(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        host.others, host.past = [self.SECOND], [self.kill("second")]
+        await compose.discover()
+        await compose.grow(ScalingAction(WEB, 1, 2))
+        assert list(host.made) == ["shop-web-3"]
+
+    async def test_where_all_are_on_their_way_the_service_is_left_alone(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        host.past = [self.kill(RECORDED["Id"])]
+        (service,) = await compose.discover()
+        assert (service.replicas, service.draining) == (0, 1)
+        assert service.refusal is not None
+        with pytest.raises(OrchestratorError, match="somebody else is changing its containers"):
+            await compose.grow(ScalingAction(WEB, 0, 1))
+
+    async def test_their_end_is_no_crash(self, host: Host, compose: ComposeOrchestrator) -> None:
+        host.others, host.past = [self.SECOND], [self.kill("second")]
+        await compose.discover()
+        compose.happened(event("die", "second"))
+        host.others = [self.SECOND | {"State": "exited"}]
+        (service,) = await compose.discover()
+        assert (service.ending, service.crashed) == (None, 0)
+
+    async def test_one_that_is_started_again_is_a_replica(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        host.others, host.past = [self.SECOND], [self.kill("second")]
+        await compose.discover()
+        compose.happened(event("die", "second"))
+        compose.happened(event("start", "second"))
+        (service,) = await compose.discover()
+        assert (service.replicas, service.draining) == (2, 0)
 
 
 class TestLooking:

@@ -222,6 +222,29 @@ class TestNetworks:
         assert made.body["NetworkingConfig"]["EndpointsConfig"] == {}
         assert made.connect == {}
 
+    def test_a_network_of_network_mode_gives_no_alias_as_with_compose(self) -> None:
+        networks = {"own": {"Aliases": [ID[:12]], "IPAMConfig": None, "Links": None}}
+        made = make(inspect(host={"NetworkMode": "own"}, networks=networks), api=OLD_API)
+        assert made.body["NetworkingConfig"]["EndpointsConfig"] == {"own": {}}
+
+    def test_links_get_the_new_number_whatever_the_linked_containers_are_called(self) -> None:
+        links = [
+            "special:db", "special:db-1", "special:shop-db-1",
+            "shop-db2-1:x-1", "shop-db2-1:db2-1", "shop-db2-1:shop-db2-1",
+        ]  # fmt: skip
+        networks = {"shop_default": {"Aliases": ["shop-worker-1", "worker"], "Links": links}}
+        made = make(inspect(networks=networks))
+        assert made.body["NetworkingConfig"]["EndpointsConfig"]["shop_default"]["Links"] == [
+            "special:db", "special:db-4", "special:shop-db-4",
+            "shop-db2-1:x-1", "shop-db2-1:db2-4", "shop-db2-1:shop-db2-4",
+        ]  # fmt: skip
+
+    def test_a_template_that_was_renamed_keeps_its_first_name_for_itself(self) -> None:
+        networks = {"shop_default": {"Aliases": ["shop-worker-1", "worker"]}}
+        made = make(inspect(name="my-own", networks=networks))
+        endpoint = made.body["NetworkingConfig"]["EndpointsConfig"]["shop_default"]
+        assert endpoint["Aliases"] == ["shop-worker-4", "worker"]
+
 
 class TestCeiling:
     def test_a_plain_service_has_none(self) -> None:

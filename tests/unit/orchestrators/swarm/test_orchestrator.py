@@ -13,23 +13,30 @@ import requests
 from autoscaler.change import Changes, Order
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
 from autoscaler.core.label_values import Busy
-from autoscaler.core.model import Ceiling, ScalingAction, ServiceId
-from autoscaler.core.protect import Stopped, choose_in_order
+from autoscaler.core.model import Ceiling, EndedBy, Ending, Replica, ScalingAction, ServiceId
+from autoscaler.core.protect import Choice, Stopped, choose_in_order
 from autoscaler.core.spec import ScalingSpec
-from autoscaler.orchestrators.engine import EngineError, Lane
+from autoscaler.orchestrators.engine import Engine, EngineError, Lane
+from autoscaler.orchestrators.projects import OWN_SERVICE, SWARM_SERVICE, Projects
 from autoscaler.orchestrators.swarm.orchestrator import (
     PICK_LOOKS,
     PICK_PAUSE,
-    RECENT,
     SwarmOrchestrator,
-    stuck,
 )
 from tests.fakes.backlog import FakeBacklogSource
-from tests.fakes.clock import START, Clock, run_in_virtual_time
+from tests.fakes.clock import Clock, run_in_virtual_time
+from tests.unit.orchestrators.swarm.rows import task
 
 T = TypeVar("T")
 WORKER = ServiceId("swarm", "shop_worker")
 LABELS = {"temporal.queue": "orders", "com.docker.stack.namespace": "shop"}
+
+
+class Inside(Projects):
+    """The projects of a daemon that is part of the service with the id `id1`."""
+
+    async def own_labels(self) -> Mapping[str, str]:
+        return {SWARM_SERVICE: "id1"}
 
 
 class Manager:
@@ -110,6 +117,7 @@ class TestDiscover:
         assert found.id == WORKER
         assert found.labels == LABELS
         assert (found.replicas, found.refusal, found.ceiling) == (3, None, None)
+        assert found.version == "shop/worker"
 
     @pytest.mark.parametrize(
         ("replicated", "replicas"),
@@ -135,14 +143,44 @@ class TestDiscover:
         orchestrator, _ = swarm(row(), row(spec={"Labels": {"acme.queue": "x"}}), prefix="acme")
         assert [found.labels for found in await orchestrator.discover()] == [{"acme.queue": "x"}]
 
+    async def test_whoever_makes_the_orchestrator_says_which_services_count(self) -> None:
+        plain = row(spec={"Labels": {"com.docker.stack.namespace": "shop"}})
+        adopted: set[ServiceId] = set()
+        orchestrator, _ = swarm(plain, looks_after=lambda service, _: service in adopted)
+        assert await orchestrator.discover() == []
+        adopted.add(WORKER)
+        (found,) = await orchestrator.discover()
+        assert (found.id, found.refusal, found.warnings) == (WORKER, None, ())
+
+    async def test_labels_in_the_wrong_place_do_not_refuse_one_that_counts_without_them(
+        self,
+    ) -> None:
+        template = {"ContainerSpec": {"Labels": {"temporal.max": "3"}}}
+        astray = row(spec={"Labels": None, "TaskTemplate": template})
+        orchestrator, _ = swarm(astray, looks_after=lambda *_: True)
+        (found,) = await orchestrator.discover()
+        assert found.refusal is None
+        assert "move them under deploy.labels" in found.warnings[0]
+
+    async def test_one_that_counts_in_another_stack_is_left_alone(self) -> None:
+        plain = row(spec={"Labels": {"com.docker.stack.namespace": "shop"}})
+        orchestrator, _ = swarm(
+            plain, looks_after=lambda *_: True, projects=Projects(Engine(), ["mail"])
+        )
+        assert await orchestrator.discover() == []
+        assert orchestrator.surroundings.left_alone == (WORKER,)
+
     @pytest.mark.parametrize(
-        ("projects", "found"), [([], 1), (["shop"], 1), (["mail", "shop"], 1), (["mail"], 0)]
+        ("projects", "found"), [(["*"], 1), (["shop"], 1), (["mail", "shop"], 1), (["mail"], 0)]
     )
     async def test_only_stacks_that_are_asked_for_count(
         self, projects: list[str], found: int
     ) -> None:
-        orchestrator, _ = swarm(row(), projects=projects)
+        orchestrator, _ = swarm(row(), projects=Projects(Engine(), projects))
         assert len(await orchestrator.discover()) == found
+        beside = orchestrator.surroundings
+        assert beside.left_alone == (() if found else (WORKER,))
+        assert beside.projects == {"shop"}
 
     @pytest.mark.parametrize(
         ("mode", "name"),
@@ -247,6 +285,14 @@ class TestDiscover:
         orchestrator, _ = swarm(row(spec={"TaskTemplate": {"ContainerSpec": written}}))
         assert (await orchestrator.discover())[0].grace == grace
 
+    @pytest.mark.parametrize("mode", ["Global", "ReplicatedJob", "GlobalJob"])
+    async def test_the_tasks_of_other_modes_are_not_listed(self, mode: str) -> None:
+        """Those of a job are meant to end: that is no crash."""
+        lagging = {"RunningTasks": 0, "DesiredTasks": 1}
+        orchestrator, manager = swarm(row(spec={"Mode": {mode: {}}}, ServiceStatus=lagging))
+        (found,) = await orchestrator.discover()
+        assert (manager.asked_for_tasks_of, found.ending) == ([], None)
+
     async def test_tasks_are_listed_only_for_services_that_lag(self) -> None:
         complete = row(ID="id1", ServiceStatus={"RunningTasks": 3, "DesiredTasks": 3})
         lagging = row(ID="id2", ServiceStatus={"RunningTasks": 2, "DesiredTasks": 3})
@@ -261,57 +307,33 @@ class TestDiscover:
         (found,) = await orchestrator.discover()
         assert found.ceiling == Ceiling(3, "a task cannot be placed (no suitable node)")
 
+    async def test_a_service_whose_task_has_failed_says_so_and_counts_it_once(self) -> None:
+        lagging = row(ServiceStatus={"RunningTasks": 2, "DesiredTasks": 3})
+        orchestrator, manager = swarm(lagging)
+        manager.all_tasks = [task("failed", desired="shutdown", Err="task: non-zero exit (3)")]
+        counts: list[int] = []
+        for _ in range(2):
+            (found,) = await orchestrator.discover()
+            assert found.ending is not None
+            assert "non-zero exit (3)" in found.ending.story
+            counts.append(found.crashed)
+        assert counts == [1, 0]
 
-def task(
-    state: str, *, desired: str = "running", age: timedelta = timedelta(), **status: Any
-) -> Any:
-    """Return a task of the service as the manager lists it."""
-    return {
-        "ServiceID": "id1",
-        "DesiredState": desired,
-        "Status": {"State": state, "Timestamp": (START - age).isoformat(), **status},
-    }
+    async def test_what_the_daemon_brought_to_zero_is_not_stopped_by_hand(self) -> None:
+        orchestrator, manager = swarm(row())
+        await orchestrator.discover()
+        all_three = tuple(Replica(f"t{number}", None) for number in range(3))
+        await orchestrator.stop(ScalingAction(WORKER, 3, 0), Choice(all_three, all_three))
+        manager.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 0
+        (found,) = await orchestrator.discover()
+        assert (found.replicas, found.ending) == (0, None)
 
-
-@pytest.mark.parametrize(
-    ("tasks", "because"),
-    [
-        pytest.param([], None, id="no-tasks"),
-        pytest.param([task("running"), task("starting")], None, id="coming-up"),
-        pytest.param([task("pending")], None, id="waiting-for-the-scheduler"),
-        pytest.param(
-            [task("running"), task("pending", Err="no suitable node")],
-            "a task cannot be placed (no suitable node)",
-            id="no-place",
-        ),
-        pytest.param(
-            [task("pending", desired="shutdown", Err="no suitable node")],
-            None,
-            id="not-wanted-any-more",
-        ),
-        pytest.param(
-            [task("failed", desired="shutdown", age=timedelta(seconds=30), Err="exit code 1")],
-            "a task failed 30s ago (exit code 1)",
-            id="failed",
-        ),
-        pytest.param(
-            [task("rejected", Message="no such image")],
-            "a task failed 0s ago (no such image)",
-            id="rejected",
-        ),
-        pytest.param([task("failed", age=RECENT)], None, id="failed-long-ago"),
-        pytest.param([task("complete"), task("shutdown")], None, id="ended-as-asked"),
-    ],
-)
-def test_tasks_that_failed_or_find_no_place_speak_against_more(
-    tasks: list[Any], because: str | None
-) -> None:
-    assert stuck(tasks, START) == because
-
-
-def test_a_task_that_failed_by_a_clock_ahead_of_ours_failed_just_now() -> None:
-    ahead = task("failed", age=-timedelta(seconds=5), Err="exit code 1")
-    assert stuck([ahead], START) == "a task failed 0s ago (exit code 1)"
+    async def test_what_somebody_else_brought_to_zero_is_stopped_by_hand(self) -> None:
+        orchestrator, manager = swarm(row())
+        await orchestrator.discover()
+        manager.rows[0]["Spec"]["Mode"]["Replicated"]["Replicas"] = 0
+        (found,) = await orchestrator.discover()
+        assert found.ending == Ending(EndedBy.HAND, seen=True)
 
 
 class TestSettingTheNumber:
@@ -681,9 +703,62 @@ class TestStoppingByName:
         await shrink(cluster, 1, Workers(busy=["t3"]))
         assert (cluster.stopped, cluster.asked_for) == ([], 3)
 
+    @pytest.mark.parametrize(
+        "said",
+        [
+            pytest.param({"NodeID": "here"}, id="no-number-of-nodes"),
+            pytest.param({"NodeID": "here", "Nodes": None}, id="an-empty-number"),
+            pytest.param({}, id="nothing"),
+            pytest.param(None, id="no-swarm"),
+        ],
+    )
+    async def test_where_the_number_of_nodes_is_unknown_none_is_stopped_by_name(
+        self, said: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cluster = Cluster(3)
+        monkeypatch.setattr(cluster, "info", lambda: {} if said is None else {"Swarm": said})
+        await shrink(cluster, 1, Workers(busy=["t3"]))
+        assert (cluster.stopped, cluster.asked_for) == ([], 3)
+
+    def test_a_node_that_joins_between_look_and_write_costs_no_busy_task(self) -> None:
+        """The replacement may go to the new node: then the fullest node's task would be next."""
+        cluster = Cluster(3)
+
+        def joined() -> None:
+            cluster.nodes, cluster.replaced_on = 2, "there"
+
+        cluster.when_stopped = joined
+        run_in_virtual_time(shrink(cluster, 1, Workers(busy=["t3"])))
+        assert (left(cluster), cluster.asked_for) == (["t1", "t3", "new2"], 3)
+
+    @pytest.mark.parametrize(
+        ("placed_on", "lowered"),
+        [
+            pytest.param("", False, id="not-placed-yet"),
+            pytest.param("there", False, id="placed-behind-a-busy-one"),
+            pytest.param("here", True, id="placed-and-first"),
+        ],
+    )
+    async def test_a_slot_that_others_vacated_goes_only_where_it_is_certainly_next(
+        self, placed_on: str, *, lowered: bool
+    ) -> None:
+        """Somebody killed a container: its replacement has not started, so it runs nothing."""
+        cluster = Cluster(3)
+        cluster.nodes, cluster.replaced_on = 3, placed_on
+        await cluster.stop("on-1", 0)
+        cluster.stopped.clear()
+        await shrink(cluster, 1, Workers(busy=["t2", "t3"]))
+        assert (cluster.stopped, cluster.asked_for) == ([], 2 if lowered else 3)
+
     async def test_a_task_on_another_node_is_not_stopped(self) -> None:
         cluster = Cluster(3)
         for each in cluster.all_tasks:
             each["NodeID"] = "there"
         await shrink(cluster, 1, Workers(busy=["t3"]))
         assert (cluster.stopped, cluster.asked_for) == ([], 3)
+
+
+async def test_the_service_that_the_daemon_is_part_of_is_left_alone() -> None:
+    manager = Manager(row(), row(ID="id2"))
+    swarm = SwarmOrchestrator(manager, clock=Clock(), projects=Inside(manager))  # type: ignore[arg-type]
+    assert [each.refusal for each in await swarm.discover()] == [OWN_SERVICE, None]

@@ -134,6 +134,35 @@ class TestSeveralNodes:
         assert turns(*tasks) == [{"t1", "t4"}, {"t2", "t3"}]
 
 
+class TestATaskAboutToGetItsNode:
+    """Where it goes decides who is next: on several nodes, nobody knows that yet."""
+
+    TASKS = (task(1), task(2, node=THERE), task(3))
+    UNPLACED = task(4, "pending", node="")
+
+    @pytest.mark.parametrize("state", ["new", "allocated", "pending"])
+    def test_all_share_one_turn_until_it_has_one(self, state: str) -> None:
+        unplaced = task(4, state, node="")
+        assert {each.turn for each in in_turn([*self.TASKS, unplaced], "")} == {0}
+
+    def test_on_the_only_node_it_is_the_first_to_go_in_any_case(self) -> None:
+        assert turns(*self.TASKS, self.UNPLACED)[0] == {"t4"}
+
+    def test_one_that_cannot_be_placed_goes_first(self) -> None:
+        stuck = task(4, node="", Status={"State": "pending", "Err": "no suitable node"})
+        assert in_turn([*self.TASKS, stuck], "")[0].id == "t4"
+
+    def test_once_it_has_a_node_the_balance_counts_it(self) -> None:
+        placed = task(4, "ready", node=THERE, desired="ready")
+        first, *_ = in_turn([*self.TASKS, placed], "")
+        assert {
+            each.id for each in in_turn([*self.TASKS, placed], "") if each.turn == first.turn
+        } == {
+            "t3",
+            "t4",
+        }
+
+
 class TestReplica:
     """What is known of a task."""
 

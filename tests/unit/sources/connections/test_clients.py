@@ -25,7 +25,7 @@ from autoscaler.core.integration import Integration
 from autoscaler.core.redaction import Redactor
 from autoscaler.sources.connections.clients import Connections
 from tests.fakes.clock import START, Clock
-from tests.fakes.temporal import FakeIntegrations
+from tests.fakes.temporal import FakeIntegrations, FakeTemporal
 from tests.real.certificates import Authority, Pair
 
 AUTHORITY = Authority()
@@ -110,6 +110,41 @@ class TestOneClient:
     async def test_an_unknown_integration_has_no_client(self) -> None:
         with pytest.raises(IntegrationError, match="pord"):
             await connections(prod=Integration()).client("pord")
+
+
+class TestTheServersVersion:
+    @pytest.fixture
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> FakeTemporal:
+        """The server that every client leads to."""
+        made = FakeTemporal()
+
+        async def connect(_config: ConnectConfig) -> FakeTemporal:
+            return made
+
+        monkeypatch.setattr(ServiceClient, "connect", connect)
+        return made
+
+    async def test_each_client_asks_once(self, server: FakeTemporal) -> None:
+        all_of_them = connections(prod=Integration())
+        asked = [all_of_them.server_version(name) for name in ("prod", "Prod", "prod")]
+        assert await asyncio.gather(*asked) == ["1.32.0"] * 3
+        assert server.asked_for_version == 1
+
+    async def test_another_client_asks_again(self, server: FakeTemporal) -> None:
+        settings = {"prod": Integration()}
+        all_of_them = Connections(FakeIntegrations(settings))
+        await all_of_them.server_version("prod")
+        settings["prod"] = Integration(endpoint="elsewhere:7233")
+        server.version = "1.27.2"
+        all_of_them.keep({"prod"})
+        assert await all_of_them.server_version("prod") == "1.27.2"
+        all_of_them.keep(set())
+        await all_of_them.server_version("prod")
+        assert server.asked_for_version == 3
+
+    async def test_a_server_that_hides_it_has_none(self, server: FakeTemporal) -> None:
+        server.hides_version = RPCError("no", RPCStatusCode.PERMISSION_DENIED, b"")
+        assert await connections(prod=Integration()).server_version("prod") == ""
 
 
 class TestCredentials:

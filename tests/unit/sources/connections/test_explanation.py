@@ -23,10 +23,20 @@ def line(
     *,
     namespace: str = "shop",
     expired_at: datetime | None = None,
+    answered: bool = False,
+    in_container: bool = False,
     **settings: Any,
 ) -> str:
     """Explain a failure of an integration with these settings."""
-    attempt = Attempt("reading", "prod", namespace, Integration(**settings), expired_at)
+    attempt = Attempt(
+        "reading",
+        "prod",
+        namespace,
+        Integration(**settings),
+        expired_at,
+        answered=answered,
+        in_container=in_container,
+    )
     return explain(error, attempt)
 
 
@@ -219,3 +229,75 @@ def test_the_clients_debug_output_is_reduced_to_its_message(text: str, words: st
 def test_braces_in_a_name_are_kept() -> None:
     error = RPCError("gone", RPCStatusCode.NOT_FOUND, b"")
     assert "namespace {x} exists" in line(error, namespace="{x}")
+
+
+class TestWhereItIsNotTheConnection:
+    """The frontend answers, and one of the services behind it does not."""
+
+    @pytest.mark.parametrize("status", [RPCStatusCode.UNAVAILABLE, RPCStatusCode.UNKNOWN])
+    def test_a_server_that_answers_other_calls_lacks_one_of_its_services(
+        self, status: RPCStatusCode
+    ) -> None:
+        said = line(RPCError("no hosts", status, b""), answered=True)
+        assert "check matching and history" in said
+        assert "TLS" not in said
+        assert "endpoint" not in said
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "Not enough hosts to serve the request",
+            'connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.7:7235"',
+            "error reading from server: EOF",
+        ],
+    )
+    def test_the_words_of_the_frontend_are_known(self, message: str) -> None:
+        assert "check matching and history" in line(
+            RPCError(message, RPCStatusCode.UNAVAILABLE, b"")
+        )
+
+    @pytest.mark.parametrize(
+        ("status", "message"),
+        [
+            (RPCStatusCode.UNAVAILABLE, "tcp connect error"),
+            (RPCStatusCode.UNKNOWN, "transport error"),
+            (RPCStatusCode.CANCELLED, "operation was canceled"),
+            (RPCStatusCode.INTERNAL, "h2 protocol error: http2 error"),
+        ],
+    )
+    def test_a_connection_that_was_made_did_not_fail_for_tls(
+        self, status: RPCStatusCode, message: str
+    ) -> None:
+        said = line(RPCError(message, status, b""))
+        assert "check the endpoint" in said
+        assert "matching" in said
+        assert "TLS" not in said
+
+    def test_a_connection_that_was_never_made_may_have_failed_for_tls(self) -> None:
+        refused = (
+            'Failed client connect: Status { code: Unavailable, message: "tcp", source: None }'
+        )
+        for text in (refused, "Failed client connect"):
+            assert "whether it wants TLS" in line(RuntimeError(text))
+
+
+class TestLocalhostInAContainer:
+    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.53", "[::1]"])
+    def test_it_is_the_container_itself(self, host: str) -> None:
+        said = line(RuntimeError("refused"), in_container=True, endpoint=f"{host}:7234")
+        assert f"in a container {host} is the container itself" in said
+        assert "temporal:7234" in said
+        assert 'extra_hosts: ["host.docker.internal:host-gateway"]' in said
+        assert "\n" not in said
+
+    @pytest.mark.parametrize(
+        ("host", "in_container"),
+        [("localhost", False), ("temporal", True), ("localhost.example.com", True)],
+    )
+    def test_it_is_not_mentioned_elsewhere(self, host: str, *, in_container: bool) -> None:
+        said = line(RuntimeError("refused"), in_container=in_container, endpoint=f"{host}:7233")
+        assert "container" not in said
+
+    def test_it_is_not_mentioned_once_a_connection_was_made(self) -> None:
+        error = RPCError("gone", RPCStatusCode.UNAVAILABLE, b"")
+        assert "container" not in line(error, in_container=True, endpoint="localhost:7233")

@@ -15,7 +15,7 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.in_flight import WorkerQuery
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import QueueStats, TaskQueue
-from autoscaler.sources.temporal.backlogs import FRESH
+from autoscaler.core.sighting import FRESH
 from autoscaler.sources.temporal.calls import AT_ONCE, DEADLINE
 from tests.unit.builders import stats, task_queue
 from tests.unit.sources.temporal.place import Place, small_budget

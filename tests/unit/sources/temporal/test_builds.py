@@ -9,7 +9,6 @@ from temporalio.api.deployment.v1 import WorkerDeploymentVersionInfo
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.enums.v1 import WorkerDeploymentVersionStatus as Status
 from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, NotFoundFailure
-from temporalio.api.taskqueue.v1 import TaskQueueStats
 from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentVersionResponse
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -17,11 +16,12 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import BuildStatus, TaskQueue, WorkerVersion
-from autoscaler.sources.temporal.backlogs import FRESH, TemporalBacklogSource
+from autoscaler.core.sighting import FRESH
+from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from autoscaler.sources.temporal.builds import _STATUS
 from autoscaler.sources.temporal.calls import DEADLINE
 from tests.fakes.clock import Clock
-from tests.fakes.temporal import FakeConnections, FakeTemporal
+from tests.fakes.temporal import FakeConnections, FakeTemporal, waiting_tasks
 from tests.unit.builders import stats
 
 V1 = WorkerVersion("shop", "v1")
@@ -54,7 +54,7 @@ class Place:
                     DescribeWorkerDeploymentVersionResponse.VersionTaskQueue(
                         name=name,
                         type=type_,
-                        stats=TaskQueueStats(approximate_backlog_count=waiting),
+                        stats=waiting_tasks(waiting),
                     )
                     for name, type_, waiting in queues
                 ],
@@ -105,7 +105,7 @@ class TestReading:
     ) -> None:
         place.know(V1, CURRENT, ("orders", WORKFLOW, 1))
         place.know(V2, CURRENT, ("orders", WORKFLOW, 2))
-        place.server.stats["orders"] = TaskQueueStats(approximate_backlog_count=3)
+        place.server.stats["orders"] = waiting_tasks(3)
         versions = (V1, V2, None)
         readings = await place.source.read([queue(version=version) for version in versions])
         waiting = [readings[queue(version=version)] for version in versions]
@@ -167,6 +167,78 @@ class TestReading:
         await place.source.read([queue()])
         readings = await place.source.read([queue(), queue("mails")])
         assert readings[queue("mails")].waiting == 8  # type: ignore[union-attr]
+
+
+class TestServersThatLeaveFiguresOut:
+    """Temporal Server up to 1.28 knows builds, but not how many of their tasks wait."""
+
+    LISTED = DescribeWorkerDeploymentVersionResponse.VersionTaskQueue(name="orders", type=WORKFLOW)
+    POLLED = WorkerDeploymentVersionInfo.VersionTaskQueueInfo(name="orders", type=WORKFLOW)
+    OTHER = WorkerDeploymentVersionInfo.VersionTaskQueueInfo(name="mails", type=ACTIVITY)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            pytest.param(
+                DescribeWorkerDeploymentVersionResponse(
+                    worker_deployment_version_info=WorkerDeploymentVersionInfo(status=CURRENT),
+                    version_task_queues=[LISTED],
+                ),
+                id="of-a-task-queue-in-the-list",
+            ),
+            pytest.param(
+                DescribeWorkerDeploymentVersionResponse(
+                    worker_deployment_version_info=WorkerDeploymentVersionInfo(
+                        status=CURRENT, task_queue_infos=[POLLED]
+                    ),
+                ),
+                id="of-all-task-queues",
+            ),
+            pytest.param(
+                DescribeWorkerDeploymentVersionResponse(
+                    worker_deployment_version_info=WorkerDeploymentVersionInfo(
+                        status=CURRENT, task_queue_infos=[OTHER]
+                    ),
+                ),
+                id="of-another-task-queue-of-the-build",
+            ),
+            pytest.param(DescribeWorkerDeploymentVersionResponse(), id="of-the-build"),
+        ],
+    )
+    async def test_the_build_is_unknown_and_not_empty(
+        self, place: Place, answer: DescribeWorkerDeploymentVersionResponse
+    ) -> None:
+        place.server.builds["shop", "v1"] = answer
+        place.server.version = "1.28.1"
+        why = (await place.source.read([queue()]))[queue()]
+        assert isinstance(why, BacklogUnavailable)
+        assert str(why).startswith(
+            "integration default: reading the backlog of build shop:v1 in namespace shop at"
+            " temporal:7233 failed (Temporal Server 1.28.1 left out "
+        )
+        assert "; it takes Temporal Server 1.29 or later" in str(why)
+
+    async def test_a_server_without_the_call_is_too_old(self, place: Place) -> None:
+        place.break_(RPCStatusCode.UNIMPLEMENTED)
+        why = str((await place.source.read([queue()]))[queue()])
+        assert "; it takes Temporal Server 1.29 or later" in why
+
+    async def test_task_queues_without_a_build_are_read_all_the_same(self, place: Place) -> None:
+        place.server.builds["shop", "v1"] = DescribeWorkerDeploymentVersionResponse(
+            worker_deployment_version_info=WorkerDeploymentVersionInfo(status=CURRENT),
+            version_task_queues=[self.LISTED],
+        )
+        place.server.stats["mails"] = waiting_tasks(7)
+        mails = queue("mails", version=None)
+        for _ in range(2):
+            readings = await place.source.read([queue(), mails])
+            assert isinstance(readings[queue()], BacklogUnavailable)
+            assert readings[mails] == stats(7)
+            place.clock.advance(FRESH.total_seconds())
+
+    async def test_a_task_queue_that_no_worker_has_polled_is_empty(self, place: Place) -> None:
+        place.know(V1, CURRENT)
+        assert (await place.source.read([queue()]))[queue()].waiting == 0  # type: ignore[union-attr]
 
 
 class TestTrouble:

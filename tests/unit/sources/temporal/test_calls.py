@@ -1,4 +1,4 @@
-"""One call to Temporal: once, with a deadline of its own."""
+"""Calls to Temporal: each is made once, and no hanging connection holds up the caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from autoscaler.sources.temporal.calls import DEADLINE, ask
+from autoscaler.sources.temporal.calls import DEADLINE, DEADLINE_WITH_CONNECTION, ask, side_by_side
 from tests.fakes.clock import run_in_virtual_time
 
 
@@ -57,3 +57,53 @@ def test_a_call_that_hangs_ends_soon_after_its_deadline() -> None:
         return asyncio.get_running_loop().time()
 
     assert run_in_virtual_time(work()) == DEADLINE.total_seconds() + 1
+
+
+class TestSideBySide:
+    def test_the_results_come_in_the_order_of_the_calls(self) -> None:
+        async def call(seconds: float) -> float:
+            await asyncio.sleep(seconds)
+            return seconds
+
+        assert run_in_virtual_time(side_by_side(map(call, (3, 1, 2)))) == [3, 1, 2]
+
+    async def test_nothing_to_do_is_done_at_once(self) -> None:
+        assert await side_by_side([]) == []
+
+    def test_calls_are_given_up_when_none_of_them_has_ended_for_a_deadline(self) -> None:
+        async def work() -> tuple[object, float]:
+            async def call(seconds: float) -> float:
+                await asyncio.sleep(seconds)
+                return seconds
+
+            results = await side_by_side(map(call, (1, 7, 100)))
+            return results, asyncio.get_running_loop().time()
+
+        # The second still ends in the time that began when the first had ended.
+        limit = DEADLINE_WITH_CONNECTION.total_seconds()
+        assert run_in_virtual_time(work()) == ([1, 7, None], 3 * limit)
+
+    async def test_a_caller_that_is_cancelled_leaves_no_call_behind(self) -> None:
+        begun = asyncio.Event()
+        cancelled = asyncio.Event()
+
+        async def call() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+        caller = asyncio.create_task(side_by_side([call()]))
+        await begun.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        await cancelled.wait()
+
+    async def test_an_error_nobody_expected_is_raised(self) -> None:
+        async def call() -> None:
+            raise ValueError("unexpected")
+
+        with pytest.raises(ValueError, match="unexpected"):
+            await side_by_side([call()])

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from autoscaler.core.errors import IntegrationError
+from autoscaler.core.errors import BacklogUnavailable, IntegrationError
 from autoscaler.core.model import TaskQueue
-from autoscaler.sources.temporal.backlogs import FRESH
+from autoscaler.core.sighting import FRESH
 from autoscaler.sources.temporal.calls import AT_ONCE, DEADLINE_WITH_CONNECTION
 from tests.fakes.clock import run_in_virtual_time
 from tests.unit.builders import stats, task_queue
@@ -96,6 +96,53 @@ async def test_an_error_names_the_integration_the_call_and_the_endpoint(place: P
 async def test_a_connection_that_cannot_be_made_is_unknown(place: Place) -> None:
     place.server.broken_namespaces["shop"] = RuntimeError("Failed client connect: refused")
     assert "Failed client connect: refused" in await place.why(task_queue())
+
+
+async def test_a_server_that_leaves_the_figures_out_is_named_with_the_version_that_has_them(
+    place: Place,
+) -> None:
+    place.server.lacks_stats, place.server.version = True, "1.27.2"
+    assert await place.why(task_queue()) == (
+        "integration default: reading backlogs in namespace shop at temporal:7233 failed (Temporal"
+        " Server 1.27.2 left out how many tasks wait); it takes Temporal Server 1.28 or later:"
+        " upgrade it, and let any proxy before it pass on the whole answer"
+    )
+
+
+async def test_a_server_is_asked_for_its_version_once_and_only_where_figures_are_missing(
+    place: Place,
+) -> None:
+    queues = [task_queue(f"q{number}", namespace=name) for number in range(9) for name in "ab"]
+    await place.source.read(queues)
+    assert place.server.asked_for_version == 0
+    place.server.lacks_stats = True
+    for _ in range(5):
+        place.clock.advance(60)
+        answers = await place.source.read(queues)
+        assert {type(answer) for answer in answers.values()} == {BacklogUnavailable}
+    assert place.server.asked_for_version == 1
+
+
+@pytest.mark.parametrize(
+    "error", [RPCError("no", RPCStatusCode.PERMISSION_DENIED, b""), RuntimeError("gone")]
+)
+async def test_a_server_that_hides_its_version_is_reported_all_the_same(
+    place: Place, error: Exception
+) -> None:
+    place.server.lacks_stats, place.server.hides_version = True, error
+    why = await place.why(task_queue())
+    assert "(the server, which hides its version, left out how many tasks wait); it takes" in why
+
+
+async def test_a_server_that_leaves_the_figures_out_is_left_alone_like_one_that_is_down(
+    place: Place,
+) -> None:
+    place.server.lacks_stats = True
+    await place.why(task_queue())
+    assert await place.calls([task_queue()], after=0.9) == 0
+    place.server.lacks_stats = False
+    place.clock.advance(1)
+    assert (await place.source.read([task_queue()]))[task_queue()] == stats(0)
 
 
 def test_a_server_that_hangs_is_unknown_after_the_deadline(place: Place) -> None:

@@ -13,8 +13,10 @@ from temporalio.api.taskqueue.v1 import TaskQueueStats, TaskQueueVersioningInfo
 from temporalio.service import ServiceClient
 
 from autoscaler.core.label_values import QueueType
+from autoscaler.sources.temporal.missing import MissingError
 from autoscaler.sources.temporal.queues import (
     TYPES,
+    ask_queue,
     queue_stats,
     read_queue,
 )
@@ -69,5 +71,26 @@ async def test_a_reading_of_all_builds_names_their_deployment(
     if versioning is not None:
         server.versioning["orders"] = versioning
     client = cast("ServiceClient", server)
-    read = await read_queue(client, "shop", "orders", QueueType.ACTIVITY)
+    read = read_queue(await ask_queue(client, "shop", "orders", QueueType.ACTIVITY))
     assert read == stats(0, deployment=deployment)
+
+
+async def test_a_server_that_leaves_the_figures_out_is_not_an_empty_queue() -> None:
+    server = FakeTemporal()
+    server.lacks_stats = True
+    client = cast("ServiceClient", server)
+    answer = await ask_queue(client, "shop", "orders", QueueType.ACTIVITY)
+    with pytest.raises(MissingError) as caught:
+        read_queue(answer)
+    assert caught.value.since == "1.28"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "age"),
+    [
+        pytest.param(0, timedelta(), id="where-none-waits-there-is-no-age"),
+        pytest.param(7, None, id="where-tasks-wait-it-is-unknown"),
+    ],
+)
+def test_an_age_that_is_left_out_is_no_age_of_zero(waiting: int, age: timedelta | None) -> None:
+    assert queue_stats(TaskQueueStats(approximate_backlog_count=waiting), pollers=0).age == age

@@ -7,7 +7,14 @@ from datetime import timedelta
 
 import pytest
 from temporalio.api.enums.v1 import WorkerStatus
-from temporalio.api.worker.v1 import WorkerHeartbeat, WorkerHostInfo, WorkerSlotsInfo
+from temporalio.api.worker.v1 import (
+    WorkerHeartbeat,
+    WorkerHostInfo,
+    WorkerInfo,
+    WorkerListInfo,
+    WorkerSlotsInfo,
+)
+from temporalio.api.workflowservice.v1 import DescribeWorkerResponse, ListWorkersResponse
 from temporalio.service import RPCError, RPCStatusCode
 
 from autoscaler.core.errors import InFlightUnavailable, IntegrationError
@@ -69,7 +76,8 @@ def heartbeat(
     """Return a heartbeat as a worker sends it."""
     beat = WorkerHeartbeat(
         worker_instance_key=key,
-        host_info=WorkerHostInfo(host_name=host),
+        worker_identity=f"7@{host}",
+        host_info=WorkerHostInfo(host_name=host, process_id="7"),
         task_queue=queue,
         status=status,
         workflow_task_slots_info=slots(100, 900, 10_000),
@@ -78,6 +86,7 @@ def heartbeat(
         nexus_task_slots_info=slots(0, 5, 0),
     )
     beat.heartbeat_time.FromDatetime(START)
+    beat.start_time.FromDatetime(START - timedelta(hours=1))
     beat.elapsed_since_last_heartbeat.FromTimedelta(interval)
     return beat
 
@@ -104,6 +113,8 @@ class TestAsking:
                     SlotKind.LOCAL_ACTIVITY: Slots(1, 9, 7),
                     SlotKind.NEXUS: Slots(0, 5, 0),
                 },
+                process="7",
+                began=START - timedelta(hours=1),
             )
         ]
 
@@ -217,6 +228,85 @@ class TestAsking:
     ) -> None:
         await place.source.workers(asked)
         assert [call.namespace for call in place.server.listed] == [namespace]
+
+
+class TestWhatAHeartbeatLeavesOut:
+    """It is unknown, and nothing of it is zero."""
+
+    SLOTS = (
+        "workflow_task_slots_info",
+        "activity_task_slots_info",
+        "local_activity_slots_info",
+        "nexus_task_slots_info",
+    )
+
+    async def worker_without(self, place: Place, *fields: str) -> Worker:
+        """Return a worker whose heartbeat lacks some fields."""
+        beat = heartbeat("w1")
+        for field in fields:
+            beat.ClearField(field)  # type: ignore[arg-type]
+        place.server.heartbeats = [beat]
+        (found,) = await place.source.workers(query(["r1"], ["orders"]))
+        return found
+
+    async def test_a_worker_that_names_no_kind_of_slot_does_not_tell_what_it_runs(
+        self, place: Place
+    ) -> None:
+        found = await self.worker_without(place, *self.SLOTS)
+        assert not found.tells
+        assert found.slots == {}
+
+    async def test_a_worker_of_the_go_sdk_leaves_out_the_kinds_that_it_has_no_slots_of(
+        self, place: Place
+    ) -> None:
+        found = await self.worker_without(place, "nexus_task_slots_info")
+        assert found.tells
+        assert SlotKind.NEXUS not in found.slots
+        assert found.running == 3
+
+    async def test_a_heartbeat_without_a_time_is_not_fresh(self, place: Place) -> None:
+        found = await self.worker_without(place, "heartbeat_time", "start_time")
+        assert (found.at, found.began) == (None, None)
+        assert not found.fresh(START)
+
+    async def test_a_heartbeat_without_an_interval_is_like_the_first(self, place: Place) -> None:
+        found = await self.worker_without(place, "elapsed_since_last_heartbeat")
+        assert found.interval == timedelta()
+
+    async def test_a_worker_that_does_not_say_where_it_runs_has_no_host(self, place: Place) -> None:
+        found = await self.worker_without(place, "host_info")
+        assert found.host == ""
+        assert found.process == "7@r1"
+
+    @pytest.mark.parametrize("lists_slots", [True, False])
+    async def test_a_worker_without_a_heartbeat_is_known_and_may_run_anything(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, *, lists_slots: bool
+    ) -> None:
+        listed = WorkerListInfo(worker_instance_key="w1", host_name="r1", process_id="7")
+
+        async def lists(*_: object, **__: object) -> ListWorkersResponse:
+            empty = [WorkerInfo()] if lists_slots else []
+            return ListWorkersResponse(workers_info=empty, workers=[listed])
+
+        async def describes(*_: object, **__: object) -> DescribeWorkerResponse:
+            return DescribeWorkerResponse()
+
+        monkeypatch.setattr(place.server, "list_workers", lists)
+        monkeypatch.setattr(place.server, "describe_worker", describes)
+        (found,) = await place.source.workers(query(["r1"]))
+        assert (found.instance, found.host, found.process) == ("w1", "r1", "7")
+        assert not found.tells
+        assert not found.fresh(START)
+
+    async def test_a_worker_of_which_nothing_is_known_is_still_one(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def lists(*_: object, **__: object) -> ListWorkersResponse:
+            return ListWorkersResponse(workers_info=[WorkerInfo()])
+
+        monkeypatch.setattr(place.server, "list_workers", lists)
+        (found,) = await place.source.workers(query(["r1"]))
+        assert (found.host, found.tells, found.at) == ("", False, None)
 
 
 class TestWhereTheListHasNoSlots:

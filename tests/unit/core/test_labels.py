@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import LabelError
-from autoscaler.core.label_values import Busy, Fallback, Mode, QueueType, StepLimit
+from autoscaler.core.label_values import Busy, Fallback, KeepUp, Mode, QueueType, StepLimit
+from autoscaler.core.labels import label_docs, read_labels
+from autoscaler.core.schedule import Schedule, Window
 from autoscaler.core.spec import ScalingSpec
 
 WORKFLOW, ACTIVITY, NEXUS = QueueType.WORKFLOW, QueueType.ACTIVITY, QueueType.NEXUS
@@ -19,6 +22,8 @@ LABELS = {
     "target": "target",
     "min": "min",
     "max": "max",
+    "schedule": "schedule",
+    "timezone": "timezone",
     "integration": "integration",
     "namespace": "namespace",
     "queue-types": "queue_types",
@@ -32,9 +37,13 @@ LABELS = {
     "tolerance": "tolerance",
     "max-wait": "max_wait",
     "slots-target": "slots_target",
+    "keep-up": "keep_up",
     "busy": "busy",
     "fallback": "fallback",
     "fallback.after": "fallback_after",
+    "priority": "priority",
+    "weight": "weight",
+    "group": "groups",
     "deployment": "deployment",
     "build-id": "build_id",
 }
@@ -49,13 +58,13 @@ def read(**labels: str) -> ScalingSpec:
         f"temporal.{name.replace('__', '.').replace('_', '-')}": value
         for name, value in labels.items()
     }
-    return ScalingSpec.from_labels({"temporal.queue": "orders"} | given_labels)
+    return read_labels({"temporal.queue": "orders"} | given_labels)
 
 
 def problems(labels: dict[str, str], prefix: str = "temporal") -> tuple[str, ...]:
     """Return what is wrong with labels."""
     with pytest.raises(LabelError) as caught:
-        ScalingSpec.from_labels(labels, prefix)
+        read_labels(labels, prefix)
     return caught.value.problems
 
 
@@ -66,12 +75,14 @@ def problems(labels: dict[str, str], prefix: str = "temporal") -> tuple[str, ...
         pytest.param("target", 10, id="target"),
         pytest.param("min", 1, id="min"),
         pytest.param("max", 10, id="max"),
+        pytest.param("schedule", Schedule(), id="schedule"),
+        pytest.param("timezone", ZoneInfo("UTC"), id="timezone"),
         pytest.param("integration", "default", id="integration"),
         pytest.param("namespace", None, id="namespace"),
         pytest.param("queue_types", (WORKFLOW, ACTIVITY), id="queue-types"),
         pytest.param("mode", Mode.ON, id="mode"),
         pytest.param("scale_out_window", timedelta(), id="scale-out.window"),
-        pytest.param("scale_in_window", timedelta(minutes=1), id="scale-in.window"),
+        pytest.param("scale_in_window", timedelta(seconds=15), id="scale-in.window"),
         pytest.param("activation", 0, id="activation"),
         pytest.param("cooldown", timedelta(minutes=5), id="cooldown"),
         pytest.param("scale_out_limit", (), id="scale-out.limit"),
@@ -79,9 +90,13 @@ def problems(labels: dict[str, str], prefix: str = "temporal") -> tuple[str, ...
         pytest.param("tolerance", 0.0, id="tolerance"),
         pytest.param("max_wait", None, id="max-wait"),
         pytest.param("slots_target", None, id="slots-target"),
+        pytest.param("keep_up", KeepUp(), id="keep-up"),
         pytest.param("busy", Busy.PROTECT, id="busy"),
         pytest.param("fallback", Fallback(), id="fallback"),
         pytest.param("fallback_after", timedelta(minutes=3), id="fallback.after"),
+        pytest.param("priority", 0, id="priority"),
+        pytest.param("weight", 1.0, id="weight"),
+        pytest.param("groups", (), id="group"),
         pytest.param("deployment", None, id="deployment"),
         pytest.param("build_id", None, id="build-id"),
     ],
@@ -102,6 +117,17 @@ def test_only_the_queue_is_required_and_the_rest_has_defaults(field: str, defaul
         pytest.param("min", "10", "min", 10, id="min-equal-to-max"),
         pytest.param("max", "1", "max", 1, id="smallest-max"),
         pytest.param("max", "10000", "max", 10_000, id="largest-max"),
+        pytest.param("schedule", " NONE ", "schedule", Schedule(), id="no-schedule"),
+        pytest.param(
+            "schedule",
+            "mon 07:30-24:00 min=5",
+            "schedule",
+            Schedule((Window(frozenset({0}), 450, 1440, 5, None, "mon 07:30-24:00"),)),
+            id="schedule",
+        ),
+        pytest.param(
+            "timezone", " Asia/Kolkata ", "timezone", ZoneInfo("Asia/Kolkata"), id="timezone"
+        ),
         pytest.param("integration", " prod ", "integration", "prod", id="integration"),
         pytest.param("namespace", "shop.a1b2c", "namespace", "shop.a1b2c", id="namespace"),
         pytest.param("queue-types", "nexus", "queue_types", (NEXUS,), id="one-type"),
@@ -158,9 +184,23 @@ def test_only_the_queue_is_required_and_the_rest_has_defaults(field: str, defaul
         pytest.param("slots-target", "100%", "slots_target", 1.0, id="largest-slots-target"),
         pytest.param("slots-target", "0.5%", "slots_target", 0.005, id="smallest-slots-target"),
         pytest.param("slots-target", " None ", "slots_target", None, id="no-slots-target"),
+        pytest.param("priority", "-3", "priority", -3, id="priority-below-zero"),
+        pytest.param("priority", "1000000", "priority", 10**6, id="highest-priority"),
+        pytest.param("weight", "2", "weight", 2.0, id="whole-weight"),
+        pytest.param("weight", " 0.25 ", "weight", 0.25, id="part-of-a-weight"),
+        pytest.param("group", "gpu", "groups", ("gpu",), id="group"),
+        pytest.param("group", "GPU, my-db,gpu", "groups", ("gpu", "my_db"), id="groups"),
+        pytest.param("group", "None", "groups", (), id="no-group"),
         pytest.param("busy", "protect", "busy", Busy.PROTECT, id="protect"),
         pytest.param("busy", "strict", "busy", Busy.STRICT, id="strict"),
         pytest.param("busy", " Ignore ", "busy", Busy.IGNORE, id="ignore-in-capitals"),
+        pytest.param("keep-up", "auto", "keep_up", KeepUp(), id="learnt"),
+        pytest.param("keep-up", " AUTO ", "keep_up", KeepUp(), id="auto-in-capitals"),
+        pytest.param("keep-up", "off", "keep_up", KeepUp(on=False), id="keep-up-off"),
+        pytest.param("keep-up", "false", "keep_up", KeepUp(on=False), id="off-as-yaml-has-it"),
+        pytest.param("keep-up", "true", "keep_up", KeepUp(), id="on-as-yaml-has-it"),
+        pytest.param("keep-up", "1.1", "keep_up", KeepUp(throughput=1.1), id="throughput"),
+        pytest.param("keep-up", "40", "keep_up", KeepUp(throughput=40), id="whole-throughput"),
         pytest.param("fallback", "hold", "fallback", Fallback(), id="hold"),
         pytest.param("fallback", " Hold ", "fallback", Fallback(), id="hold-in-capitals"),
         pytest.param("fallback", "0", "fallback", Fallback(0), id="fallback-of-0"),
@@ -175,7 +215,7 @@ def test_only_the_queue_is_required_and_the_rest_has_defaults(field: str, defaul
     ],
 )
 def test_a_label_sets_its_field(label: str, value: str, field: str, read_as: object) -> None:
-    spec = ScalingSpec.from_labels({"temporal.queue": "orders", f"temporal.{label}": value})
+    spec = read_labels({"temporal.queue": "orders", f"temporal.{label}": value})
     assert getattr(spec, field) == read_as
 
 
@@ -262,6 +302,27 @@ def test_on_and_off_are_understood_where_yaml_made_booleans_of_them(
         pytest.param("busy", "true", "protect, strict, ignore", id="protection-as-a-boolean"),
         pytest.param("busy", "none", "protect, strict, ignore", id="protection-of-none"),
         pytest.param("busy", "", "protect, strict, ignore", id="empty-protection"),
+        pytest.param("priority", "1.5", "a whole number from -1000000", id="part-of-a-priority"),
+        pytest.param("priority", "high", "a whole number from -1000000", id="priority-in-words"),
+        pytest.param("priority", "1000001", "to 1000000", id="priority-beyond-reason"),
+        pytest.param("weight", "0", "a number from 0.01 to 1000", id="no-weight"),
+        pytest.param("weight", "-1", "a number from 0.01 to 1000", id="negative-weight"),
+        pytest.param("weight", "nan", "a number from 0.01 to 1000", id="weight-of-nan"),
+        pytest.param("weight", "1e2", "such as 2 or 0.5", id="weight-with-an-exponent"),
+        pytest.param("weight", "50%", "such as 2 or 0.5", id="weight-as-a-share"),
+        pytest.param("weight", "1001", "a number from 0.01 to 1000", id="weight-beyond-reason"),
+        pytest.param("group", "", "the name of a group", id="empty-group"),
+        pytest.param("group", "gpu,,db", "the name of a group", id="empty-part-of-groups"),
+        pytest.param("keep-up", "", "auto, off, or a number of tasks", id="empty-keep-up"),
+        pytest.param("keep-up", "none", "auto, off, or a number of tasks", id="keep-up-of-none"),
+        pytest.param("keep-up", "0", "tasks a second above 0", id="no-throughput"),
+        pytest.param("keep-up", "0.0", "tasks a second above 0", id="no-throughput-in-decimals"),
+        pytest.param("keep-up", "-1", "tasks a second above 0", id="negative-throughput"),
+        pytest.param("keep-up", "nan", "tasks a second above 0", id="throughput-of-nan"),
+        pytest.param("keep-up", "inf", "tasks a second above 0", id="throughput-without-end"),
+        pytest.param("keep-up", "1000001", "up to 1000000", id="throughput-beyond-reason"),
+        pytest.param("keep-up", "1,5", "such as 0.5", id="throughput-with-a-comma"),
+        pytest.param("keep-up", "2/s", "such as 0.5", id="throughput-with-a-unit"),
         pytest.param("fallback", "", FALLBACK, id="empty-fallback"),
         pytest.param("fallback", "none", FALLBACK, id="fallback-of-none"),
         pytest.param("fallback", "-1", FALLBACK, id="negative-fallback"),
@@ -294,20 +355,20 @@ def test_the_queue_is_required() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "blamed"),
+    ("labels", "blamed", "lowest"),
     [
         pytest.param(
-            {"temporal.min": "5", "temporal.max": "4"}, "temporal.max='4' must be", id="both-given"
+            {"temporal.min": "5", "temporal.max": "4"}, "temporal.max='4' must be", 5, id="both"
         ),
         pytest.param(
-            {"temporal.min": "11"}, "temporal.max (default 10) must be", id="max-by-default"
+            {"temporal.min": "11"}, "temporal.max (default 10) must be", 11, id="max-by-default"
         ),
     ],
 )
-def test_max_must_not_be_below_min(labels: dict[str, str], blamed: str) -> None:
+def test_max_must_not_be_below_min(labels: dict[str, str], blamed: str, lowest: int) -> None:
     (problem,) = problems({"temporal.queue": "orders"} | labels)
     assert problem.startswith(blamed)
-    assert problem.endswith("not below min")
+    assert problem.endswith(f"not below min; min is {lowest}")
 
 
 def test_a_build_needs_its_deployment() -> None:
@@ -425,14 +486,68 @@ def test_an_unknown_label_comes_with_its_value_and_the_nearest_known_name(
     assert problem == f"{typed}='5' is not a label, the nearest is {meant}"
 
 
+SCHEDULE = (
+    "times of the week with min, max or both, such as mon-fri 07:30-19:00 min=5 max=40, several"
+    " separated by semicolons, and no min above the max that then holds"
+)
+
+
+class TestSchedules:
+    def test_the_wrong_part_is_named_with_the_form(self) -> None:
+        wrong = {"temporal.queue": "orders", "temporal.schedule": "mon 07:30-25:00 min=5"}
+        (problem,) = problems(wrong)
+        assert problem == (
+            f"temporal.schedule='mon 07:30-25:00 min=5' must be {SCHEDULE}; '07:30-25:00' must"
+            " begin from 00:00 to 23:59 and end at 24:00 at the latest"
+        )
+
+    @pytest.mark.parametrize("bounds", [{}, {"temporal.min": "9", "temporal.max": "10"}])
+    def test_a_min_above_the_max_that_then_holds_is_named(self, bounds: dict[str, str]) -> None:
+        wrong = {"temporal.queue": "orders", "temporal.schedule": "mon 07:30-19:00 min=20"}
+        (problem,) = problems(wrong | bounds)
+        assert problem.endswith("; from mon 07:30 min would be 20 and max 10")
+
+    def test_the_services_own_min_may_contradict_a_window(self) -> None:
+        wrong = {
+            "temporal.queue": "o",
+            "temporal.min": "3",
+            "temporal.schedule": "sun 1:00-2:00 max=2",
+        }
+        (problem,) = problems(wrong)
+        assert problem.endswith("; from sun 01:00 min would be 3 and max 2")
+
+    def test_a_wrong_max_is_not_blamed_on_the_schedule(self) -> None:
+        wrong = {
+            "temporal.queue": "o",
+            "temporal.max": "x",
+            "temporal.schedule": "sun 1:00-2:00 min=99",
+        }
+        (problem,) = problems(wrong)
+        assert problem.startswith("temporal.max='x'")
+
+    def test_an_unknown_zone_comes_with_the_nearest(self) -> None:
+        wrong = {"temporal.queue": "orders", "temporal.timezone": "Europe/Berln"}
+        (problem,) = problems(wrong)
+        assert problem == (
+            "temporal.timezone='Europe/Berln' must be an IANA time zone such as Europe/Berlin;"
+            " the nearest is Europe/Berlin"
+        )
+
+    def test_the_daemons_zone_counts_where_the_label_names_no_other(self) -> None:
+        tokyo, labels = ZoneInfo("Asia/Tokyo"), {"temporal.queue": "orders"}
+        other = labels | {"temporal.timezone": "Asia/Kolkata"}
+        assert read_labels(labels, timezone=tokyo).timezone == tokyo
+        assert read_labels(other, timezone=tokyo).timezone == ZoneInfo("Asia/Kolkata")
+
+
 def test_labels_of_others_are_ignored() -> None:
     others = {"com.docker.compose.project": "shop", "temporal": "x", "temporality.queue": "y"}
-    assert ScalingSpec.from_labels({"temporal.queue": "orders"} | others) == read()
+    assert read_labels({"temporal.queue": "orders"} | others) == read()
 
 
 def test_another_prefix_reads_its_own_labels_only() -> None:
     labels = {"acme.scaling.queue": "orders", "acme.scaling.max": "3", "temporal.max": "wrong"}
-    assert ScalingSpec.from_labels(labels, "acme.scaling") == read(max="3")
+    assert read_labels(labels, "acme.scaling") == read(max="3")
 
 
 def test_problems_are_named_with_the_prefix_in_use() -> None:
@@ -442,7 +557,7 @@ def test_problems_are_named_with_the_prefix_in_use() -> None:
 
 
 def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
-    reference = {doc.name: doc for doc in ScalingSpec.reference()}
+    reference = {doc.name: doc for doc in label_docs()}
     assert list(reference) == [f"temporal.{name}" for name in LABELS]
     assert set(LABELS.values()) == set(ScalingSpec.model_fields)
     assert all(doc.allowed and doc.meaning for doc in reference.values())
@@ -451,6 +566,8 @@ def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
         "target": "10",
         "min": "1",
         "max": "10",
+        "schedule": "none",
+        "timezone": "the daemon's",
         "integration": "default",
         "namespace": "the integration's",
         "queue-types": "workflow,activity",
@@ -458,13 +575,17 @@ def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
         "activation": "0",
         "cooldown": "5m",
         "scale-out.window": "0s",
-        "scale-in.window": "1m",
+        "scale-in.window": "15s",
         "scale-out.limit": "none",
         "scale-in.limit": "none",
         "tolerance": "0%",
         "max-wait": "none",
         "slots-target": "none",
+        "keep-up": "auto",
         "busy": "protect",
+        "priority": "0",
+        "weight": "1",
+        "group": "none",
         "deployment": "none",
         "build-id": "none",
         "fallback": "hold",
@@ -474,23 +595,23 @@ def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
 
 @pytest.mark.parametrize(
     "label",
-    [doc.name for doc in ScalingSpec.reference() if doc.default == "none"],
+    [doc.name for doc in label_docs() if doc.default == "none"],
 )
 def test_none_may_be_written_where_the_reference_says_none(label: str) -> None:
-    assert ScalingSpec.from_labels({"temporal.queue": "orders", label: "none"}) == read()
+    assert read_labels({"temporal.queue": "orders", label: "none"}) == read()
 
 
 def test_the_reference_follows_the_prefix() -> None:
-    assert next(ScalingSpec.reference("acme")).name == "acme.queue"
+    assert next(label_docs("acme")).name == "acme.queue"
 
 
 def test_a_written_default_means_the_same_as_no_label() -> None:
     defaults = {
         doc.name: doc.default
-        for doc in ScalingSpec.reference()
-        if doc.default not in ("required", "the integration's")
+        for doc in label_docs()
+        if doc.default not in ("required", "the integration's", "the daemon's")
     }
-    assert ScalingSpec.from_labels({"temporal.queue": "orders"} | defaults) == read()
+    assert read_labels({"temporal.queue": "orders"} | defaults) == read()
 
 
 KEYS = st.sampled_from([f"temporal.{name}" for name in LABELS]) | st.text(max_size=8).map(
@@ -521,7 +642,7 @@ VALUES: st.SearchStrategy[Any] = (
 def test_any_labels_give_a_spec_or_a_label_error(labels: dict[str, str]) -> None:
     named: tuple[str, ...] = ()
     try:
-        spec = ScalingSpec.from_labels(labels)
+        spec = read_labels(labels)
     except LabelError as error:
         named = error.problems
     if named:
