@@ -76,7 +76,7 @@ async def test_a_larger_max_brings_two_more_workers_and_the_busy_ones_stay(
     assert crew.lost() == []
 
 
-async def test_paused_nothing_moves_and_after_the_time_it_follows_by_itself(
+async def test_paused_nothing_moves_also_over_a_kill_and_after_the_time_it_follows_by_itself(
     stage: Stage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str, tmp_path: Path
 ) -> None:
     stage.up({"worker": 2}, {"worker": labels(queue)})
@@ -84,7 +84,7 @@ async def test_paused_nothing_moves_and_after_the_time_it_follows_by_itself(
     daemon = run_daemon(stage)
     daemon.wait_for("tick")
     before = stage.running("worker")
-    command(tmp_path, daemon, "pause", name, "--for", "25s", "--reason", "deploy", "--by", "anna")
+    command(tmp_path, daemon, "pause", name, "--for", "1h", "--reason", "deploy", "--by", "anna")
     daemon.wait_for("override begins", service=name, values=["paused"])
 
     await temporal.enqueue(queue, 40)
@@ -98,8 +98,10 @@ async def test_paused_nothing_moves_and_after_the_time_it_follows_by_itself(
     daemon.kill()
     again = run_daemon(stage)
     again.wait_for("override begins", service=name, values=["paused"])
+    again.wait_for("tick", after=len(again.lines))
     assert stage.running("worker") == before
 
+    command(tmp_path, again, "pause", name, "--for", "3s")
     again.wait_for("override ended", service=name)
     await until_async(lambda: len(stage.running("worker")) == 4, "4 replicas")
     assert "nothing is set" in command(tmp_path, again, "overrides")
