@@ -17,9 +17,6 @@ from tests.real.daemon import DaemonProcess
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import until, until_async
 
-SWARM_LIMIT = 180
-"""Seconds for a Swarm to elect a leader, and to replace the tasks of a node."""
-
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
@@ -36,7 +33,7 @@ def cluster() -> Iterator[Cluster]:
         cluster.manager.docker("node", "promote", *(node.name for node in nodes[1:]))
         # Tests and daemon use a manager that is not the leader.
         cluster.manager = nodes[1]
-        until(lambda: leader(cluster) == nodes[0].name, "three managers", SWARM_LIMIT)
+        until(lambda: leader(cluster) == nodes[0].name, "three managers")
         yield cluster
 
 
@@ -68,9 +65,7 @@ def daemon(cluster: Cluster, stack: Stack, run: Run) -> DaemonProcess:
 
 async def replicas(stack: Stack, number: int) -> None:
     """Wait until the service asks for this number of tasks and all of them run."""
-    await until_async(
-        lambda: stack.replicas() == len(stack.running()) == number, f"{number} tasks", SWARM_LIMIT
-    )
+    await until_async(lambda: stack.replicas() == len(stack.running()) == number, f"{number} tasks")
 
 
 async def test_leader_lost(
@@ -82,7 +77,7 @@ async def test_leader_lost(
     cluster.lose(before)
 
     tasks = await temporal.enqueue(queue, 30)
-    await until_async(lambda: leader(cluster) not in {None, before}, "another leader", SWARM_LIMIT)
+    await until_async(lambda: leader(cluster) not in {None, before}, "another leader")
     await replicas(stack, 3)
     await temporal.drain(queue, tasks)
     await replicas(stack, 1)
@@ -98,11 +93,9 @@ async def test_node_lost(
     other = next(node for node in cluster.nodes if node not in {leader(cluster), manager(cluster)})
 
     cluster.lose(other)
+    await until_async(lambda: cluster.states().get(other, "").startswith("Down"), "the loss")
     await until_async(
-        lambda: cluster.states().get(other, "").startswith("Down"), "the loss", SWARM_LIMIT
-    )
-    await until_async(
-        lambda: len(set(stack.running()) - on(stack, other)) == 4, "4 tasks elsewhere", SWARM_LIMIT
+        lambda: len(set(stack.running()) - on(stack, other)) == 4, "4 tasks elsewhere"
     )
     assert stack.replicas() == 4
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-LIMIT = 90.0
+LIMIT = 180.0
 """Seconds after which a test gives up. It is generous: it does not measure speed."""
 
 
