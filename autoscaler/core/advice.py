@@ -39,6 +39,8 @@ def _advise(situation: Situation, history: History) -> Iterator[str]:
 
 def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
     """Say what could cost a task when a replica is stopped."""
+    if situation.ignored_signal is not None:
+        yield f"{situation.ignored_signal.words}; {_GUIDE}"
     grace = situation.grace
     if grace is None:
         yield (
