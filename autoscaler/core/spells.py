@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from autoscaler.core.in_flight import Worker
+from autoscaler.core.in_flight import LONGEST_HEARTBEAT, Worker
+
+CLEARLY = timedelta(seconds=1)
+"""Reports come a little early or late: only what is longer by this much shows for sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +53,14 @@ def observe_spells(workers: Iterable[Worker], before: Spells) -> tuple[Spells, t
         spells[worker.instance] = spell
         longest = max(longest, worker.at - spell.since)
     return spells, longest
+
+
+def tells_at(worker: Worker, span: timedelta) -> datetime | None:
+    """Return when a report is due that may show that a task has run for longer than `span`.
+
+    By the worker's own clock; None where it does not say when its latest report was.
+    """
+    if worker.at is None:
+        return None
+    interval = worker.interval or LONGEST_HEARTBEAT
+    return worker.at + interval * ((span + CLEARLY) // interval + 1)

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+
+from autoscaler.core.durations import format_duration
+
+GUIDE = "see docs/graceful-shutdown.md"
+
+DEFAULT_GRACE = timedelta(seconds=10)
+"""Time between stop signal and kill where nobody chose one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +38,13 @@ class IgnoredSignal:
             )
         return (
             f"{ignores}: a replica that is told to stop goes on taking tasks, so none can be"
-            f" stopped without losing some; {remedy}"
+            f" stopped without losing some; {remedy}; {GUIDE}"
         )
+
+
+def outlasted(grace: timedelta) -> str:
+    """Say that a task was seen to run for longer than a stop grace, and what to do about it."""
+    return (
+        f"a task was seen to run for longer than the stop grace of {format_duration(grace)}:"
+        f" raise stop_grace_period; {GUIDE}"
+    )

@@ -13,6 +13,7 @@ from autoscaler.core.history import LATE, BegunChange, History, Sample
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, Worker
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Backlog, Replica, UnknownBacklog
+from autoscaler.core.spells import Spell
 from autoscaler.core.throughput import Throughput
 from autoscaler.core.trials import Growth, Trial
 from autoscaler.core.worked import Done, Worked
