@@ -119,7 +119,6 @@ class Signals:
             self._look_at(oldest, known, ran_for), name=f"signals of {service}"
         )
         self._looks[service] = task
-        task.add_done_callback(lambda _: self._looks.pop(service, None))
         return task
 
     async def _look_at(self, container: Container, known: _Known, ran_for: timedelta) -> None:
@@ -135,6 +134,8 @@ class Signals:
             passes = error.status is None or error.status in GONE
             # Otherwise a proxy does not let it through, or `ps` lacks a column: for good.
             sight = Sight(Hearing.NOT_SETTLED if passes else Hearing.MAY_HEAR)
+        finally:
+            del self._looks[container.service]
         ignored, again_at = known.ignored, ran_for + max(sight.age, SETTLED)
         if sight.hearing is Hearing.IGNORES:
             ignored = IgnoredSignal(name, sight.process, sight.process in _SHELLS)
