@@ -28,7 +28,7 @@ SETTLED = timedelta(seconds=30)
 PATIENCE = 2.0
 """Seconds that a look waits for `ps`. What is not known by then is told by a later look."""
 _COLUMNS = ("pid", "lwp", "s", "etimes", "caught", "blocked", "wchan:40", "comm")
-_PS = f"-L -o {','.join(_COLUMNS)}"
+PS = f"-L -o {','.join(_COLUMNS)}"
 """A row for each thread: each has its own mask of blocked signals, and waits for something else."""
 _SLEEPS = "S"
 _WAITS_FOR_A_SIGNAL = "sigtimedwait"
@@ -149,7 +149,7 @@ class Signals:
         """Look once. Raises EngineError."""
 
         def work(client: APIClient) -> tuple[Json, Json]:
-            top: Json = dict(client.top(container.id, _PS))
+            top: Json = dict(client.top(container.id, PS))
             return client.inspect_container(container.id), top
 
         found = await self._engine.call(
