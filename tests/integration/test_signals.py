@@ -176,6 +176,7 @@ IGNORED = {
     "shell": IgnoredSignal("SIGTERM", "sh", shell=True),
 }
 WARNINGS = {service: [] if each is None else [each.words] for service, each in IGNORED.items()}
+NO_WARNINGS: dict[str, list[str]] = {service: [] for service in IGNORED}
 
 
 class Found:
