@@ -21,6 +21,7 @@ from autoscaler.core.integration import Integration
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.sighting import KEPT, LAG
 from autoscaler.daemon import LONGEST_PAUSE, Daemon
+from autoscaler.graces import GraceExaminer
 from autoscaler.integrations.order import Integrations
 from autoscaler.integrations.store import EncryptedStore
 from autoscaler.orchestrators.compose.memory import EngineHost
@@ -32,7 +33,7 @@ from autoscaler.orchestrators.neighbours import Neighbour, Outlook, daemons
 from autoscaler.orchestrators.place import Place
 from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
-from autoscaler.ports import LooksAfter, Orchestrator, Watcher
+from autoscaler.ports import BacklogSource, LooksAfter, Orchestrator, Watcher
 from autoscaler.reconcile import Reconciler
 from autoscaler.settings import SERVICES, LogFormat, OrchestratorChoice, Settings
 from autoscaler.sources.connections.clients import Connections
@@ -63,6 +64,7 @@ class App:
     settings: Settings
     reconciler: Reconciler
     wishes: Wishes
+    source: BacklogSource
     watcher: Watcher
     engine: Engine
     projects: Projects
@@ -139,6 +141,14 @@ class App:
         lasting = self.place.outlives(self.overrides_file.folder)
         return self.overrides_file.examine(lasting=lasting)
 
+    async def examine_graces(self, waits: Callable[[timedelta], None]) -> Sequence[Finding]:
+        """Say which services give their tasks too little time to end.
+
+        This may take a minute: `waits` is told before how long.
+        """
+        examiner = GraceExaminer(self.orchestrators, self.source, self.wishes, self.clock)
+        return await examiner.examine(waits)
+
     async def examine_integrations(self, names: Iterable[str]) -> Sequence[Finding]:
         """Say what is right and wrong with integrations, by calling their servers."""
         examiner = IntegrationExaminer(self.integrations, self.connections, self.clock)
@@ -207,14 +217,15 @@ def build(
         None,
     )
     connections = Connections(integrations, redactor=redactor, clock=clock)
+    source = TemporalBacklogSource(
+        connections,
+        clock,
+        budget=Budget(rate=settings.rpc_budget, interval=settings.poll_interval),
+        took=metrics.request_took,
+    )
     reconciler = Reconciler(
         orchestrators,
-        TemporalBacklogSource(
-            connections,
-            clock,
-            budget=Budget(rate=settings.rpc_budget, interval=settings.poll_interval),
-            took=metrics.request_took,
-        ),
+        source,
         wishes,
         clock=clock,
         interval=_between_ticks(settings),
@@ -228,6 +239,7 @@ def build(
         settings,
         reconciler,
         wishes,
+        source,
         _Watchers([EngineEvents(engine, clock, compose), files, overrides]),
         engine,
         projects,

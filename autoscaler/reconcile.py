@@ -272,6 +272,7 @@ class Reconciler:
                     refusal=service.refusal,
                     draining=service.draining,
                     grace=service.grace,
+                    ignored_signal=service.ignored_signal,
                     changing=under_way is not None,
                     in_use=service.in_use,
                     ending=service.ending,

@@ -11,6 +11,7 @@ import typer
 
 from autoscaler.app import App, build
 from autoscaler.cli.findings import show
+from autoscaler.core.durations import format_duration, seconds_passed
 from autoscaler.core.errors import IntegrationError
 from autoscaler.core.findings import Finding, Outcome, examine_services
 from autoscaler.core.report import TickReport
@@ -33,14 +34,25 @@ async def _examine(settings: Settings) -> Sequence[Finding]:
     app = build(settings)
     found = [*await app.examine_engine(), *await app.examine_host(), app.examine_state()]
     report = await app.reconciler.tick(act=False)
+    graces = await app.examine_graces(_say_that_it_waits)
     names, problems = _names(app, report)
     found += problems
     found += await app.examine_integrations(names)
     # The tick meets the same errors of the engine again.
     known = {finding.text for finding in found}
     found += [finding for finding in examine_services(report) if finding.text not in known]
+    found += graces
     await app.reconciler.close(timedelta())
     return found
+
+
+def _say_that_it_waits(span: timedelta) -> None:
+    """Say on stderr what takes so long."""
+    typer.echo(
+        f"waiting {format_duration(seconds_passed(span))} for the next heartbeats of workers at"
+        " work: services without a stop_grace_period may interrupt their tasks",
+        err=True,
+    )
 
 
 def _names(app: App, report: TickReport) -> tuple[list[str], list[Finding]]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from autoscaler.core.durations import format_duration
 from autoscaler.core.history import History
 from autoscaler.core.label_values import Mode
 from autoscaler.core.limits import grown_in_vain
 from autoscaler.core.model import Backlog, BuildStatus
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.situation import Situation
+from autoscaler.core.stopping import DEFAULT_GRACE, GUIDE, outlasted
 from autoscaler.core.words import agreeing, counted
 
 SILENT_FOR = timedelta(minutes=1)
 """Without a poller, a task or an addition for this long, a queue's name is probably wrong."""
-_GUIDE = "see docs/graceful-shutdown.md"
 
 
 def advise(situation: Situation, history: History) -> tuple[str, ...]:
@@ -39,23 +38,23 @@ def _advise(situation: Situation, history: History) -> Iterator[str]:
 
 def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
     """Say what could cost a task when a replica is stopped."""
+    if situation.ignored_signal is not None:
+        yield situation.ignored_signal.words
     grace = situation.grace
     if grace is None:
         yield (
             "stop_grace_period is not set, so Docker kills a replica 10 s after its stop signal:"
-            f" set it longer than the longest activity; {_GUIDE}"
+            f" set it longer than the longest activity; {GUIDE}"
         )
-    elif history.longest_task > grace:
-        yield (
-            f"a task was seen to run for longer than the stop grace of {format_duration(grace)}:"
-            f" raise stop_grace_period; {_GUIDE}"
-        )
+    lasting = DEFAULT_GRACE if grace is None else grace
+    if history.longest_task > lasting:
+        yield outlasted(lasting)
     since = history.unreported_since
     if since is not None and situation.now - since >= REPORT_WITHIN:
         yield (
             "no worker reports what it is running, so only the stop grace protects its tasks (and"
             " strict stops none): it takes Temporal server 1.30, an SDK with worker heartbeats"
-            f" (Python 1.20) and a host name per container; {_GUIDE}"
+            f" (Python 1.20) and a host name per container; {GUIDE}"
         )
 
 

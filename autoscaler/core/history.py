@@ -10,6 +10,7 @@ from operator import attrgetter
 
 from autoscaler.core.in_flight import Crew, InFlight, observe_crews
 from autoscaler.core.model import Backlog, QueueName, TaskQueue, UnknownBacklog
+from autoscaler.core.spells import Spells, observe_spells
 from autoscaler.core.throughput import Throughput
 
 LATE = timedelta(seconds=15)
@@ -47,15 +48,6 @@ class BegunChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Spell:
-    """A time in which a worker had tasks running and finished none."""
-
-    since: datetime
-    processed: int
-    """Tasks that the worker had finished when the spell began."""
-
-
-@dataclass(frozen=True, slots=True)
 class History:
     """The past of one service. It does not depend on the labels."""
 
@@ -87,8 +79,7 @@ class History:
     """The task queues that never did, each with since when replicas have run for it."""
     unreported_since: datetime | None = None
     """Since when no worker has reported what it runs, at every look that asked."""
-    spells: Mapping[str, Spell] = field(default_factory=dict)
-    """By worker instance: the workers that had tasks running at the latest look."""
+    spells: Spells = field(default_factory=dict)
     longest_task: timedelta = timedelta()
     """The longest that any task was seen to run. It may have run longer than that."""
     crews: Mapping[str, Crew] = field(default_factory=dict)
@@ -241,15 +232,7 @@ class History:
 
         A service whose workers run tasks is active, whatever its backlog says.
         """
-        spells: dict[str, Spell] = {}
-        longest = self.longest_task
-        for worker in in_flight.workers:
-            if worker.running and worker.at is not None:
-                before = self.spells.get(worker.instance)
-                same = before is not None and before.processed == worker.processed
-                spell = before if before and same else Spell(worker.at, worker.processed)
-                spells[worker.instance] = spell
-                longest = max(longest, worker.at - spell.since)
+        spells, longest = observe_spells(in_flight.workers, self.spells)
         return replace(
             self,
             active_at=now if any(each.running for each in in_flight.workers) else self.active_at,
@@ -257,7 +240,7 @@ class History:
                 bool(in_flight.replicas) and in_flight.unreported, self.unreported_since, now
             ),
             spells=spells,
-            longest_task=longest,
+            longest_task=max(longest, self.longest_task),
             crews=observe_crews(in_flight, self.crews),
             throughput=self.throughput.observe_reports(in_flight, now),
         )

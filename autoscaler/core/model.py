@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.reason import Reason
+from autoscaler.core.stopping import IgnoredSignal
 
 
 class ServiceId(NamedTuple):
@@ -74,6 +75,8 @@ class Service:
     """Replicas that were told to stop and have not ended. `replicas` does not count them."""
     grace: timedelta | None = None
     """Time between stop signal and kill; None where Docker's default of 10 s applies."""
+    ignored_signal: IgnoredSignal | None = None
+    """The stop signal that its replicas are certain to ignore; None where none is known to be."""
     left_behind: int = 0
     """Replicas that somebody began to make and never started; the next change removes them."""
     version: str = ""

@@ -11,6 +11,7 @@ from autoscaler.core.model import Backlog, Ceiling, EndedBy, Ending, UnknownBack
 from autoscaler.core.reason import Reason
 from autoscaler.core.share import Allowance
 from autoscaler.core.spec import ScalingSpec
+from autoscaler.core.stopping import IgnoredSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Situation:
     """Replicas that were told to stop and have not ended. `replicas` does not count them."""
     grace: timedelta | None = None
     """Time between stop signal and kill; None where Docker's default of 10 s applies."""
+    ignored_signal: IgnoredSignal | None = None
+    """The stop signal that the replicas are certain to ignore; None where none is known to be."""
     in_use: tuple[str, ...] = ()
     """Replicas that stay because other containers use something of them, in words."""
     in_flight: InFlight | UnknownInFlight | None = None

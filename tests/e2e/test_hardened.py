@@ -27,7 +27,7 @@ REFUSED = (
     "GET /v1.41/../secrets",
     "POST /info",
     "GET /containers/x/logs",
-    "GET /containers/x/top",
+    "GET /containers/x/top/x",
     "GET /images/x/../../info/json",
     "POST /containers/x/exec",
     "POST /containers/x/kill",

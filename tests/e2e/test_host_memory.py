@@ -22,9 +22,10 @@ import pytest
 from autoscaler.orchestrators.compose.memory import SHOWN_AFTER
 from tests.e2e.conftest import RunDaemon, labels
 from tests.real.daemon import DaemonProcess
+from tests.real.proxy import hardened_proxy
 from tests.real.stages import ComposeStage, docker
 from tests.real.temporal import TemporalServer
-from tests.real.waiting import free_port, until, until_async
+from tests.real.waiting import until, until_async
 
 pytestmark = pytest.mark.engine
 
@@ -36,7 +37,6 @@ MARGIN = 800
 take far more."""
 MOST_BEYOND = MARGIN // REPLICA
 """Replicas that fit into what others give back."""
-HARDENED = Path(__file__).parents[2] / "compose/hardened/haproxy.cfg"
 
 
 def taking(*steps: int, every: float = 2) -> dict[str, Any]:
@@ -180,39 +180,6 @@ async def test_growth_stops_before_replicas_have_taken_what_they_will_take(
     assert least[0] >= reserve - REPLICA - MARGIN
 
 
-@contextmanager
-def proxy(folder: Path, *without: str) -> Iterator[str]:
-    """Run the proxy of compose/hardened, `without` lines that have these words; yield its address.
-
-    It logs what it refuses.
-    """
-    lines = HARDENED.read_text().splitlines()
-    kept = [line for line in lines if not any(words in line for words in without)]
-    assert len(kept) == len(lines) - len(without)
-    config = folder / "haproxy.cfg"
-    config.write_text("\n".join(kept) + "\n")
-    port = free_port()
-    container = docker(
-        "run",
-        "--detach",
-        "--user=0",
-        f"--publish=127.0.0.1:{port}:2375",
-        f"--volume={config}:/usr/local/etc/haproxy/haproxy.cfg:ro",
-        "--volume=/var/run/docker.sock:/var/run/docker.sock",
-        "haproxy:3.0",
-        "haproxy",
-        "-db",
-        "-f",
-        "/usr/local/etc/haproxy/haproxy.cfg",
-    ).strip()
-    try:
-        yield f"tcp://127.0.0.1:{port}"
-        logged = docker("logs", container)
-        assert ("403" in logged) == bool(without), logged
-    finally:
-        docker("rm", "--force", "--volumes", container)
-
-
 async def test_the_hardened_proxy_lets_all_questions_through(
     compose_stage: ComposeStage,
     temporal: TemporalServer,
@@ -222,7 +189,7 @@ async def test_the_hardened_proxy_lets_all_questions_through(
 ) -> None:
     await temporal.enqueue(queue, 30)
     compose_stage.up({"worker": 1}, {"worker": labels(queue)})
-    with proxy(tmp_path) as address:
+    with hardened_proxy(tmp_path) as address:
         daemon = run_daemon(compose_stage, DOCKER_HOST=address, AUTOSCALER_ORCHESTRATORS="compose")
         await until_async(lambda: len(compose_stage.running("worker")) == 3, "three replicas")
         assert [line for line in daemon.lines if line["event"] == "warning"] == []
@@ -241,7 +208,7 @@ async def test_limits_count_where_a_proxy_refuses_statistics_and_that_is_said_on
     compose_stage.up({"worker": 1}, {"worker": labels(queue, max="30")}, **options)
     _, setting = room_for(8)
 
-    with proxy(tmp_path, "/stats", "/info") as address:
+    with hardened_proxy(tmp_path, "/stats", "/info") as address:
         daemon = run_daemon(
             compose_stage,
             DOCKER_HOST=address,

@@ -18,6 +18,7 @@ from autoscaler.orchestrators.compose.hands import QUIET, OtherHands, OwnHands
 from autoscaler.orchestrators.compose.inventory import Inventory
 from autoscaler.orchestrators.compose.leaving import Leaving
 from autoscaler.orchestrators.compose.making import OTHERS_AT_WORK, Maker
+from autoscaler.orchestrators.compose.signals import Signals
 from autoscaler.orchestrators.compose.uses import Use
 from autoscaler.orchestrators.engine import GONE, Engine, EngineError, Json
 from autoscaler.orchestrators.projects import OWN_SERVICE, Projects
@@ -53,6 +54,7 @@ class ComposeOrchestrator:
         self._maker = Maker(engine, self._own, self._others, self._exits, clock)
         self._drainer = Drainer(engine, self._own, self._inventory)
         self._leaving = Leaving(engine, self._inventory, clock)
+        self._signals = Signals(engine, self._inventory)
         self._graces: dict[ServiceId, timedelta] = {}
         """The services that the latest look has found, each with its stop grace."""
 
@@ -133,6 +135,7 @@ class ComposeOrchestrator:
         # What is new is inspected side by side. A failure shows again below, where it is handled.
         new = [each.template for each in ours if not self._inventory.knows(each.template)]
         await asyncio.gather(*map(self._inventory.traits, new), return_exceptions=True)
+        await self._signals.look(ours)
         uses = await self._inventory.uses(ours)
         found = [await self._service(each, uses.get(each.service, ()), listed) for each in ours]
         return [service for service in found if service is not None]
@@ -193,6 +196,7 @@ class ComposeOrchestrator:
             in_use=tuple({each.replica: each.words for each in uses if each.running}.values()),
             draining=sum(each.id in draining for each in replicas.containers),
             grace=traits.chosen_grace,
+            ignored_signal=self._signals.ignored(service),
             ending=await self._exits.look(replicas, listed, now),
             crashed=self._exits.take_crashes(service),
             version=replicas.template.version,

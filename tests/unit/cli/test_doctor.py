@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -47,6 +49,7 @@ class House:
         self.engine = [ENGINE]
         self.host = HOST
         self.state = STATE
+        self.graces: list[Finding] = []
 
     @property
     def reconciler(self) -> Reconciler:
@@ -60,6 +63,11 @@ class House:
 
     def examine_state(self) -> Finding:
         return self.state
+
+    async def examine_graces(self, waits: Callable[[timedelta], None]) -> list[Finding]:
+        for _ in self.graces:
+            waits(timedelta(seconds=12.4))
+        return self.graces
 
     async def examine_integrations(self, names: list[str]) -> list[Finding]:
         return [Finding(f"integration {name}", Outcome.OK, "it answers") for name in names]
@@ -142,3 +150,13 @@ def test_what_is_wrong_with_the_engine_is_said_once(house: House) -> None:
     result = doctor()
     assert result.exit_code == 1
     assert result.stdout.count("no engine") == 1
+
+
+def test_services_that_interrupt_long_tasks_are_named_and_stderr_says_what_takes_so_long(
+    house: House,
+) -> None:
+    house.graces = [Finding("service shop/worker", Outcome.WARNING, "a task ran for longer")]
+    result = doctor("--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)[-1]["text"] == "a task ran for longer"
+    assert result.stderr.startswith("waiting 12s for the next heartbeats of workers at work")

@@ -14,6 +14,7 @@ from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Backlog, BuildStatus, QueueStats
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.situation import Situation
+from autoscaler.core.stopping import IgnoredSignal, outlasted
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
     HOUR,
@@ -184,6 +185,18 @@ class TestStopWarnings:
             " raise stop_grace_period; see docs/graceful-shutdown.md"
         )
         assert warnings_for(situation(past=past)) == ((warning,) if warned else ())
+
+    def test_a_task_that_has_run_for_longer_than_dockers_own_grace_period(self) -> None:
+        past = remembered(longest_task=11 * SECOND)
+        assert warnings_for(replace(situation(past=past), grace=None)) == (
+            self.NOT_SET,
+            outlasted(10 * SECOND),
+        )
+
+    def test_a_stop_signal_that_is_ignored(self) -> None:
+        ignored = IgnoredSignal("SIGTERM", "python", shell=False)
+        given = replace(situation(), ignored_signal=ignored)
+        assert warnings_for(given) == (ignored.words,)
 
     @pytest.mark.parametrize(
         ("silent", "warnings"),

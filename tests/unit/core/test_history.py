@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from autoscaler.core.flow import Flows, Look, Sustained
-from autoscaler.core.history import LATE, BegunChange, History, Sample, Spell
+from autoscaler.core.history import LATE, BegunChange, History, Sample
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, Worker
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import Backlog, Replica, UnknownBacklog
+from autoscaler.core.spells import Spell
 from autoscaler.core.throughput import Throughput
 from autoscaler.core.trials import Growth, Trial
 from autoscaler.core.worked import Done, Worked
@@ -298,7 +299,7 @@ class TestResumed:
             lively=ALL_SEEN,
             silent_since={queue: START - 9 * MINUTE},
             unreported_since=START - 10 * MINUTE,
-            spells={"r1": Spell(START - 11 * MINUTE, 0)},
+            spells={"r1": Spell(START - 11 * MINUTE, 1, 0)},
             longest_task=HOUR,
             crews={"r1": frozenset("78")},
             throughput=Throughput(
@@ -410,7 +411,7 @@ class TestObserveInFlight:
     def test_a_spell_lasts_from_the_first_heartbeat_with_a_task_to_the_last(self) -> None:
         history = self.observed(self.beat(10), self.beat(20), self.beat(95))
         assert history.longest_task == 85 * SECOND
-        assert history.spells == {"r1": Spell(START + 10 * SECOND, 0)}
+        assert history.spells == {"r1": Spell(START + 10 * SECOND, 1, 0)}
 
     def test_the_same_heartbeat_again_does_not_lengthen_a_spell(self) -> None:
         assert self.observed(self.beat(10), self.beat(10)).longest_task == timedelta()
@@ -422,7 +423,7 @@ class TestObserveInFlight:
     def test_an_idle_heartbeat_ends_the_spell(self) -> None:
         history = self.observed(self.beat(10), self.beat(20, running=0), self.beat(30))
         assert history.longest_task == timedelta()
-        assert history.spells == {"r1": Spell(START + 30 * SECOND, 0)}
+        assert history.spells == {"r1": Spell(START + 30 * SECOND, 1, 0)}
 
     def test_a_restarted_worker_begins_a_new_spell(self) -> None:
         again = replace(self.beat(50), instance="again")

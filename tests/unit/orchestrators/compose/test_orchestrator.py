@@ -85,6 +85,10 @@ class Host:
     def inspect_image(self, _image: str) -> Json:
         return {"Id": RECORDED["Image"]}
 
+    def top(self, _container: str, _arguments: str) -> Json:
+        """Return no process: what replicas do with signals is not known here."""
+        return {"Processes": None}
+
     def diff(self, _container: str) -> None:
         """Nothing was copied into it."""
 
