@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import (
     Ceiling,
@@ -50,6 +51,10 @@ class FakeOrchestrator:
         """Whether it cannot be told on which hosts the replicas run."""
         self.looks = 0
         """How often discover was asked."""
+        self.leaving: list[Drain] = []
+        """Replicas that drain."""
+        self.taken_up: list[str] = []
+        self.killed: list[str] = []
         self._numbers: dict[ServiceId, set[int]] = {}
         """Of the replicas of a service, each for as long as it is there."""
         self._failures: dict[ServiceId, Exception] = {}
@@ -111,6 +116,12 @@ class FakeOrchestrator:
     def drain(self, id_: ServiceId, replicas: int) -> None:
         """Let so many replicas that count no more be still stopping."""
         self.services[id_] = replace(self.services[id_], draining=replicas)
+
+    def leave(self, drain: Drain) -> None:
+        """Let a replica that counts no more drain until it is killed or taken back."""
+        self.leaving.append(drain)
+        service = self.services[drain.service]
+        self.services[drain.service] = replace(service, draining=service.draining + 1)
 
     def leave_behind(self, id_: ServiceId, replicas: int) -> None:
         """Let so many replicas have been made and never started."""
@@ -186,6 +197,35 @@ class FakeOrchestrator:
         refusal = self.services[action.service].refusal
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")
+
+    @property
+    def drains(self) -> Sequence[Drain]:
+        """Return those that a test has put there."""
+        return self.leaving
+
+    def take_up(self, drain: Drain) -> None:
+        """Write down who was taken up."""
+        self.taken_up.append(drain.id)
+
+    def take_back(self, drain: Drain, *, ignores: bool) -> None:
+        """Count a replica again."""
+        service = self.services[drain.service]
+        self.leaving.remove(drain)
+        number = max(self._numbers[drain.service], default=0) + 1
+        self._numbers[drain.service].add(number)
+        self.services[drain.service] = replace(
+            service,
+            replicas=service.replicas + 1,
+            draining=service.draining - 1,
+            ignoring=(*service.ignoring, drain.name) if ignores else service.ignoring,
+        )
+
+    def kill(self, drain: Drain) -> None:
+        """End a replica that drains."""
+        self.killed.append(drain.id)
+        self.leaving.remove(drain)
+        service = self.services[drain.service]
+        self.services[drain.service] = replace(service, draining=service.draining - 1)
 
     async def close(self, patience: timedelta) -> None:
         """Nothing drains here: only the patience is written down."""
