@@ -126,27 +126,46 @@ def judge(drain: Drain, heard: Heard, limit: timedelta, now: datetime) -> Verdic
 
     `limit` is how long it may take to finish beyond its stop grace.
     """
-    words = ", ".join(("draining", *_at_work(heard, now), *_late(drain, now)))
-    if drain.host is not None and ignores(heard.workers, drain.told_at, now):
+    ends = _ends(drain)
+    late = ends is not None and now >= ends
+    # Within its grace, one that somebody else stops may still be killed by the engine.
+    mine = drain.own or late or ends is None
+    if mine and drain.host is not None and ignores(heard.workers, drain.told_at, now):
         return Verdict(drain, Fate.TAKE_BACK, "ignores its stop signal and goes on taking tasks")
-    if drain.grace is None:
-        return Verdict(drain, Fate.WAIT, words)
-    # What somebody else has told to stop, perhaps, is killed by the engine, not from here.
-    ends = drain.told_at + drain.grace + (timedelta() if drain.own else SIGNAL_SLACK)
-    if now < ends:
-        return Verdict(drain, Fate.WAIT, words)
+    if ends is not None and late:
+        return _judge_late(drain, heard, over=now >= ends + limit, limit=limit, now=now)
+    return Verdict(drain, Fate.WAIT, _words(drain, heard, now))
+
+
+def _judge_late(
+    drain: Drain, heard: Heard, *, over: bool, limit: timedelta, now: datetime
+) -> Verdict:
+    """Decide about a replica whose stop grace is over; `over`: its drain is over too."""
     # A worker that shuts down was meant to stop, whoever has told it.
-    sure = drain.own or (bool(heard.workers) and all(each.leaving for each in heard.workers))
-    if not sure and (not heard.any or now >= ends + limit):
+    meant = drain.own or (bool(heard.workers) and all(each.leaving for each in heard.workers))
+    if not meant and (over or not heard.any):
         return Verdict(drain, Fate.COUNT, "outlived its stop signal")
-    if now >= ends + limit:
-        over = f"is killed, its drain of {format_duration(limit)} is over"
-        return Verdict(drain, Fate.KILL, ", ".join((over, *_at_work(heard, now))))
-    if heard.finished(now):
-        return Verdict(drain, Fate.KILL, "is killed, its grace is over and it runs no task")
-    if not heard.any:
-        return Verdict(drain, Fate.KILL, "is killed, its grace is over and no worker reports")
-    return Verdict(drain, Fate.FINISH, words)
+    because = ""
+    if over:
+        because = ", ".join((f"its drain of {format_duration(limit)} is over", *_work(heard, now)))
+    elif heard.finished(now):
+        because = "its grace is over and it runs no task"
+    elif not heard.any:
+        because = "its grace is over and no worker reports"
+    if because:
+        return Verdict(drain, Fate.KILL, f"is killed, {because}")
+    return Verdict(drain, Fate.FINISH, _words(drain, heard, now))
+
+
+def _ends(drain: Drain) -> datetime | None:
+    """Return when the stop grace of a replica is over; None where it never is.
+
+    What was found in the past may have been told by somebody else: then the engine kills it, a
+    little later, and not this process.
+    """
+    if drain.grace is None:
+        return None
+    return drain.told_at + drain.grace + (timedelta() if drain.own else SIGNAL_SLACK)
 
 
 def ignores(workers: Iterable[Worker], told_at: datetime, now: datetime) -> bool:
@@ -160,7 +179,11 @@ def ignores(workers: Iterable[Worker], told_at: datetime, now: datetime) -> bool
     )
 
 
-def _at_work(heard: Heard, now: datetime) -> Sequence[str]:
+def _words(drain: Drain, heard: Heard, now: datetime) -> str:
+    return ", ".join(("draining", *_work(heard, now), *_late(drain, now)))
+
+
+def _work(heard: Heard, now: datetime) -> Sequence[str]:
     """Say what a replica runs, as far as anybody knows."""
     if heard.running:
         return (f"{counted(heard.running, 'task')} running",)

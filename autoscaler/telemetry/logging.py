@@ -121,7 +121,8 @@ class LogObserver:
 
     Events: `service found`, `service gone`, `left alone`, `labels changed`, `scaling out`,
     `scaling in`, `finishing`, `killed`, `taken back`, `held`, `cannot scale`, `warning`,
-    `recovered`, `busy replicas stopped`, `credential expires` and `credential expired`; those of `OverrideLog` too.
+    `recovered`, `busy replicas stopped`, `credential expires` and
+    `credential expired`; those of `OverrideLog` too.
     """
 
     def __init__(self, logger: FilteringBoundLogger) -> None:

@@ -122,7 +122,10 @@ class Drainer:
     # ------------------------------------------------------------------ what happens
 
     async def look(self, groups: Groups) -> None:
-        """Take in what runs; the first time, also what was told to stop before. Raises EngineError."""
+        """Take in what runs, and at the first look what was told to stop before.
+
+        Raises EngineError.
+        """
         running = {
             each.id: each for group in groups.values() for each in group.containers if each.running
         }
