@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
@@ -51,6 +51,8 @@ class FakeOrchestrator:
         """Whether it cannot be told on which hosts the replicas run."""
         self.looks = 0
         """How often discover was asked."""
+        self.stubborn = False
+        """Whether replicas that are stopped drain until they are killed."""
         self.leaving: list[Drain] = []
         """Replicas that drain."""
         self.taken_up: list[str] = []
@@ -169,6 +171,8 @@ class FakeOrchestrator:
     async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Stop the chosen replicas."""
         await self._begin(action)
+        if self.services[action.service].ignoring:
+            return Stopped()
         surplus = max(0, self.count(action.service) - action.desired)
         names = [replica.id for replica in choice.replicas][:surplus]
         if self.careless:
@@ -177,6 +181,9 @@ class FakeOrchestrator:
             int(name.removeprefix(f"{action.service}-")) for name in names
         }
         self._set(action.service, len(self._numbers[action.service]), None)
+        if self.stubborn:
+            for name in names:
+                self.leave(Drain(name, name, action.service, datetime.now(UTC), GRACE, name))
         return Stopped(tuple(names))
 
     async def remove_unstarted(self, service: ServiceId) -> None:
