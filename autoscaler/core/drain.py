@@ -198,7 +198,7 @@ def _work(heard: Heard, now: datetime) -> Sequence[str]:
 
 def _late(drain: Drain, now: datetime) -> Sequence[str]:
     """Say how long ago the grace of a replica was over."""
-    beyond = timedelta() if drain.grace is None else now - drain.told_at - drain.grace
-    if beyond < timedelta(seconds=1):
+    if drain.grace is None or now < drain.told_at + drain.grace:
         return ()
+    beyond = now - drain.told_at - drain.grace
     return (f"{format_duration(seconds_passed(beyond))} beyond its grace",)
