@@ -377,6 +377,10 @@ class TestTable:
             ["", "", "", "1-20", ""],
         ]
 
+    def test_it_says_what_becomes_of_replicas_that_are_told_to_stop(self) -> None:
+        text = self.draw(service(drains=(LATE,)))
+        assert "shop-worker-3: draining, 1 task running, 4m beyond its grace" in text
+
     def test_an_age_that_the_server_leaves_out_is_said_to_be_unknown(self) -> None:
         text = self.draw(replace(service(waiting=5), age=None))
         assert "age unknown" in text
