@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from autoscaler.core.drain import Drain
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.in_flight import Worker, WorkerQuery
@@ -68,6 +69,34 @@ class Orchestrator(Protocol):
 
     async def remove_unstarted(self, service: ServiceId) -> None:
         """Remove the replicas that somebody began to make a while ago and never started."""
+        ...
+
+    @property
+    def drains(self) -> Sequence[Drain]:
+        """The replicas, as of the latest `discover`, whose end is decided here.
+
+        An orchestrator that ends replicas by itself has none.
+        """
+        ...
+
+    def take_up(self, drain: Drain) -> None:
+        """Bring a replica to its end that was told to stop before this process began.
+
+        Nothing happens where this process has told it, or where it looks as if somebody else were
+        stopping the whole service.
+        """
+        ...
+
+    def take_back(self, drain: Drain, *, ignores: bool) -> None:
+        """Count a replica again that was told to stop; nothing in the engine is changed.
+
+        `ignores` says that it does not heed its stop signal: then `discover` names it, and `stop`
+        stops no replica of its service, until that container has gone.
+        """
+        ...
+
+    def kill(self, drain: Drain) -> None:
+        """Begin to end a replica at once that drains; `discover` tells when it has gone."""
         ...
 
     async def close(self, patience: timedelta) -> None:

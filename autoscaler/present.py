@@ -103,6 +103,10 @@ def service(
         "next_bounds": _next_bounds(report),
         "busy": report.busy,
         "draining": report.draining,
+        "drains": [
+            {"replica": each.drain.name, "fate": each.fate.value, "text": each.words}
+            for each in report.drains
+        ],
         "interrupted": report.interrupted,
         "crash": None if report.crash is None else redactor.hide(report.crash),
         "crashed": report.crashed,
@@ -346,6 +350,7 @@ def _why(service: Plain, now: datetime) -> list[Text]:
         lines.append(Text(service["next_bounds"]["text"], "dim"))
     if service["dry_run"]:
         lines.append(Text("dry run: nothing is changed"))
+    lines += [Text(f"{each['replica']}: {each['text']}", "cyan") for each in service["drains"]]
     if service["unseen"]:
         lines.append(Text("not seen at the latest look", "red"))
     lines += [Text(f"warning: {warning}", "yellow") for warning in service["warnings"]]

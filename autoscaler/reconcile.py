@@ -30,6 +30,7 @@ from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import ScalingSpec
 from autoscaler.core.territory import Surroundings
 from autoscaler.dividing import Dividing
+from autoscaler.draining import Draining
 from autoscaler.kept import Found, InFlights, Resting
 from autoscaler.ports import BacklogSource, Host, Orchestrator, Outlook
 from autoscaler.reporting import Reporter, Seen, is_dry_run
@@ -80,6 +81,7 @@ class Reconciler:
         self._sharing = Sharing(groups, host)
         self._histories: dict[ServiceId, History] = {}
         self._dividing = Dividing()
+        self._draining = Draining(self._orchestrators, source, clock)
         self._found = Found()
         self._resting = Resting()
         self._in_flights = InFlights()
@@ -133,9 +135,13 @@ class Reconciler:
         services, errors = self._found.services, self._found.errors
         unseen = [id_ for id_ in self._histories if id_.orchestrator in errors]
         self._forget_all_but({*(service.id for service in services), *unseen})
-        self._start_histories(services)
         failures: dict[ServiceId, str] = {}
         wishes = self._ask_wishes(services, failures)
+        drains = await self._draining.look(
+            services, {id_: wish.spec for id_, wish in wishes.items()}
+        )
+        services = self._draining.take_back(services, drains)
+        self._start_histories(services)
         readings = await self._read(
             {queue for wish in wishes.values() for queue in wish.queues},
             {queue for each in services if not each.replicas for queue in wishes[each.id].queues},
@@ -173,6 +179,7 @@ class Reconciler:
             readings,
             rested,
             scheduled_at,
+            drains,
         )
 
     async def _look_around(self, projects: frozenset[str] | None, *, acts: bool) -> tuple[str, ...]:
@@ -276,6 +283,7 @@ class Reconciler:
                     changing=under_way is not None,
                     in_use=service.in_use,
                     ending=service.ending,
+                    ignoring=service.ignoring,
                     version=service.version,
                 )
         return situations
@@ -361,12 +369,20 @@ class Reconciler:
             if service.id not in decisions:
                 continue
             with alone(seen.failures, service.id):
+                self._end_drains(service, seen)
                 action = self._start_change(
                     service, seen.situations[service.id], decisions[service.id]
                 )
                 if action is not None:
                     actions[service.id] = action
         return actions
+
+    def _end_drains(self, service: Service, seen: Seen) -> None:
+        """Have done what was decided for the replicas of one service that drain."""
+        spec = seen.situations[service.id].spec
+        hands_off = spec.mode is Mode.OFF or is_dry_run(spec, by_setting=self._dry_run)
+        if not hands_off and service.refusal is None:
+            self._draining.act(seen.drains.get(service.id, ()))
 
     def _start_change(
         self, service: Service, situation: Situation, decision: Decision

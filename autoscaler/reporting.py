@@ -8,6 +8,7 @@ from datetime import datetime
 
 from autoscaler.change import Changes
 from autoscaler.core.advice import advise
+from autoscaler.core.drain import Fate, Verdict, Verdicts
 from autoscaler.core.errors import alone
 from autoscaler.core.groups import NO_GROUPS, Groups
 from autoscaler.core.host_memory import HostMemory
@@ -58,6 +59,8 @@ class Seen:
     """The latest reports of the services at rest, of which nothing is new."""
     scheduled_at: datetime
     """The moment whose schedules count."""
+    drains: Verdicts
+    """What becomes of the replicas of each service that were told to stop."""
     limits: tuple[LimitReport, ...] = ()
     """The limits of replicas that services share; none until they have been shared."""
     memory: HostMemory | None = None
@@ -141,6 +144,7 @@ class Reporter:
             labels=seen.wishes[service.id].labels,
             given=seen.wishes[service.id].given,
             draining=service.draining,
+            drains=_worth_telling(seen.drains.get(service.id, ())),
         )
 
     def _of_decision(
@@ -184,11 +188,17 @@ class Reporter:
             dry_run=is_dry_run(spec, by_setting=self._dry_run),
             busy=busy_replicas(in_flight, situation.now),
             draining=service.draining,
+            drains=_worth_telling(seen.drains.get(service.id, ())),
             interrupted=self._changes.take_interrupted(service.id),
             crash=crash,
             crashed=service.crashed,
             throughput=throughput(situation, decision.history),
         )
+
+
+def _worth_telling(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Leave out the replicas whose stop grace is not over: their number says it all."""
+    return tuple(each for each in verdicts if each.fate not in (Fate.WAIT, Fate.COUNT))
 
 
 def _as_errors(error: str | None) -> tuple[str, ...]:

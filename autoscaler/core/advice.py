@@ -38,7 +38,13 @@ def _advise(situation: Situation, history: History) -> Iterator[str]:
 
 def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
     """Say what could cost a task when a replica is stopped."""
-    if situation.ignored_signal is not None:
+    for name in situation.ignoring:
+        yield (
+            f"{name} was told to stop and goes on taking tasks, so it counts as a replica and none"
+            " of this service is stopped: set `init: true` in the Compose file, or let the worker"
+            f" shut down on its stop signal, and bring the service up again; {_GUIDE}"
+        )
+    if situation.ignored_signal is not None and not situation.ignoring:
         yield situation.ignored_signal.words
     grace = situation.grace
     if grace is None:

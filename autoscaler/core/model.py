@@ -88,6 +88,8 @@ class Service:
     """How replicas have ended without the daemon, as long as it matters; None where none has."""
     crashed: int = 0
     """Replicas that were seen to crash since the look before."""
+    ignoring: tuple[str, ...] = ()
+    """Names of replicas that were told to stop and went on taking tasks. They count as replicas."""
 
 
 @dataclass(frozen=True, slots=True)

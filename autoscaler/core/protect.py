@@ -62,6 +62,22 @@ class Stopped:
     for fewer replicas: whoever stopped it looks and chooses once more."""
 
 
+def keep_all_where_one_ignores_its_signal(
+    situation: Situation, _history: History, desired: int
+) -> Limited:
+    """Stop nobody where a replica has ignored its stop signal: the others would do the same.
+
+    Each would go on taking tasks until it is killed in the middle of some.
+    """
+    replicas = situation.replicas
+    if desired >= replicas or not situation.ignoring:
+        return desired, None
+    names = ", ".join(situation.ignoring)
+    verb = agreeing(len(situation.ignoring), "ignores its stop signal", "ignore their stop signal")
+    text = f"{names} {verb}, so none is stopped: {figure(replicas)}"
+    return replicas, Reason(ReasonCode.IGNORES_STOP, text)
+
+
 def keep_used(situation: Situation, _history: History, desired: int) -> Limited:
     """Keep the replicas that other containers use something of, such as their network."""
     least = min(len(situation.in_use), situation.replicas)

@@ -55,6 +55,7 @@ class ReasonCode(StrEnum):
     CRASHED = "crashed", Bearing.TROUBLE
     CEILING = "ceiling", Bearing.TROUBLE
     SHARED = "shared", Bearing.HELD
+    IGNORES_STOP = "ignores-stop", Bearing.TROUBLE
     BUSY = "busy", Bearing.HELD
 
 

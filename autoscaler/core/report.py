@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from autoscaler.core.drain import Verdict
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, SharedQueue, TaskQueue
 from autoscaler.core.origin import Given
@@ -58,6 +59,8 @@ class ServiceReport:
     """Replicas that were seen at work in this tick; None where nobody looked."""
     draining: int = 0
     """Replicas that were told to stop and have not ended. `replicas` does not count them."""
+    drains: tuple[Verdict, ...] = ()
+    """What becomes of those replicas that is not simply to wait for the end of their grace."""
     interrupted: int = 0
     """Replicas stopped since the last tick although they were known to be busy."""
     crash: str | None = None

@@ -41,6 +41,8 @@ class Situation:
     """Whether a change is under way, which leads to `replicas`."""
     ending: Ending | None = None
     """How replicas have ended without the daemon; None where none has."""
+    ignoring: tuple[str, ...] = ()
+    """Names of replicas that were told to stop and went on taking tasks. They count."""
     version: str = ""
     """What the replicas run: another image or configuration has another word."""
     allowance: Allowance | None = None

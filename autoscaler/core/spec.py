@@ -286,6 +286,16 @@ class ScalingSpec(BaseModel):
         ),
     ] = Busy.PROTECT
 
+    drain: Annotated[
+        Wait,
+        Label(
+            "drain",
+            _WAIT_FORM,
+            "How long a replica that was told to stop and is still at work is left to finish, "
+            "beyond its stop grace; 0s: the grace ends it, as with Docker. On Compose only.",
+        ),
+    ] = timedelta(hours=1)
+
     fallback: Annotated[
         FallbackWords,
         Label(

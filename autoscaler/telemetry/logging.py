@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from autoscaler.core.drain import Fate
 from autoscaler.core.findings import EXPIRY_WARNINGS
 from autoscaler.core.origin import LABEL
 from autoscaler.core.reason import Bearing, ReasonCode
@@ -24,6 +25,9 @@ from autoscaler.telemetry.overrides import OverrideLog
 
 ENGINE = "engine"
 """Stands in place of a service where an orchestrator could not name its services."""
+
+
+_EVENTS = {Fate.FINISH: "finishing", Fate.KILL: "killed", Fate.TAKE_BACK: "taken back"}
 
 
 class Problem(NamedTuple):
@@ -116,8 +120,9 @@ class LogObserver:
     """Logs what has changed since the tick before.
 
     Events: `service found`, `service gone`, `left alone`, `labels changed`, `scaling out`,
-    `scaling in`, `held`, `cannot scale`, `warning`, `recovered`, `busy replicas stopped`,
-    `credential expires` and `credential expired`; those of `OverrideLog` too.
+    `scaling in`, `finishing`, `killed`, `taken back`, `held`, `cannot scale`, `warning`,
+    `recovered`, `busy replicas stopped`, `credential expires` and
+    `credential expired`; those of `OverrideLog` too.
     """
 
     def __init__(self, logger: FilteringBoundLogger) -> None:
@@ -129,6 +134,8 @@ class LogObserver:
         """Services of other projects that have been named."""
         self._labels: dict[str, Mapping[str, str]] = {}
         self._problems: set[Problem] = set()
+        self._drains: set[tuple[str, Fate]] = set()
+        """What was decided for replicas that drain, by the ids of their containers."""
         self._held: set[tuple[str, ReasonCode]] = set()
         self._expiries: dict[str, Expiry] = {}
         self._integration_errors: dict[str, str | None] = {}
@@ -141,6 +148,7 @@ class LogObserver:
             self._log_labels(service)
             self._log_action(service)
         self._overrides.observe(report)
+        self._log_drains(report)
         self._log_held(report, unseen)
         self._log_problems(set(_problems(report)), unseen)
         for integration in report.integrations:
@@ -196,6 +204,22 @@ class LogObserver:
             self._logger.error(
                 "busy replicas stopped", service=str(report.service), replicas=report.interrupted
             )
+
+    def _log_drains(self, report: TickReport) -> None:
+        """Log once what becomes of a replica whose stop grace is over, or that does not stop."""
+        drains = {
+            (each.drain.id, each.fate): each for one in report.services for each in one.drains
+        }
+        for key in sorted(drains.keys() - self._drains):
+            each = drains[key]
+            log = self._logger.info if each.fate is Fate.FINISH else self._logger.warning
+            log(
+                _EVENTS[each.fate],
+                service=str(each.drain.service),
+                replica=each.drain.name,
+                because=each.words,
+            )
+        self._drains = {*drains}
 
     def _log_held(self, tick: TickReport, unseen: set[str]) -> None:
         """Log once when something begins to keep a service from following its backlog."""

@@ -12,12 +12,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from autoscaler.core.drain import Drain, Fate, Verdict
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.labels import read_labels
+from autoscaler.core.model import ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import LimitReport, ServiceReport
 from autoscaler.core.schedule import Bounds, NextBounds
+from tests.fakes.clock import START
 from tests.fakes.reports import (
     broken,
     busy_hour,
@@ -142,6 +145,16 @@ class TestService:
         ):
             assert words in text
         assert "shop/worker 2 → 20" in browser.text("#recent-list")
+
+    def test_it_shows_what_becomes_of_replicas_that_are_told_to_stop(
+        self, site: ServedSite, browser: Browser
+    ) -> None:
+        words = "draining, 2 tasks running, 4m beyond its grace"
+        drain = Drain(
+            "id3", "shop-worker-3", ServiceId("compose", "shop/worker"), START, timedelta(), None
+        )
+        show(site, service(draining=1, drains=(Verdict(drain, Fate.FINISH, words),)))
+        browser.shows(f"shop-worker-3: {words}", card("shop/worker"))
 
     def test_it_shows_what_a_portion_of_a_shared_queue_is_a_portion_of(
         self, site: ServedSite, browser: Browser

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.in_flight import Standing
 from autoscaler.core.model import EndedBy, Replica, ScalingAction, Service, ServiceId
@@ -64,7 +65,8 @@ class FakeCase:
         self.adopted = adopted
         self.orchestrator = FakeOrchestrator(looks_after=looking_after(adopted))
 
-    def up(self, replicas: Mapping[str, int], labels: Mapping[str, Any], **_: Any) -> None:
+    def up(self, replicas: Mapping[str, int], labels: Mapping[str, Any], **options: Any) -> None:
+        self.orchestrator.stubborn = options.get("command") is STUBBORN
         for service, number in replicas.items():
             self.orchestrator.add(service, labels.get(service, {}), replicas=number)
 
@@ -247,6 +249,55 @@ async def test_a_replica_that_drains_does_not_count(case: Case) -> None:
     await stop_in_order(case, 2, 1)
 
     assert (await look(case, "worker")).replicas == 1
+
+
+async def drained(case: Case) -> Drain:
+    """Stop one of two replicas that do not end by themselves, and return it."""
+    case.up({"worker": 2}, {"worker": LABELS}, command=STUBBORN, stop_grace_period="60s")
+    await look(case, "worker")
+    (gone,) = await stop_in_order(case, 2, 1)
+    assert (await look(case, "worker")).draining == 1
+    (drain,) = case.orchestrator.drains
+    assert (drain.id, drain.service, drain.own) == (gone, case.id("worker"), True)
+    return drain
+
+
+async def test_an_orchestrator_that_ends_replicas_by_itself_names_none_that_drain(
+    case: Case,
+) -> None:
+    case.up({"worker": 2}, {"worker": LABELS})
+    await look(case, "worker")
+    assert list(case.orchestrator.drains) == []
+
+
+async def test_one_that_drains_ends_when_it_is_killed(case: Case) -> None:
+    if case.id("worker").orchestrator == "swarm":
+        pytest.skip("the Swarm kills its tasks itself")
+    drain = await drained(case)
+
+    case.orchestrator.take_up(drain)
+    case.orchestrator.kill(drain)
+
+    async with asyncio.timeout(LIMIT):
+        # The orchestrator does not announce the end.
+        while (await look(case, "worker")).draining:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    assert list(case.orchestrator.drains) == []
+    assert (await look(case, "worker")).replicas == 1
+
+
+async def test_one_that_is_taken_back_counts_and_none_is_stopped_any_more(case: Case) -> None:
+    if case.id("worker").orchestrator == "swarm":
+        pytest.skip("the Swarm takes back no task")
+    drain = await drained(case)
+
+    case.orchestrator.take_back(drain, ignores=True)
+
+    service = await look(case, "worker")
+    assert (service.replicas, service.draining, service.ignoring) == (2, 0, (drain.name,))
+    assert list(case.orchestrator.drains) == []
+    assert await stop_in_order(case, 2, 1) == []
+    assert (await look(case, "worker")).replicas == 2
 
 
 async def test_the_same_growth_twice_changes_nothing_more(case: Case) -> None:

@@ -30,7 +30,7 @@ REFUSED = (
     "GET /containers/x/top/x",
     "GET /images/x/../../info/json",
     "POST /containers/x/exec",
-    "POST /containers/x/kill",
+    "POST /containers/x/stop",
     "POST /build",
     "POST /images/create",
     "POST /swarm/init",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import (
     Ceiling,
@@ -50,6 +51,12 @@ class FakeOrchestrator:
         """Whether it cannot be told on which hosts the replicas run."""
         self.looks = 0
         """How often discover was asked."""
+        self.stubborn = False
+        """Whether replicas that are stopped drain until they are killed."""
+        self.leaving: list[Drain] = []
+        """Replicas that drain."""
+        self.taken_up: list[str] = []
+        self.killed: list[str] = []
         self._numbers: dict[ServiceId, set[int]] = {}
         """Of the replicas of a service, each for as long as it is there."""
         self._failures: dict[ServiceId, Exception] = {}
@@ -112,6 +119,12 @@ class FakeOrchestrator:
         """Let so many replicas that count no more be still stopping."""
         self.services[id_] = replace(self.services[id_], draining=replicas)
 
+    def leave(self, drain: Drain) -> None:
+        """Let a replica that counts no more drain until it is killed or taken back."""
+        self.leaving.append(drain)
+        service = self.services[drain.service]
+        self.services[drain.service] = replace(service, draining=service.draining + 1)
+
     def leave_behind(self, id_: ServiceId, replicas: int) -> None:
         """Let so many replicas have been made and never started."""
         self.services[id_] = replace(self.services[id_], left_behind=replicas)
@@ -158,6 +171,8 @@ class FakeOrchestrator:
     async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Stop the chosen replicas."""
         await self._begin(action)
+        if self.services[action.service].ignoring:
+            return Stopped()
         surplus = max(0, self.count(action.service) - action.desired)
         names = [replica.id for replica in choice.replicas][:surplus]
         if self.careless:
@@ -166,6 +181,9 @@ class FakeOrchestrator:
             int(name.removeprefix(f"{action.service}-")) for name in names
         }
         self._set(action.service, len(self._numbers[action.service]), None)
+        if self.stubborn:
+            for name in names:
+                self.leave(Drain(name, name, action.service, datetime.now(UTC), GRACE, name))
         return Stopped(tuple(names))
 
     async def remove_unstarted(self, service: ServiceId) -> None:
@@ -186,6 +204,35 @@ class FakeOrchestrator:
         refusal = self.services[action.service].refusal
         if refusal is not None:
             raise OrchestratorError(f"{action.service}: {refusal}")
+
+    @property
+    def drains(self) -> Sequence[Drain]:
+        """Return those that a test has put there."""
+        return self.leaving
+
+    def take_up(self, drain: Drain) -> None:
+        """Write down who was taken up."""
+        self.taken_up.append(drain.id)
+
+    def take_back(self, drain: Drain, *, ignores: bool) -> None:
+        """Count a replica again."""
+        service = self.services[drain.service]
+        self.leaving.remove(drain)
+        number = max(self._numbers[drain.service], default=0) + 1
+        self._numbers[drain.service].add(number)
+        self.services[drain.service] = replace(
+            service,
+            replicas=service.replicas + 1,
+            draining=service.draining - 1,
+            ignoring=(*service.ignoring, drain.name) if ignores else service.ignoring,
+        )
+
+    def kill(self, drain: Drain) -> None:
+        """End a replica that drains."""
+        self.killed.append(drain.id)
+        self.leaving.remove(drain)
+        service = self.services[drain.service]
+        self.services[drain.service] = replace(service, draining=service.draining - 1)
 
     async def close(self, patience: timedelta) -> None:
         """Nothing drains here: only the patience is written down."""

@@ -246,6 +246,23 @@ class Crew:
             while len(await self.listed()) < workers:  # noqa: ASYNC110 - nothing announces it
                 await asyncio.sleep(0.5)
 
+    async def just_reported(self, workers: int) -> None:
+        """Wait until so many workers have sent a heartbeat after their first within a few seconds.
+
+        With a long interval, what they begin now is in no heartbeat for a while.
+        """
+
+        def late(beat: WorkerHeartbeat) -> bool:
+            passed = datetime.now(UTC) - beat.heartbeat_time.ToDatetime(UTC)
+            first = not beat.elapsed_since_last_heartbeat.ToTimedelta()
+            return first or passed > timedelta(seconds=4)
+
+        async with asyncio.timeout(2 * LIMIT):
+            beats = await self.listed()
+            while len(beats) < workers or any(map(late, beats)):
+                await asyncio.sleep(0.2)
+                beats = await self.listed()
+
     async def reported(self) -> None:
         """Wait until the heartbeats show every host that is at work."""
         async with asyncio.timeout(LIMIT):

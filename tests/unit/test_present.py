@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from autoscaler import present
+from autoscaler.core.drain import Drain, Fate, Verdict
 from autoscaler.core.findings import EXPIRY_WARNINGS
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.model import ServiceId
@@ -65,6 +66,13 @@ PAUSE = Override(
 )
 
 
+LATE = Verdict(
+    Drain("id3", "shop-worker-3", ServiceId("compose", "shop/worker"), START, timedelta(), None),
+    Fate.FINISH,
+    "draining, 1 task running, 4m beyond its grace",
+)
+
+
 def everything() -> TickReport:
     """Report a tick in which every field of every part has a value."""
     full = service(
@@ -72,6 +80,7 @@ def everything() -> TickReport:
         desired=4,
         busy=1,
         draining=2,
+        drains=(LATE,),
         crash="it ended",
         throughput=1.1,
         given={"temporal.max": Given("20", "shop.yaml:3")},
@@ -167,6 +176,7 @@ class TestOneShape:
                     "next_bounds": {"at": float, "min": int, "max": int, "text": str},
                     "busy": int,
                     "draining": int,
+                    "drains": [{"replica": str, "fate": str, "text": str}],
                     "interrupted": int,
                     "crash": str,
                     "crashed": int,
@@ -256,6 +266,7 @@ class TestService:
             "next_bounds": None,
             "busy": 1,
             "draining": 0,
+            "drains": [],
             "interrupted": 0,
             "crash": None,
             "crashed": 0,
@@ -365,6 +376,10 @@ class TestTable:
             ["shop/scans", "orders", "0", "1", "0 waiting tasks at target 10: 0"],
             ["", "", "", "1-20", ""],
         ]
+
+    def test_it_says_what_becomes_of_replicas_that_are_told_to_stop(self) -> None:
+        text = self.draw(service(drains=(LATE,)))
+        assert "shop-worker-3: draining, 1 task running, 4m beyond its grace" in text
 
     def test_an_age_that_the_server_leaves_out_is_said_to_be_unknown(self) -> None:
         text = self.draw(replace(service(waiting=5), age=None))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from autoscaler.core.drain import SIGNAL_SLACK
 from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators.engine import EngineError
 
@@ -24,8 +25,6 @@ follow each other faster than that."""
 UNSURE = timedelta(minutes=1)
 """How long after a step that got no answer its events may still come: once their stream has been
 opened again. The engine may have done what it was asked for."""
-SLACK = timedelta(seconds=10)
-"""A container that outlives its stop signal by its grace and this much was not meant to stop."""
 
 
 @dataclass(slots=True)
@@ -54,7 +53,7 @@ class OtherHands:
         match event["Action"]:
             case "kill":
                 # The signal may also mean a reload: then the container outlives its grace.
-                self._stopping[container] = service, now + grace + SLACK
+                self._stopping[container] = service, now + grace + SIGNAL_SLACK
             case "die" if container in self._stopping:
                 del self._stopping[container]
             case "destroy":

@@ -241,6 +241,19 @@ class Inventory:
         created, started = found["Created"], found["State"]["StartedAt"]
         return Times(datetime.fromisoformat(created), datetime.fromisoformat(started))
 
+    async def runs(self, container: Container) -> bool:
+        """Whether a container runs, by the word of the engine right now. Raises EngineError."""
+        try:
+            found = await self._engine.call(
+                f"inspecting {container.name}",
+                lambda client: client.inspect_container(container.id),
+            )
+        except EngineError as error:
+            if error.status not in GONE:
+                raise
+            return False
+        return bool(found["State"]["Running"])
+
     async def exit(self, container: Container) -> Exit | None:
         """Return how a container has ended; None where it is gone. Raises EngineError."""
         try:

@@ -1,7 +1,7 @@
 """Replicas that were told to stop before this process began to watch, and have not ended yet.
 
 The engine lists them as running. Another daemon may have told them, or somebody with `docker
-compose stop`: nobody can tell afterwards. So they count as draining, and nothing is done to them.
+compose stop`: nobody can tell afterwards.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from autoscaler.orchestrators.compose.containers import Container
-from autoscaler.orchestrators.compose.hands import SLACK
-from autoscaler.orchestrators.compose.inventory import Groups, Inventory
+from autoscaler.orchestrators.compose.inventory import Inventory
 from autoscaler.orchestrators.engine import GONE, Engine, EngineError, Json
 from autoscaler.orchestrators.events import past_events
 
 _FILTERS = {"type": ["container"], "event": ["start", "kill", "die", "destroy"]}
-_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,77 +28,46 @@ class Signal:
     """By the engine's clock."""
 
 
-class Leaving:
-    """Finds such replicas in the engine's past events, once, and forgets them as they end."""
+async def told_before(
+    engine: Engine,
+    inventory: Inventory,
+    clock: Callable[[], datetime],
+    running: Collection[Container],
+) -> Mapping[str, datetime]:
+    """Return when each of these containers was last told to stop, by the clock of this process.
 
-    def __init__(self, engine: Engine, inventory: Inventory, clock: Callable[[], datetime]) -> None:
-        """Inspect containers by means of the `inventory`."""
-        self._engine = engine
-        self._inventory = inventory
-        self._clock = clock
-        self._ends: Mapping[str, datetime] | None = None
-        """When each of them should have ended at the latest; None before the past was read."""
+    Those that were not are left out. Raises EngineError.
+    """
+    try:
+        past = await past_events(engine, _FILTERS)
+    except EngineError as error:
+        if error.status is None:
+            raise
+        # What stands before the engine may keep its events to itself. Then nothing is known.
+        return {}
+    now = clock()
+    sent = signals_sent(past.events)
+    told: dict[str, datetime] = {}
+    for container in running:
+        stops = await _stops(inventory, container) if container.id in sent else frozenset()
+        at = max(
+            (each.at for each in sent.get(container.id, ()) if each.number in stops), default=None
+        )
+        if at is not None:
+            # The clock of the engine may differ from the one here.
+            told[container.id] = now + (at - past.at)
+    return told
 
-    @property
-    def containers(self) -> Collection[str]:
-        """Ids of the containers that were told to stop and still run, as of the latest look."""
-        return (self._ends or {}).keys()
 
-    def ended(self, container: str) -> None:
-        """Take in that a container has ended: if it is started again, it is to stay."""
-        if self._ends is not None:
-            self._ends = {id_: end for id_, end in self._ends.items() if id_ != container}
-
-    async def look(self, groups: Groups, own: Collection[str]) -> None:
-        """Drop those that have ended, or have outlived their signal. Raises EngineError.
-
-        `own` has the ids of those that this process itself is stopping: they are not meant here.
-        """
-        running = {
-            container.id: container
-            for replicas in groups.values()
-            for container in replicas.containers
-            if container.running and container.id not in own
-        }
-        if self._ends is None:
-            self._ends = await self._read(running)
-        now = self._clock()
-        self._ends = {id_: end for id_, end in self._ends.items() if id_ in running and now < end}
-
-    async def _read(self, running: Mapping[str, Container]) -> Mapping[str, datetime]:
-        """Return which of these containers were told to stop, with when they end at the latest."""
-        try:
-            past = await past_events(self._engine, _FILTERS)
-        except EngineError as error:
-            if error.status is None:
-                raise
-            # What stands before the engine may keep its events to itself. Then nothing is known.
-            return {}
-        now = self._clock()
-        ends: dict[str, datetime] = {}
-        for id_, signals in signals_sent(past.events).items():
-            if id_ in running:
-                lasts = await self._lasts(running[id_], signals)
-                if lasts is not None:
-                    # The clock of the engine may differ from the one here.
-                    ends[id_] = _FOREVER if lasts == _FOREVER else now + (lasts - past.at)
-        return ends
-
-    async def _lasts(self, container: Container, signals: Collection[Signal]) -> datetime | None:
-        """Return until when a container may take to stop; None where no signal told it to."""
-        try:
-            traits = await self._inventory.traits(container)
-        except EngineError as error:
-            if error.status not in GONE:
-                raise
-            return None
-        stops = {signal_number(traits.stop_signal), signal.SIGKILL}
-        told = [each.at for each in signals if each.number in stops]
-        if not told:
-            return None
-        if traits.grace < 0:
-            return _FOREVER
-        return max(told) + timedelta(seconds=traits.grace) + SLACK
+async def _stops(inventory: Inventory, container: Container) -> frozenset[int | None]:
+    """Return the numbers of the signals that tell a container to stop; none where it is gone."""
+    try:
+        traits = await inventory.traits(container)
+    except EngineError as error:
+        if error.status not in GONE:
+            raise
+        return frozenset()
+    return frozenset({signal_number(traits.stop_signal), signal.SIGKILL})
 
 
 def signals_sent(events: Iterable[Json]) -> Mapping[str, Collection[Signal]]:

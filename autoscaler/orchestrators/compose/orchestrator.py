@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.labels import DEFAULT_PREFIX
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
@@ -16,7 +17,6 @@ from autoscaler.orchestrators.compose.draining import Drainer
 from autoscaler.orchestrators.compose.exits import Exits
 from autoscaler.orchestrators.compose.hands import QUIET, OtherHands, OwnHands
 from autoscaler.orchestrators.compose.inventory import Inventory
-from autoscaler.orchestrators.compose.leaving import Leaving
 from autoscaler.orchestrators.compose.making import OTHERS_AT_WORK, Maker
 from autoscaler.orchestrators.compose.signals import Signals
 from autoscaler.orchestrators.compose.uses import Use
@@ -52,8 +52,7 @@ class ComposeOrchestrator:
         self._others = OtherHands()
         self._exits = Exits(self._inventory.exit)
         self._maker = Maker(engine, self._own, self._others, self._exits, clock)
-        self._drainer = Drainer(engine, self._own, self._inventory)
-        self._leaving = Leaving(engine, self._inventory, clock)
+        self._drainer = Drainer(engine, self._own, self._inventory, clock)
         self._signals = Signals(engine, self._inventory)
         self._graces: dict[ServiceId, timedelta] = {}
         """The services that the latest look has found, each with its stop grace."""
@@ -97,17 +96,21 @@ class ComposeOrchestrator:
         if action == "die":
             now = self._clock()
             by_others = self._others.stopping(container, now)
-            was_leaving = container in self._leaving.containers
-            self._leaving.ended(container)
+            unknown = container in self._drainer.draining and not self._drainer.follows(container)
+            if self._drainer.has_ignored(container):
+                # It has heeded its signal in the end.
+                self._exits.told_to_stop(service, container)
+            self._drainer.ended(container)
             # If it was told to stop before the daemon watched, nobody knows by whom.
-            if by_others or not was_leaving:
+            if by_others or not unknown:
                 self._exits.died(service, container, now, by_others=by_others)
         elif action == "start":
+            self._drainer.came_up(container)
             self._exits.came_up(service, container)
 
     def _is_own(self, container: str, name: str, action: str) -> bool:
         """Whether the daemon's own work has caused an event."""
-        if container in self._drainer.draining:
+        if self._drainer.follows(container):
             return True
         # Events arrive a little after the step that caused them. But the daemon only stops what
         # drains, or what it is still making: others may stop a replica that was just started.
@@ -119,8 +122,8 @@ class ComposeOrchestrator:
         """Return the Compose services that are looked after. Raises EngineError."""
         groups = await self._inventory.containers()
         listed = self._inventory.listed_at
-        await self._leaving.look(groups, self._drainer.draining)
-        draining = self._draining
+        await self._drainer.look(groups)
+        draining = self._drainer.draining
         ours = [
             replicas
             for replicas in (each.without(draining) for each in groups.values())
@@ -139,11 +142,6 @@ class ComposeOrchestrator:
         uses = await self._inventory.uses(ours)
         found = [await self._service(each, uses.get(each.service, ()), listed) for each in ours]
         return [service for service in found if service is not None]
-
-    @property
-    def _draining(self) -> Collection[str]:
-        """Ids of the containers that were told to stop, by this process or before it began."""
-        return {*self._drainer.draining, *self._leaving.containers}
 
     @property
     def surroundings(self) -> Surroundings:
@@ -171,8 +169,8 @@ class ComposeOrchestrator:
             rest = [each for each in replicas.containers if each is not replicas.template]
             if not rest:
                 return None
-            return await self._service(Replicas.of(rest, self._draining), uses, listed)
-        now, service, draining = self._clock(), replicas.service, self._draining
+            return await self._service(Replicas.of(rest, self._drainer.draining), uses, listed)
+        now, service, draining = self._clock(), replicas.service, self._drainer.draining
         self._graces[service] = timedelta(seconds=max(0, traits.grace))
         trouble = self._drainer.trouble(service)
         refusal = await self._refusal(replicas)
@@ -199,6 +197,7 @@ class ComposeOrchestrator:
             ignored_signal=self._signals.ignored(service),
             ending=await self._exits.look(replicas, listed, now),
             crashed=self._exits.take_crashes(service),
+            ignoring=self._drainer.ignoring(replicas),
             version=replicas.template.version,
         )
 
@@ -248,10 +247,13 @@ class ComposeOrchestrator:
         # Some may have ended since they were counted: `desired` stay in any case.
         surplus = max(0, len(replicas.running) - action.desired)
         going = [each for each in replicas.in_turn() if each.id in chosen][:surplus]
+        if self._drainer.ignoring(replicas):
+            return Stopped()  # The others would ignore their signal as well.
         keep = replicas.keeper().id if len(going) == len(replicas.running) else ""
+        traits = await asyncio.gather(*map(self._inventory.traits, going))
         for container in going:
             self._exits.told_to_stop(action.service, container.id)
-        self._drainer.start(action.service, going, keep=keep)
+        self._drainer.start(action.service, zip(going, traits, strict=True), keep=keep)
         # As with `up --scale`: on the way in, replicas that do not even run go as well.
         for container in replicas.stopped:
             if container.id != keep:
@@ -269,8 +271,39 @@ class ComposeOrchestrator:
             await self._drainer.remove(container)
         self._inventory.changed()
 
+    # ------------------------------------------------------------------ drains
+
+    @property
+    def drains(self) -> Sequence[Drain]:
+        """The replicas of services that are looked after which were told to stop and still run."""
+        return [each for each in self._drainer.seen() if each.service in self._graces]
+
+    def take_up(self, drain: Drain) -> None:
+        """Bring a replica to its end that was told to stop before this process began.
+
+        It is removed when it has ended, unless no other one could be copied later.
+        """
+        replicas = self._inventory.groups.get(drain.service)
+        if replicas is None or self._drainer.follows(drain.id):
+            return
+        replicas = replicas.without(self._drainer.draining)
+        if self._drainer.may_be_others(replicas):
+            return
+        last = not replicas.running and replicas.keeper().id == drain.id
+        self._exits.told_to_stop(drain.service, drain.id)
+        self._drainer.take_up(drain.id, keep=last)
+
+    def take_back(self, drain: Drain, *, ignores: bool) -> None:
+        """Count a replica again that was told to stop; `ignores`: it does not heed its signal."""
+        self._drainer.take_back(drain.id, ignores=ignores)
+
+    def kill(self, drain: Drain) -> None:
+        """Begin to end a replica at once that drains, unless somebody else is at work on it."""
+        if not self._others.at_work(drain.service, self._clock()):
+            self._drainer.kill(drain.id)
+
     async def close(self, patience: timedelta) -> None:
-        """Wait at most `patience` for replicas that drain; the engine stops the others alone."""
+        """Wait at most `patience` for replicas that drain; the others end alone."""
         await self._drainer.close(patience)
 
     async def _present(self, service: ServiceId) -> Replicas:
@@ -278,7 +311,7 @@ class ComposeOrchestrator:
         replicas = (await self._inventory.listed_now()).get(service)
         if replicas is None:
             raise OrchestratorError(f"{service} has no containers any more")
-        return replicas.without(self._draining)
+        return replicas.without(self._drainer.draining)
 
     async def _changeable(self, service: ServiceId) -> Replicas:
         replicas = await self._present(service)
@@ -296,9 +329,7 @@ class ComposeOrchestrator:
         now = self._clock()
         if self._others.at_work(replicas.service, now):
             return OTHERS_AT_WORK
-        leaving = self._leaving.containers
-        if not replicas.running and any(each.id in leaving for each in replicas.containers):
-            # It looks like `docker compose stop` under way.
+        if self._drainer.may_be_others(replicas):
             return OTHERS_AT_WORK
         for container in replicas.being_started(now):
             if await self._is_composes_to_start(replicas, container):

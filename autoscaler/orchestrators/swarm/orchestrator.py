@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from docker import APIClient
 
+from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.labels import DEFAULT_PREFIX, scaling_labels
 from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
@@ -246,6 +247,20 @@ class SwarmOrchestrator:
         info = await self._engine.call("looking up this node", lambda client: client.info())
         swarm: Json = info.get("Swarm") or {}
         return str(swarm.get("NodeID") or "") if swarm.get("Nodes") == 1 else ""
+
+    @property
+    def drains(self) -> Sequence[Drain]:
+        """None: the Swarm itself ends its tasks when their stop grace is over."""
+        return ()
+
+    def take_up(self, drain: Drain) -> None:
+        """Do nothing: the Swarm brings its tasks to their end."""
+
+    def take_back(self, drain: Drain, *, ignores: bool) -> None:
+        """Do nothing: the Swarm never takes back a task."""
+
+    def kill(self, drain: Drain) -> None:
+        """Do nothing: the Swarm kills its tasks itself."""
 
     async def close(self, patience: timedelta) -> None:
         """Do nothing: the Swarm drains its tasks itself."""

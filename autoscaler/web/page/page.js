@@ -165,9 +165,12 @@
     part["bar-wanted"].setAttribute("x", `${Math.min(99, (100 * one.desired) / most)}`);
   }
 
+  const HEADS = { error: "Error", warning: "Warning", drain: "Draining" };
+
   function showTroubles(list, one) {
     const troubles = [
       ...(one.unseen ? [["error", "The engine did not answer for this service at the latest look; this is what was seen before."]] : []),
+      ...one.drains.map(({ replica, text }) => ["drain", `${replica}: ${text}`]),
       ...one.errors.map((words) => ["error", words]),
       ...one.warnings.map((words) => ["warning", words]),
     ];
@@ -176,7 +179,7 @@
     list.dataset.shown = content;
     list.hidden = !troubles.length;
     list.replaceChildren(...troubles.map(([kind, words]) =>
-      make("li", [make("b", kind === "error" ? "Error" : "Warning"), words], { "data-kind": kind })));
+      make("li", [make("b", HEADS[kind]), words], { "data-kind": kind })));
   }
 
   function changeItem(change, name) {

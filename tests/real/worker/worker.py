@@ -66,7 +66,11 @@ class Pinned:
 
 
 async def main() -> None:
-    """Work until SIGTERM, then finish the running activities."""
+    """Work until SIGTERM, then finish the running activities.
+
+    With SIGTERM=ignored there is no handler: as process 1 of its container, this one then goes on.
+    With AFTERWARDS=hang it never ends once its worker is over.
+    """
     asked = os.environ
     seconds = float(asked.get("HEARTBEAT_SECONDS", "2"))
     runtime = Runtime(
@@ -75,7 +79,8 @@ async def main() -> None:
     )
     client = await Client.connect(**ClientConfig.load_client_connect_config(), runtime=runtime)
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    if asked.get("SIGTERM") != "ignored":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     build = asked.get("BUILD_ID")
     async with Worker(
         client,
@@ -97,6 +102,8 @@ async def main() -> None:
     ):
         (TRACES / f"ready-{HOST}").touch()
         await stop.wait()
+    if asked.get("AFTERWARDS") == "hang":
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ LABELS = {
     "slots-target": "slots_target",
     "keep-up": "keep_up",
     "busy": "busy",
+    "drain": "drain",
     "fallback": "fallback",
     "fallback.after": "fallback_after",
     "priority": "priority",
@@ -588,6 +589,7 @@ def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
         "group": "none",
         "deployment": "none",
         "build-id": "none",
+        "drain": "1h",
         "fallback": "hold",
         "fallback.after": "3m",
     }

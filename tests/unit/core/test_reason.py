@@ -14,7 +14,12 @@ HELD = {
     ReasonCode.SHARED,
     ReasonCode.BUSY,
 }
-IN_TROUBLE = {ReasonCode.CRASHED, ReasonCode.REFUSED, ReasonCode.CEILING}
+IN_TROUBLE = {
+    ReasonCode.CRASHED,
+    ReasonCode.REFUSED,
+    ReasonCode.CEILING,
+    ReasonCode.IGNORES_STOP,
+}
 
 
 @pytest.mark.parametrize("code", ReasonCode)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from autoscaler.core.drain import Drain, Fate, Verdict
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.reason import Bearing, Reason, ReasonCode
@@ -74,6 +75,13 @@ def log() -> Log:
     quiet = Log()
     quiet.lines(service("a/one"), service("b/two"), service())
     return quiet
+
+
+def draining(fate: Fate, words: str) -> ServiceReport:
+    """Report a service with a replica of which that was decided."""
+    who = ServiceId("compose", "shop/worker")
+    drain = Drain("id3", "shop-worker-3", who, START, timedelta(), None)
+    return service(drains=(Verdict(drain, fate, words),))
 
 
 def others() -> tuple[ServiceReport, ServiceReport]:
@@ -444,3 +452,33 @@ def test_no_traceback_shows_a_secret() -> None:
     error = ValueError("this is no key: planted-secret")
     traceback.print_exception(error, file=RedactedStream(stream, redactor))
     assert stream.getvalue().endswith("ValueError: this is no key: [hidden]\n")
+
+
+class TestDrains:
+    @pytest.mark.parametrize(
+        ("fate", "event", "level"),
+        [
+            (Fate.FINISH, "finishing", "info"),
+            (Fate.KILL, "killed", "warning"),
+            (Fate.TAKE_BACK, "taken back", "warning"),
+        ],
+    )
+    def test_what_becomes_of_a_replica_is_logged_once(
+        self, log: Log, fate: Fate, event: str, level: str
+    ) -> None:
+        first = log.lines(*others(), draining(fate, "1m beyond its grace"))
+        assert first == [
+            {
+                "service": "shop/worker",
+                "replica": "shop-worker-3",
+                "because": "1m beyond its grace",
+                "event": event,
+                "level": level,
+            }
+        ]
+        assert log.lines(*others(), draining(fate, "2m beyond its grace")) == []
+
+    def test_each_turn_is_logged(self, log: Log) -> None:
+        log.lines(*others(), draining(Fate.FINISH, "1m beyond its grace"))
+        events = log.events(*others(), draining(Fate.KILL, "is killed"))
+        assert events == ["killed"]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from autoscaler.core.drain import SIGNAL_SLACK
 from autoscaler.core.model import ServiceId
-from autoscaler.orchestrators.compose.hands import QUIET, SLACK, UNSURE, OtherHands, OwnHands
+from autoscaler.orchestrators.compose.hands import QUIET, UNSURE, OtherHands, OwnHands
 from autoscaler.orchestrators.engine import EngineError
 from tests.fakes.clock import START, Clock
 
@@ -68,8 +69,8 @@ def test_what_a_container_does_by_itself_is_nobodys_work(hands: OtherHands, acti
 
 def test_while_a_container_stops_within_its_grace_somebody_is_at_work(hands: OtherHands) -> None:
     notice(hands, "kill")
-    assert hands.at_work(WORKER, START + GRACE + SLACK - INSTANT)
-    assert not hands.at_work(WORKER, START + GRACE + SLACK)
+    assert hands.at_work(WORKER, START + GRACE + SIGNAL_SLACK - INSTANT)
+    assert not hands.at_work(WORKER, START + GRACE + SIGNAL_SLACK)
 
 
 @pytest.mark.parametrize("end", ["die", "destroy"])

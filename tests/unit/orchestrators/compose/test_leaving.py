@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from autoscaler.orchestrators.compose import leaving, recipe
-from autoscaler.orchestrators.compose.containers import Container, Replicas
-from autoscaler.orchestrators.compose.hands import SLACK
-from autoscaler.orchestrators.compose.leaving import Leaving, signal_number, signals_sent
+from autoscaler.orchestrators.compose.containers import Container
+from autoscaler.orchestrators.compose.leaving import signal_number, signals_sent, told_before
 from autoscaler.orchestrators.engine import EngineError, Json
 from autoscaler.orchestrators.events import Past
 from tests.fakes.clock import START, Clock
@@ -91,25 +90,18 @@ class World:
         self.clock = Clock()
         self.inventory = Inventory()
         self.past: Sequence[Json] | EngineError = ()
-        self.containers = [container(1), container(2)]
-        self.asked = 0
-        self.own: set[str] = set()
-        """Those that this process is stopping."""
-        self.leaving = Leaving(None, self.inventory, self.clock)  # type: ignore[arg-type]
         monkeypatch.setattr(leaving, "past_events", self._past_events)
 
     async def _past_events(self, _engine: Any, _filters: Mapping[str, Sequence[str]]) -> Past:
-        self.asked += 1
         if isinstance(self.past, EngineError):
             raise self.past
         return Past(self.past, self.clock() + AHEAD)
 
-    async def look(self, *past: Json) -> set[str]:
-        """Look, and return the replicas that leave."""
+    async def told(self, *past: Json) -> Mapping[str, datetime]:
+        """Return which of two replicas were told to stop, and when."""
         self.past = past or self.past
-        service = self.containers[0].service
-        await self.leaving.look({service: Replicas.of(self.containers)}, self.own)
-        return set(self.leaving.containers)
+        running = [container(1), container(2)]
+        return await told_before(None, self.inventory, self.clock, running)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -117,30 +109,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World(monkeypatch)
 
 
-async def test_one_that_was_told_to_stop_and_runs_leaves(world: World) -> None:
-    assert await world.look(kill("id2")) == {"id2"}
-
-
-async def test_one_that_this_process_stops_is_not_meant(world: World) -> None:
-    world.own = {"id1"}
-    assert await world.look(kill("id1"), kill("id2")) == {"id2"}
-
-
-async def test_the_past_is_read_once(world: World) -> None:
-    await world.look(kill())
-    await world.look()
-    assert world.asked == 1
-
-
-async def test_one_that_has_ended_does_not(world: World) -> None:
-    await world.look(kill())
-    world.leaving.ended("id1")
-    assert await world.look() == set()
-
-
-async def test_one_that_the_engine_does_not_list_as_running_does_not(world: World) -> None:
-    world.containers = [container(1, state="exited"), container(2)]
-    assert await world.look(kill("id1"), kill("gone")) == set()
+async def test_one_that_was_told_to_stop_is_found_with_the_time_by_our_clock(
+    world: World,
+) -> None:
+    told = await world.told(kill("id2", ago=GRACE), kill("gone"))
+    assert told.keys() == {"id2"}
+    assert abs(told["id2"] - (START - GRACE)) < timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -156,41 +130,24 @@ async def test_only_its_stop_signal_tells_a_container_to_stop(
     world: World, stop_signal: str, number: int, *, leaves: bool
 ) -> None:
     world.inventory.stop_signal = stop_signal
-    assert await world.look(kill(number=number)) == ({"id1"} if leaves else set())
+    assert set(await world.told(kill(number=number))) == ({"id1"} if leaves else set())
 
 
 async def test_a_reload_after_the_stop_signal_changes_nothing(world: World) -> None:
-    assert await world.look(kill(), kill(number=HUP)) == {"id1"}
+    assert set(await world.told(kill(), kill(number=HUP))) == {"id1"}
 
 
-async def test_one_that_outlives_its_grace_was_not_meant_to_stop(world: World) -> None:
-    told = timedelta(seconds=5)
-    assert await world.look(kill(ago=told)) == {"id1"}
-    world.clock.advance((GRACE + SLACK - told).total_seconds() - 1)
-    assert await world.look() == {"id1"}
-    world.clock.advance(1)
-    assert await world.look() == set()
-
-
-async def test_one_that_is_never_killed_may_take_as_long_as_it_likes(world: World) -> None:
-    world.inventory.grace = timedelta(seconds=-1)
-    assert await world.look(kill(ago=timedelta(days=3))) == {"id1"}
-
-
-async def test_where_the_engine_is_away_the_look_fails_and_the_next_one_asks_again(
-    world: World,
-) -> None:
+async def test_where_the_engine_is_away_that_is_an_error(world: World) -> None:
     world.past = EngineError("no engine answers")
     with pytest.raises(EngineError):
-        await world.look()
-    assert await world.look(kill()) == {"id1"}
+        await world.told()
 
 
 async def test_where_events_are_forbidden_nothing_is_known(world: World) -> None:
     world.past = EngineError("forbidden", 403)
-    assert await world.look() == set()
+    assert await world.told() == {}
 
 
 async def test_one_that_is_gone_meanwhile_is_no_error(world: World) -> None:
     world.inventory.error = EngineError("no such container", 404)
-    assert await world.look(kill()) == set()
+    assert await world.told(kill()) == {}
