@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from autoscaler.core.durations import format_duration
 from autoscaler.core.history import History
-from autoscaler.core.label_values import Mode
+from autoscaler.core.label_values import Mode, SwarmChoice
 from autoscaler.core.limits import grown_in_vain
 from autoscaler.core.model import Backlog, BuildStatus
 from autoscaler.core.protect import REPORT_WITHIN
@@ -49,6 +49,11 @@ def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
         yield (
             f"a task was seen to run for longer than the stop grace of {format_duration(grace)}:"
             f" raise stop_grace_period; {_GUIDE}"
+        )
+    if situation.spec.swarm_choice is SwarmChoice.ANY and situation.order_only is not None:
+        yield (
+            f"swarm-choice is any, and yet only Swarm's own order is used: {situation.order_only};"
+            " see docs/swarm-choice.md"
         )
     since = history.unreported_since
     if since is not None and situation.now - since >= REPORT_WITHIN:

@@ -12,7 +12,7 @@ import pytest
 from autoscaler.change import Changes, Order, read_in_flight
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
 from autoscaler.core.in_flight import Crew, WorkerQuery
-from autoscaler.core.label_values import Busy
+from autoscaler.core.label_values import Busy, SwarmChoice
 from autoscaler.core.model import Replica, ScalingAction, ServiceId
 from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.spec import ScalingSpec
@@ -54,10 +54,12 @@ class Refilling(Recorder):
         self.fills_with = Replica("place", None, turn=-1, started=False)
         """What a vacated place is filled with."""
 
-    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
+    async def replicas(
+        self, service: ServiceId, how: SwarmChoice = SwarmChoice.ORDER
+    ) -> Sequence[Replica]:
         """Return the place before all other replicas."""
         place = [] if self.place is None else [self.place]
-        return [*place, *await super().replicas(service)]
+        return [*place, *await super().replicas(service, how)]
 
     async def carry_out(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Stop the first replica by name, or else those in turn."""

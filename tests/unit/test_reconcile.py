@@ -1087,7 +1087,7 @@ class TestInFlight:
     async def test_replicas_that_have_not_started_are_no_cause_to_ask_for_whole_task_queues(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def replicas(_: ServiceId) -> Sequence[Replica]:
+        async def replicas(*_: Any) -> Sequence[Replica]:
             return [Replica("new", None, started=False), Replica("old", "old")]
 
         monkeypatch.setattr(world.compose, "replicas", replicas)
