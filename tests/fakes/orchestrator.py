@@ -175,7 +175,6 @@ class FakeOrchestrator:
 
     async def restore(self, service: ServiceId) -> None:
         """Thaw a frozen service."""
-        await self._begin(ScalingAction(service, self.count(service), self.count(service)))
         self.services[service] = replace(self.services[service], frozen=False, refusal=None)
 
     def freeze(self, id_: ServiceId) -> None:

@@ -519,3 +519,42 @@ class TestReadInFlight:
         one.source.heartbeats_fail = "Temporal does not answer"
         with pytest.raises(InFlightUnavailable, match="Temporal does not answer"):
             await read_in_flight(one.orchestrator, one.source, one.service, self.spec())
+
+
+class TestRestoring:
+    """What a change that was cut off has left frozen is put right, beside the ticks."""
+
+    async def test_it_counts_as_a_change_that_keeps_the_number(self) -> None:
+        one = Changing(3)
+        one.orchestrator.freeze(one.service)
+        one.changes.restore(one.service, 3)
+        assert one.changes.under_way(one.service) == 3
+        await one.finish()
+        assert not one.orchestrator.services[one.service].frozen
+
+    async def test_a_change_under_way_is_not_disturbed(self) -> None:
+        one = Changing(1)
+        gate = one.orchestrator.hold(one.service)
+        one.start(4)
+        one.orchestrator.freeze(one.service)
+        one.changes.restore(one.service, 1)
+        assert one.changes.under_way(one.service) == 4
+        gate.set()
+        await one.changes.close(PATIENCE)
+
+
+async def test_who_may_be_stopped_by_name_is_asked_as_the_service_says() -> None:
+    asked: list[SwarmChoice] = []
+
+    class Asking(Recorder):
+        async def replicas(
+            self, service: ServiceId, how: SwarmChoice = SwarmChoice.ORDER
+        ) -> Sequence[Replica]:
+            asked.append(how)
+            return await super().replicas(service, how)
+
+    orchestrator = Asking()
+    service = orchestrator.add("shop/worker", {}, replicas=1)
+    spec = ScalingSpec(queues=("orders",), swarm_choice=SwarmChoice.ANY)
+    await read_in_flight(orchestrator, FakeBacklogSource(), service, spec)
+    assert asked == [SwarmChoice.ANY]
