@@ -37,7 +37,7 @@ async def read_in_flight(
 
     Raises OrchestratorError, InFlightUnavailable or IntegrationError.
     """
-    replicas = tuple(await orchestrator.replicas(service))
+    replicas = tuple(await orchestrator.replicas(service, spec.swarm_choice))
     # A replica that has not started has no workers yet to ask for.
     nameless = any(replica.host is None and replica.started for replica in replicas)
     query = WorkerQuery(
@@ -166,6 +166,17 @@ class Changes:
         change.task = asyncio.create_task(self.make(order), name=f"scale {action.service}")
         return True
 
+    def restore(self, service: ServiceId, replicas: int) -> None:
+        """Start to put right a service with so many replicas that a change has left frozen.
+
+        A change of the service that is under way does so itself.
+        """
+        change = self._changes.setdefault(service, _Change())
+        if change.task is None:
+            change.desired, change.growing = replicas, False
+            restoring = self._orchestrators[service.orchestrator].restore(service)
+            change.task = asyncio.create_task(restoring, name=f"restore {service}")
+
     async def make(self, order: Order) -> None:
         """Make a change to its end.
 
@@ -217,7 +228,7 @@ class Changes:
         action, spec = order.action, order.spec
         careless = spec.busy is Busy.IGNORE
         in_flight = (
-            InFlight(tuple(await orchestrator.replicas(action.service)), ())
+            InFlight(tuple(await orchestrator.replicas(action.service, spec.swarm_choice)), ())
             if careless
             else await read_in_flight(orchestrator, self._source, action.service, spec)
         )

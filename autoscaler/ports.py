@@ -11,6 +11,7 @@ from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.in_flight import Worker, WorkerQuery
 from autoscaler.core.integration import Integration
+from autoscaler.core.label_values import SwarmChoice
 from autoscaler.core.model import (
     QueueStats,
     Replica,
@@ -46,8 +47,13 @@ class Orchestrator(Protocol):
         """What the latest `discover` saw beside the services that it returned."""
         ...
 
-    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
-        """Return the replicas that count, in the order in which idle ones would be stopped."""
+    async def replicas(
+        self, service: ServiceId, how: SwarmChoice = SwarmChoice.ORDER
+    ) -> Sequence[Replica]:
+        """Return the replicas that count, in the order in which idle ones would be stopped.
+
+        `how` says which may be stopped by name where that takes more than a stop.
+        """
         ...
 
     async def grow(self, action: ScalingAction) -> None:
@@ -97,6 +103,10 @@ class Orchestrator(Protocol):
 
     def kill(self, drain: Drain) -> None:
         """Begin to end a replica at once that drains; `discover` tells when it has gone."""
+        ...
+
+    async def restore(self, service: ServiceId) -> None:
+        """Put right what a change that was cut off has left of a `frozen` service."""
         ...
 
     async def close(self, patience: timedelta) -> None:

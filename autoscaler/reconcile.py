@@ -285,6 +285,7 @@ class Reconciler:
                     ending=service.ending,
                     ignoring=service.ignoring,
                     version=service.version,
+                    order_only=service.order_only,
                 )
         return situations
 
@@ -366,7 +367,9 @@ class Reconciler:
         """Start the changes that were decided; return those of the number of replicas."""
         actions: dict[ServiceId, ScalingAction] = {}
         for service in seen.services:
-            if service.id not in decisions:
+            if service.frozen and not self._dry_run:
+                self._changes.restore(service.id, service.replicas)
+            if service.frozen or service.id not in decisions:
                 continue
             with alone(seen.failures, service.id):
                 self._end_drains(service, seen)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from autoscaler.core.history import History
-from autoscaler.core.label_values import Mode
+from autoscaler.core.label_values import Mode, SwarmChoice
 from autoscaler.core.limits import grown_in_vain
 from autoscaler.core.model import Backlog, BuildStatus
 from autoscaler.core.protect import REPORT_WITHIN
@@ -55,6 +55,11 @@ def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
     lasting = DEFAULT_GRACE if grace is None else grace
     if history.longest_task > lasting:
         yield outlasted(lasting)
+    if situation.spec.swarm_choice is SwarmChoice.ANY and situation.order_only is not None:
+        yield (
+            f"swarm-choice is any, and yet only Swarm's own order is used: {situation.order_only};"
+            " see docs/swarm-choice.md"
+        )
     since = history.unreported_since
     if since is not None and situation.now - since >= REPORT_WITHIN:
         yield (

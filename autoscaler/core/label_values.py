@@ -57,6 +57,13 @@ class Busy(StrEnum):
     IGNORE = "ignore"
 
 
+class SwarmChoice(StrEnum):
+    """Who decides which tasks of a Swarm service stop."""
+
+    ORDER = "order"
+    ANY = "any"
+
+
 @dataclass(frozen=True, slots=True)
 class StepLimit:
     """The largest change in a period, in replicas or as a share of them: `4/15s`, `100%/15s`."""
@@ -303,6 +310,7 @@ QueueTypes = Annotated[
 # An editor that reads YAML 1.1 takes an unquoted on or off for a boolean.
 ModeWord = Annotated[Mode, BeforeValidator(_mode), _words(Mode, switch=True)]
 BusyWord = Annotated[Busy, BeforeValidator(_word), _words(Busy)]
+SwarmChoiceWord = Annotated[SwarmChoice, BeforeValidator(_word), _words(SwarmChoice)]
 WindowLength = Annotated[Duration, Field(le=LONGEST_WINDOW), _form(_DURATION)]
 Wait = Annotated[Duration, Field(le=LONGEST_WAIT), _form(_DURATION)]
 WaitOrNone = Annotated[

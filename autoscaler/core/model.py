@@ -90,6 +90,12 @@ class Service:
     """Replicas that were seen to crash since the look before."""
     ignoring: tuple[str, ...] = ()
     """Names of replicas that were told to stop and went on taking tasks. They count as replicas."""
+    order_only: str | None = None
+    """Why the scheduler alone decides who goes, on all nodes or on some; one sentence without a
+    full stop. None where the daemon can choose any replica, as far as it knows."""
+    frozen: bool = False
+    """Whether its placement was frozen for a change, and is to be put right where that change is
+    not under way any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,9 @@ class Replica:
     """Whether it has started; a replica that has not cannot have work in flight."""
     in_use: bool = False
     """Whether another running container uses something of it, so that it is not stopped."""
+    vacates: bool = False
+    """Whether its scheduler fills its place again where it is stopped by name. Then only one goes
+    at a time, and its replacement has to be given up."""
     placed: bool = True
     """Whether its scheduler has given it a node. Until then its turn may still change."""
 

@@ -45,6 +45,8 @@ class Situation:
     """Names of replicas that were told to stop and went on taking tasks. They count."""
     version: str = ""
     """What the replicas run: another image or configuration has another word."""
+    order_only: str | None = None
+    """Why the scheduler alone decides who goes, on all nodes or on some; None where it does not."""
     allowance: Allowance | None = None
     """What the service gets of what is scarce; None: its wish, or nobody has shared yet."""
 

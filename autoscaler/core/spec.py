@@ -40,6 +40,8 @@ from autoscaler.core.label_values import (
     Share,
     ShareOrNone,
     StepLimits,
+    SwarmChoice,
+    SwarmChoiceWord,
     Text,
     TextOrNone,
     Wait,
@@ -295,6 +297,17 @@ class ScalingSpec(BaseModel):
             "beyond its stop grace; 0s: the grace ends it, as with Docker. On Compose only.",
         ),
     ] = timedelta(hours=1)
+
+    swarm_choice: Annotated[
+        SwarmChoiceWord,
+        Label(
+            "swarm-choice",
+            "one of order, any",
+            "On a Swarm of several nodes. order: Swarm's own order decides which tasks go, as far "
+            "as it hits idle ones. any: idle tasks on every node with an agent are chosen, and "
+            "new ones get no node meanwhile; it takes a Swarm with one manager.",
+        ),
+    ] = SwarmChoice.ORDER
 
     fallback: Annotated[
         FallbackWords,

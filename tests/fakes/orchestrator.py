@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.label_values import SwarmChoice
 from autoscaler.core.model import (
     Ceiling,
     EndedBy,
@@ -154,7 +155,11 @@ class FakeOrchestrator:
             raise self.unreachable
         return [each for each in self.services.values() if self._looks_after(each.id, each.labels)]
 
-    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
+    async def replicas(
+        self,
+        service: ServiceId,
+        how: SwarmChoice = SwarmChoice.ORDER,  # noqa: ARG002 - each can be stopped by name
+    ) -> Sequence[Replica]:
         """Return the replicas, the highest number first; `orders-3` runs on the host `orders-3`."""
         if service not in self.services:
             raise OrchestratorError(f"{service} is not there any more")
@@ -185,6 +190,14 @@ class FakeOrchestrator:
             for name in names:
                 self.leave(Drain(name, name, action.service, datetime.now(UTC), GRACE, name))
         return Stopped(tuple(names))
+
+    async def restore(self, service: ServiceId) -> None:
+        """Thaw a frozen service."""
+        self.services[service] = replace(self.services[service], frozen=False, refusal=None)
+
+    def freeze(self, id_: ServiceId) -> None:
+        """Let a change of a service that was cut off have left it frozen."""
+        self.services[id_] = replace(self.services[id_], frozen=True, refusal="it is frozen")
 
     async def remove_unstarted(self, service: ServiceId) -> None:
         """Forget what was left behind."""

@@ -6,8 +6,8 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from autoscaler.core.model import Replica, ServiceId
+from autoscaler.core.model import Replica, Service, ServiceId
+from autoscaler.core.report import ServiceReport
 from autoscaler.orchestrators.engine import Engine as OurEngine
 from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
@@ -24,6 +25,7 @@ from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.wishes import by_labels
 from tests.interop.engines import NestedEngine, outer
 from tests.interop.projects import BUSY
+from tests.real.agents import EngineAgents
 from tests.real.changes import change_replicas
 from tests.real.stages import TINY_IMAGE
 from tests.real.waiting import LIMIT, until
@@ -73,6 +75,17 @@ class Cluster:
         """Wait until every node can run tasks."""
         wanted = dict.fromkeys(self.nodes, "Ready Active")
         until(lambda: self.states() == wanted, "three nodes that are ready")
+
+    def ids(self) -> dict[str, str]:
+        """Return the name of each node, by its NodeID."""
+        lines = self.manager.docker("node", "ls", "--format={{.ID}} {{.Hostname}}").splitlines()
+        return dict(line.split() for line in lines)
+
+    def agents(self) -> EngineAgents:
+        """Return what stands for an agent on each node."""
+        return EngineAgents(
+            {id_: OurEngine(self.nodes[name].environment) for id_, name in self.ids().items()}
+        )
 
     def kill(self, node: str) -> None:
         """Kill a node, and wait until the Swarm has noticed."""
@@ -250,11 +263,18 @@ class Stack:
 class Ours:
     """Our orchestrator, and the ticks of a daemon, for one stack."""
 
-    def __init__(self, cluster: Cluster, stack: Stack) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        stack: Stack,
+        agents: EngineAgents | None = None,
+        engine: OurEngine | None = None,
+    ) -> None:
+        """Look after the stack; without `engine`, through one of the manager's own."""
         self._stack = stack
-        self.engine = OurEngine(environment=cluster.manager.environment)
+        self.engine = engine or OurEngine(environment=cluster.manager.environment)
         self.orchestrator = SwarmOrchestrator(
-            self.engine, clock=now, projects=Projects(self.engine, [stack.name])
+            self.engine, clock=now, projects=Projects(self.engine, [stack.name]), agents=agents
         )
         self._source = FakeBacklogSource()
         self._reconciler = Reconciler([self.orchestrator], self._source, by_labels(), clock=now)
@@ -268,6 +288,11 @@ class Ours:
         """Return the tasks of the stack in the order in which the Swarm would stop them."""
         return await self.orchestrator.replicas(ServiceId("swarm", self._stack.service))
 
+    async def service(self) -> Service:
+        """Return the service as it stands now."""
+        (service,) = await self.orchestrator.discover()
+        return service
+
     def busy_on(self, hosts: Collection[str]) -> None:
         """Let the workers on these hosts, and on no others, run a task; none waits."""
         self._source.running = dict.fromkeys(hosts, 1)
@@ -275,8 +300,7 @@ class Ours:
 
     async def refusal(self) -> str | None:
         """Return why the service cannot be changed at present, or None where it can."""
-        (service,) = await self.orchestrator.discover()
-        return service.refusal
+        return (await self.service()).refusal
 
     async def tick_until(self, replicas: int) -> None:
         """Tick with the backlog for this number of replicas, until they run."""
@@ -300,16 +324,45 @@ class Ours:
             while await asyncio.to_thread(goes_on):
                 await self.tick()
 
-    async def tick(self) -> None:
+    async def tick(self) -> ServiceReport:
         """Tick, and wait until the changes are complete."""
-        await self._reconciler.tick()
+        (report,) = (await self._reconciler.tick()).services
         await self._reconciler.close(timedelta(seconds=30))
+        return report
+
+
+@contextmanager
+def three_nodes(version: str) -> Iterator[Cluster]:
+    """Make a Swarm of three engines of this version, one of them the manager."""
+    network = f"tda-nodes-{uuid.uuid4().hex[:8]}"
+    with ExitStack() as stack:
+        outer().docker("network", "create", network)
+        stack.callback(outer().docker, "network", "rm", network)
+        nodes = []
+        for _ in range(3):
+            nodes.append(NestedEngine(version, f"--network={network}"))
+            stack.callback(nodes[-1].close)
+        yield Cluster(network, *nodes)
+
+
+@contextmanager
+def closed(cluster: Cluster, nodes: Collection[str]) -> Iterator[None]:
+    """Let these nodes take no new tasks. Those that they have stay."""
+    for node in nodes:
+        cluster.manager.docker("node", "update", "--availability=pause", node)
+    try:
+        yield
+    finally:
+        for node in nodes:
+            cluster.manager.docker("node", "update", "--availability=active", node)
 
 
 @asynccontextmanager
-async def ours(cluster: Cluster, stack: Stack) -> AsyncIterator[Ours]:
+async def ours(
+    cluster: Cluster, stack: Stack, agents: EngineAgents | None = None
+) -> AsyncIterator[Ours]:
     """Yield our orchestrator for a stack."""
-    hands = Ours(cluster, stack)
+    hands = Ours(cluster, stack, agents)
     try:
         yield hands
     finally:

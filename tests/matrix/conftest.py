@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.interop.engines import NestedEngine, outer
 from tests.interop.switch import MARKER, skip_unless_wanted
-from tests.matrix.cluster import Cluster, Stack
+from tests.matrix.cluster import Cluster, Stack, three_nodes
 
 ENGINE = "26.1"
 
@@ -36,15 +33,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:  # noqa: ARG001
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The nodes, shared by the tests of a process."""
-    network = f"tda-nodes-{uuid.uuid4().hex[:8]}"
-    with ExitStack() as stack:
-        outer().docker("network", "create", network)
-        stack.callback(outer().docker, "network", "rm", network)
-        nodes = []
-        for _ in range(3):
-            nodes.append(NestedEngine(ENGINE, f"--network={network}"))
-            stack.callback(nodes[-1].close)
-        yield Cluster(network, *nodes)
+    with three_nodes(ENGINE) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 
 import pytest
 
 from autoscaler.core.model import Replica
-from tests.matrix.cluster import LABELS, Cluster, Ours, Stack, ours
+from tests.matrix.cluster import LABELS, Cluster, Ours, Stack, closed, ours
 from tests.real.waiting import until
 
 LAYOUTS = 6
@@ -23,18 +22,6 @@ LABELS_OF_LAYOUTS = LABELS | {"temporal.min": "0", "temporal.scale-in.window": "
 LABELS_OF_LAYOUTS |= {"temporal.cooldown": "0s"}
 TICKS = 4
 """Looks at one layout: later ones find what the first left."""
-
-
-@contextmanager
-def closed(cluster: Cluster, nodes: Collection[str]) -> Iterator[None]:
-    """Let these nodes take no new tasks. Those that they have stay."""
-    for node in nodes:
-        cluster.manager.docker("node", "update", "--availability=pause", node)
-    try:
-        yield
-    finally:
-        for node in nodes:
-            cluster.manager.docker("node", "update", "--availability=active", node)
 
 
 def lay_out(cluster: Cluster, stack: Stack, luck: random.Random) -> None:

@@ -12,7 +12,7 @@ import pytest
 from autoscaler.change import Changes, Order, read_in_flight
 from autoscaler.core.errors import InFlightUnavailable, OrchestratorError
 from autoscaler.core.in_flight import Crew, WorkerQuery
-from autoscaler.core.label_values import Busy
+from autoscaler.core.label_values import Busy, SwarmChoice
 from autoscaler.core.model import Replica, ScalingAction, ServiceId
 from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.spec import ScalingSpec
@@ -54,10 +54,12 @@ class Refilling(Recorder):
         self.fills_with = Replica("place", None, turn=-1, started=False)
         """What a vacated place is filled with."""
 
-    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
+    async def replicas(
+        self, service: ServiceId, how: SwarmChoice = SwarmChoice.ORDER
+    ) -> Sequence[Replica]:
         """Return the place before all other replicas."""
         place = [] if self.place is None else [self.place]
-        return [*place, *await super().replicas(service)]
+        return [*place, *await super().replicas(service, how)]
 
     async def carry_out(self, action: ScalingAction, choice: Choice) -> Stopped:
         """Stop the first replica by name, or else those in turn."""
@@ -517,3 +519,42 @@ class TestReadInFlight:
         one.source.heartbeats_fail = "Temporal does not answer"
         with pytest.raises(InFlightUnavailable, match="Temporal does not answer"):
             await read_in_flight(one.orchestrator, one.source, one.service, self.spec())
+
+
+class TestRestoring:
+    """What a change that was cut off has left frozen is put right, beside the ticks."""
+
+    async def test_it_counts_as_a_change_that_keeps_the_number(self) -> None:
+        one = Changing(3)
+        one.orchestrator.freeze(one.service)
+        one.changes.restore(one.service, 3)
+        assert one.changes.under_way(one.service) == 3
+        await one.finish()
+        assert not one.orchestrator.services[one.service].frozen
+
+    async def test_a_change_under_way_is_not_disturbed(self) -> None:
+        one = Changing(1)
+        gate = one.orchestrator.hold(one.service)
+        one.start(4)
+        one.orchestrator.freeze(one.service)
+        one.changes.restore(one.service, 1)
+        assert one.changes.under_way(one.service) == 4
+        gate.set()
+        await one.changes.close(PATIENCE)
+
+
+async def test_who_may_be_stopped_by_name_is_asked_as_the_service_says() -> None:
+    asked: list[SwarmChoice] = []
+
+    class Asking(Recorder):
+        async def replicas(
+            self, service: ServiceId, how: SwarmChoice = SwarmChoice.ORDER
+        ) -> Sequence[Replica]:
+            asked.append(how)
+            return await super().replicas(service, how)
+
+    orchestrator = Asking()
+    service = orchestrator.add("shop/worker", {}, replicas=1)
+    spec = ScalingSpec(queues=("orders",), swarm_choice=SwarmChoice.ANY)
+    await read_in_flight(orchestrator, FakeBacklogSource(), service, spec)
+    assert asked == [SwarmChoice.ANY]

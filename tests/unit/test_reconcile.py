@@ -772,6 +772,33 @@ class TestActions:
         assert world.compose.tidied == [worker]
         assert world.compose.actions == []
 
+    async def test_a_service_that_a_change_has_left_frozen_is_put_right_and_then_scaled(
+        self, world: World
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS | {"temporal.min": "3"})
+        world.compose.freeze(worker)
+        report = await world.report(worker)
+        assert (report.desired, report.action) == (1, None)
+        await world.finish()
+        await world.settle()
+        assert world.compose.count(worker) == 3
+
+    @pytest.mark.parametrize("labels", [{"temporal.mode": "off"}, {"temporal.queue": ""}])
+    async def test_it_is_put_right_whatever_its_labels_say(
+        self, world: World, labels: dict[str, str]
+    ) -> None:
+        worker = world.compose.add("a/worker", ORDERS | labels)
+        world.compose.freeze(worker)
+        await world.settle()
+        assert not world.compose.services[worker].frozen
+
+    async def test_a_look_alone_leaves_it_frozen(self, world: World) -> None:
+        worker = world.compose.add("a/worker", ORDERS)
+        world.compose.freeze(worker)
+        await world.tick(act=False)
+        await world.finish()
+        assert world.compose.services[worker].frozen
+
     async def test_with_mode_off_it_is_left_there(self, world: World) -> None:
         worker = world.compose.add("a/worker", ORDERS | {"temporal.mode": "off"})
         world.compose.leave_behind(worker, 2)
@@ -1087,7 +1114,7 @@ class TestInFlight:
     async def test_replicas_that_have_not_started_are_no_cause_to_ask_for_whole_task_queues(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def replicas(_: ServiceId) -> Sequence[Replica]:
+        async def replicas(*_: Any) -> Sequence[Replica]:
             return [Replica("new", None, started=False), Replica("old", "old")]
 
         monkeypatch.setattr(world.compose, "replicas", replicas)
@@ -1128,7 +1155,7 @@ class TestInFlight:
     async def test_replicas_that_cannot_be_listed_hold_it_too(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def fails(_: ServiceId) -> Sequence[Replica]:
+        async def fails(*_: Any) -> Sequence[Replica]:
             raise OrchestratorError("no engine")
 
         worker = world.compose.add("shop/worker", AT_ONCE, replicas=5)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.label_values import SwarmChoice
 from autoscaler.core.labels import DEFAULT_PREFIX
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.protect import Choice, Stopped
@@ -201,7 +202,11 @@ class ComposeOrchestrator:
             version=replicas.template.version,
         )
 
-    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
+    async def replicas(
+        self,
+        service: ServiceId,
+        how: SwarmChoice = SwarmChoice.ORDER,  # noqa: ARG002 - each can be stopped by name
+    ) -> Sequence[Replica]:
         """Return the replicas that count, as Compose would stop them. Raises OrchestratorError."""
         present = await self._present(service)
         uses = (await self._inventory.uses([present])).get(service, ())
@@ -260,6 +265,9 @@ class ComposeOrchestrator:
                 await self._drainer.remove(container)
         self._inventory.changed()
         return Stopped(tuple(each.id for each in going))
+
+    async def restore(self, service: ServiceId) -> None:
+        """Do nothing: no change leaves a service frozen."""
 
     async def remove_unstarted(self, service: ServiceId) -> None:
         """Remove the replicas that somebody began to make a while ago and never started.

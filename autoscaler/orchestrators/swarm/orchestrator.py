@@ -10,44 +10,39 @@ from docker import APIClient
 
 from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
+from autoscaler.core.label_values import SwarmChoice
 from autoscaler.core.labels import DEFAULT_PREFIX, scaling_labels
 from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.territory import Surroundings, Territory
-from autoscaler.orchestrators.engine import (
-    DEFAULT_GRACE,
-    Engine,
-    EngineError,
-    Json,
-    Lane,
-    api_url,
-    api_version,
-)
+from autoscaler.orchestrators.engine import Engine, EngineError, Json, api_version
 from autoscaler.orchestrators.projects import OWN_SERVICE, SWARM_SERVICE, Projects
+from autoscaler.orchestrators.swarm.agents import Agents
+from autoscaler.orchestrators.swarm.choosing import Choosing
 from autoscaler.orchestrators.swarm.failures import Failures, Zero, replicas_of, stuck
+from autoscaler.orchestrators.swarm.manager import rewrite, tasks_of
+from autoscaler.orchestrators.swarm.reach import Reach
 from autoscaler.orchestrators.swarm.rows import (
     grace_of,
     labels_of,
     lag_of,
+    needs_thaw,
     refusal,
     stack_of,
     task_labels_of,
 )
-from autoscaler.orchestrators.swarm.tasks import container_of, in_turn
+from autoscaler.orchestrators.swarm.tasks import container_of, grace_of_task, in_turn
 from autoscaler.ports import LooksAfter
 from autoscaler.wishes.labels import Labels
 
 PICK_LOOKS, PICK_PAUSE = 20, 0.1
 """How often, and with what pause in seconds, the tasks are listed until a change shows in them."""
-_NANO = 1_000_000_000
-
 _NOT_A_MANAGER = ("not a swarm manager", "not part of a swarm")
 """The engine's words where it is in no Swarm, or a worker node. A locked Swarm says other words."""
 _FORBIDDEN = 403
 """HTTP status of a socket proxy that does not let services through: no Swarm to look after."""
 NO_MANAGER_PAUSE = timedelta(minutes=1)
 """Before an engine that manages no Swarm is asked again: it logs an error each time."""
-_OUT_OF_SEQUENCE = "update out of sequence"
 
 
 class SwarmOrchestrator:
@@ -64,12 +59,13 @@ class SwarmOrchestrator:
         projects: Projects | None = None,
         looks_after: LooksAfter | None = None,
         required: bool = False,
+        agents: Agents | None = None,
     ) -> None:
         """Look after services of the stacks among `projects`; without any, of all.
 
         `looks_after` says which; without it, those with a label that begins with `prefix`.
         With `required`, an engine that is no Swarm manager is an error. Otherwise it has no
-        services until it becomes one.
+        services until it becomes one. With `agents`, tasks on their nodes can be chosen.
         """
         self._engine = engine
         self._clock = clock
@@ -81,6 +77,9 @@ class SwarmOrchestrator:
         self._ask_again: datetime | None = None
         self._zero = Zero()
         self._failures = Failures()
+        self._agents = agents
+        self._reach = Reach(engine, agents)
+        self._choosing = Choosing(engine, agents, clock, self._failures, self._zero)
 
     async def discover(self) -> Sequence[Service]:
         """Return the Swarm services that are looked after. Raises OrchestratorError."""
@@ -128,13 +127,13 @@ class SwarmOrchestrator:
             frozenset(map(self._id, rows)),
         )
 
-    async def replicas(self, service: ServiceId) -> Sequence[Replica]:
+    async def replicas(
+        self, service: ServiceId, how: SwarmChoice = SwarmChoice.ORDER
+    ) -> Sequence[Replica]:
         """Return the replicas in the order in which the Swarm stops them. Raises EngineError."""
-        tasks: list[Json] = await self._engine.call(
-            f"listing the tasks of {service}",
-            lambda client: client.tasks(filters={"service": service.name}),
-        )
-        return in_turn(tasks, await self._only_node())
+        tasks = await tasks_of(self._engine, service)
+        within_reach = await self._reach.look() if how is SwarmChoice.ANY else ()
+        return in_turn(tasks, await self._only_node(), within_reach)
 
     async def grow(self, action: ScalingAction) -> None:
         """Raise the number of replicas, unless somebody else has changed it since the decision.
@@ -149,13 +148,20 @@ class SwarmOrchestrator:
         The Swarm itself picks the tasks that go when the number is lowered, so the number is
         lowered only by those that are first in its order. Where there are none, one task is stopped
         by its container. The Swarm then fills its slot again: the caller has to look once more
-        whether the replacement is the first to go, before the number is lowered.
+        whether the replacement is the first to go, before the number is lowered. Where that is not
+        needed, because a service can be frozen, all tasks are stopped at once.
         """
         if choice.in_turn:
             return await self._lower(action, choice)
         for replica in choice.by_name[:1]:
+            if not replica.vacates:
+                return await self._stop_frozen(action, choice)
             return await self._stop_by_name(action.service, replica, len(choice.of))
         return Stopped()
+
+    async def restore(self, service: ServiceId) -> None:
+        """Give a frozen service its own placement again. Raises EngineError."""
+        await self._choosing.restore(service)
 
     async def remove_unstarted(self, service: ServiceId) -> None:
         """Do nothing: the Swarm starts and removes its tasks itself."""
@@ -175,15 +181,20 @@ class SwarmOrchestrator:
         )
         return Stopped(tuple(gone(left)))
 
+    async def _stop_frozen(self, action: ScalingAction, choice: Choice) -> Stopped:
+        """Stop all tasks that were chosen by name, while the service is frozen."""
+        stopped = await self._choosing.stop(action, choice.by_name)
+        fewer = action.current - len(stopped.replicas)
+        await self._replicas_once(action.service, lambda left: len(left) <= fewer)
+        return stopped
+
     async def _stop_by_name(self, service: ServiceId, replica: Replica, replicas: int) -> Stopped:
         """Stop one of so many replicas by its container; return when its replacement has a node."""
         task = await self._engine.call(
             f"inspecting task {replica.id}", lambda client: client.inspect_task(replica.id)
         )
-        grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
-        seconds = DEFAULT_GRACE if grace is None else grace // _NANO
         self._failures.told_to_stop(service.name, replica.id)
-        await self._engine.stop(container_of(task), seconds)
+        await self._engine.stop(container_of(task), int(grace_of_task(task).total_seconds()))
         # Its replacement gets a node within 0.1 s, and starts after the restart delay of 5 s.
 
         def replaced(found: Sequence[Replica]) -> bool:
@@ -208,34 +219,18 @@ class SwarmOrchestrator:
     async def _set(self, service: ServiceId, current: int, desired: int) -> bool:
         """Change the number of replicas; return whether it was still `current`."""
 
-        def compare_and_set(client: APIClient) -> bool:
-            # Without insertDefaults: a spec with defaults filled in differs from the stored
-            # one, and writing it back would replace every running task.
-            found = client.inspect_service(service.name)
-            obstacle = refusal(found)
+        def edit(row: Json) -> Json | None:
+            obstacle = refusal(row)
             if obstacle is not None:
                 raise OrchestratorError(f"{service}: {obstacle}")
-            spec: Json = found["Spec"]
+            spec: Json = row["Spec"]
             if replicas_of(spec) != current:
-                return False
+                return None
             spec["Mode"]["Replicated"]["Replicas"] = desired
-            self._zero.asked_for(service.name, desired, found["Version"]["Index"])
-            client.post(
-                api_url(client, f"/services/{found['ID']}/update"),
-                params={"version": found["Version"]["Index"]},
-                json=spec,
-                timeout=client.timeout,
-            ).raise_for_status()
-            return True
+            self._zero.asked_for(service.name, desired, row["Version"]["Index"])
+            return spec
 
-        what = f"scaling {service} to {desired}"
-        try:
-            return await self._engine.call(what, compare_and_set, Lane.CHANGE)
-        except EngineError as error:
-            if _OUT_OF_SEQUENCE not in str(error):
-                raise
-            # Another writer was faster: try once more, if it has left the number as it was.
-            return await self._engine.call(what, compare_and_set, Lane.CHANGE)
+        return await rewrite(self._engine, f"scaling {service} to {desired}", service.name, edit)
 
     async def _only_node(self) -> str:
         """Return the id of this engine's node if the Swarm has no other; else an empty string.
@@ -317,6 +312,8 @@ class SwarmOrchestrator:
             ending=by_hand or crash,
             crashed=crashed,
             version=(row["Spec"]["TaskTemplate"].get("ContainerSpec") or {}).get("Image") or "",
+            order_only=self._reach.shortfall(row),
+            frozen=needs_thaw(row),
         )
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from autoscaler.orchestrators.engine import Json
 from autoscaler.orchestrators.projects import STACK
+from autoscaler.orchestrators.swarm.frost import is_frozen
 
 _ROLLING_OUT = ("updating", "paused", "rollback_started", "rollback_paused")
 
@@ -51,11 +52,20 @@ def refusal(row: Json) -> str | None:
             f"its mode is {_mode_name(mode)}, and only replicated services have a number of"
             " replicas to change; deploy it with mode replicated"
         )
+    if is_frozen(row["Spec"]):
+        return "chosen tasks stop, and its placement is frozen meanwhile; it is scaled afterwards"
     state = (row.get("UpdateStatus") or {}).get("State")
     if state in _ROLLING_OUT:
         # Every write replaces PreviousSpec: an automatic rollback would have nowhere to go.
         return f"a rollout is under way ({state}); it is scaled again afterwards"
     return None
+
+
+def needs_thaw(row: Json) -> bool:
+    """Whether a service is frozen, or a rollback would freeze it and it may be written to."""
+    previous: Json | None = row.get("PreviousSpec")
+    returns = previous is not None and is_frozen(previous) and refusal(row) is None
+    return is_frozen(row["Spec"]) or returns
 
 
 def _mode_name(mode: Json) -> str:

@@ -12,12 +12,14 @@ may have one before the number of replicas is written, and then balance may choo
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from autoscaler.core.model import Replica
-from autoscaler.orchestrators.engine import Json
+from autoscaler.orchestrators.engine import DEFAULT_GRACE, Json
+from autoscaler.orchestrators.swarm.frost import can_freeze
 
 _SHORT_ID = 12
 _BEFORE_START = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready")
@@ -25,16 +27,22 @@ _COUNT = ("ready", "running")
 """Desired states of tasks that are one of the replicas, or about to be."""
 
 
-def in_turn(tasks: Iterable[Json], node: str) -> Sequence[Replica]:
+def in_turn(
+    tasks: Iterable[Json], node: str, within_reach: Collection[str] = ()
+) -> Sequence[Replica]:
     """Return the replicas of one service, those first that the Swarm would stop first.
 
     `node` is the id of the Swarm's only node, whose tasks may be stopped by name; empty where the
     Swarm has several nodes. Then all share one turn while a task is about to get its node.
+    Tasks on the nodes `within_reach` may be stopped by name while their service is frozen, where
+    all of its tasks have a node.
     """
     slots: dict[int, list[Json]] = defaultdict(list)
     for task in tasks:
         if task["DesiredState"] in _COUNT:
             slots[task["Slot"]].append(task)
+    if not all(task.get("NodeID") for members in slots.values() for task in members):
+        within_reach = ()
     copies: Counter[str] = Counter()
     placed: list[tuple[int, Replica]] = []
     for _, members in sorted(slots.items(), key=lambda slot: (not _runs(slot[1]), slot[0])):
@@ -44,7 +52,7 @@ def in_turn(tasks: Iterable[Json], node: str) -> Sequence[Replica]:
         if home and len(members) == 1:
             copies[home] += 1
             copy = copies[home]
-        placed.append((copy, _replica(task, node)))
+        placed.append((copy, _replica(task, node, within_reach)))
     if not node and any(_is_being_placed(task) for members in slots.values() for task in members):
         return [replace(replica, turn=0) for _, replica in placed]
     last = max((copy for copy, _ in placed), default=0)
@@ -63,6 +71,30 @@ def container_of(task: Mapping[str, Any]) -> str:
     return str((task["Status"].get("ContainerStatus") or {}).get("ContainerID") or "")
 
 
+def ended_for_good(tasks: Iterable[Json], chosen: Collection[str]) -> Collection[str]:
+    """Return the ids of those chosen tasks whose replacement is there and has no node.
+
+    As long as their service is frozen, these replacements are the first to go.
+    """
+    tasks = list(tasks)
+    nowhere = {
+        task["Slot"] for task in tasks if task["DesiredState"] in _COUNT and not task.get("NodeID")
+    }
+    return [
+        task["ID"]
+        for task in tasks
+        if task["ID"] in chosen and task["DesiredState"] not in _COUNT and task["Slot"] in nowhere
+    ]
+
+
+def grace_of_task(task: Json) -> timedelta:
+    """Return the time between stop signal and kill that a task has."""
+    grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
+    return (
+        timedelta(seconds=DEFAULT_GRACE) if grace is None else timedelta(microseconds=grace / 1000)
+    )
+
+
 def _is_being_placed(task: Mapping[str, Any]) -> bool:
     """Whether a task gets a node any moment. One that cannot be placed says so, and waits."""
     return not task.get("NodeID") and not task["Status"].get("Err")
@@ -72,12 +104,15 @@ def _runs(tasks: Iterable[Json]) -> bool:
     return any(map(is_running, tasks))
 
 
-def _replica(task: Json, node: str) -> Replica:
-    container = container_of(task)
+def _replica(task: Json, node: str, within_reach: Collection[str]) -> Replica:
+    container, home = container_of(task), task.get("NodeID")
+    made_up_for = is_running(task) and _is_restarted(task)
+    together = made_up_for and home in within_reach and can_freeze(task["Spec"])
     return Replica(
         id=task["ID"],
         host=container[:_SHORT_ID] if container and not _has_a_name(task) else None,
-        choosable=task.get("NodeID") == node and is_running(task) and _is_restarted(task),
+        choosable=together or (made_up_for and home == node),
+        vacates=not together,
         started=task["Status"]["State"] not in _BEFORE_START,
         placed=bool(task.get("NodeID")),
     )
@@ -93,6 +128,6 @@ def _has_a_name(task: Json) -> bool:
 
 
 def _is_restarted(task: Json) -> bool:
-    """Whether the Swarm makes up for a task that ends: then its slot is the first to go."""
+    """Whether the Swarm makes up for a task however it ends: then its slot is the first to go."""
     policy = task["Spec"].get("RestartPolicy") or {}
-    return policy.get("Condition") in (None, "", "any")
+    return policy.get("Condition") in (None, "", "any") and not policy.get("MaxAttempts")

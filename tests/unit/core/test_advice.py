@@ -311,3 +311,22 @@ class TestPhantomWarnings:
         watch = self.grown_in_a_stall()
         watch.look(90, 3, after=2 * MINUTE)
         assert watch.advice(90, 0) == ()
+
+
+class TestSwarmChoice:
+    """Where any task is to be chosen, and cannot be."""
+
+    WHY = "no agent answers on node-2"
+
+    def test_it_is_said_why(self) -> None:
+        given = replace(situation(swarm_choice="any"), order_only=self.WHY)
+        assert any(self.WHY in warning for warning in warnings_for(given))
+
+    @pytest.mark.parametrize(
+        ("choice", "order_only"), [("order", WHY), ("any", None)], ids=["order", "nothing-missing"]
+    )
+    def test_where_the_order_is_wanted_or_nothing_is_missing_it_is_not(
+        self, choice: str, order_only: str | None
+    ) -> None:
+        given = replace(situation(swarm_choice=choice), order_only=order_only)
+        assert not any("swarm-choice" in warning for warning in warnings_for(given))

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.errors import LabelError
-from autoscaler.core.label_values import Busy, Fallback, KeepUp, Mode, QueueType, StepLimit
+from autoscaler.core.label_values import (
+    Busy,
+    Fallback,
+    KeepUp,
+    Mode,
+    QueueType,
+    StepLimit,
+    SwarmChoice,
+)
 from autoscaler.core.labels import label_docs, read_labels
 from autoscaler.core.schedule import Schedule, Window
 from autoscaler.core.spec import ScalingSpec
@@ -40,6 +48,7 @@ LABELS = {
     "keep-up": "keep_up",
     "busy": "busy",
     "drain": "drain",
+    "swarm-choice": "swarm_choice",
     "fallback": "fallback",
     "fallback.after": "fallback_after",
     "priority": "priority",
@@ -93,6 +102,7 @@ def problems(labels: dict[str, str], prefix: str = "temporal") -> tuple[str, ...
         pytest.param("slots_target", None, id="slots-target"),
         pytest.param("keep_up", KeepUp(), id="keep-up"),
         pytest.param("busy", Busy.PROTECT, id="busy"),
+        pytest.param("swarm_choice", SwarmChoice.ORDER, id="swarm-choice"),
         pytest.param("fallback", Fallback(), id="fallback"),
         pytest.param("fallback_after", timedelta(minutes=3), id="fallback.after"),
         pytest.param("priority", 0, id="priority"),
@@ -195,6 +205,8 @@ def test_only_the_queue_is_required_and_the_rest_has_defaults(field: str, defaul
         pytest.param("busy", "protect", "busy", Busy.PROTECT, id="protect"),
         pytest.param("busy", "strict", "busy", Busy.STRICT, id="strict"),
         pytest.param("busy", " Ignore ", "busy", Busy.IGNORE, id="ignore-in-capitals"),
+        pytest.param("swarm-choice", "order", "swarm_choice", SwarmChoice.ORDER, id="in-order"),
+        pytest.param("swarm-choice", "Any", "swarm_choice", SwarmChoice.ANY, id="any-task"),
         pytest.param("keep-up", "auto", "keep_up", KeepUp(), id="learnt"),
         pytest.param("keep-up", " AUTO ", "keep_up", KeepUp(), id="auto-in-capitals"),
         pytest.param("keep-up", "off", "keep_up", KeepUp(on=False), id="keep-up-off"),
@@ -303,6 +315,7 @@ def test_on_and_off_are_understood_where_yaml_made_booleans_of_them(
         pytest.param("busy", "true", "protect, strict, ignore", id="protection-as-a-boolean"),
         pytest.param("busy", "none", "protect, strict, ignore", id="protection-of-none"),
         pytest.param("busy", "", "protect, strict, ignore", id="empty-protection"),
+        pytest.param("swarm-choice", "all", "order, any", id="unknown-choice"),
         pytest.param("priority", "1.5", "a whole number from -1000000", id="part-of-a-priority"),
         pytest.param("priority", "high", "a whole number from -1000000", id="priority-in-words"),
         pytest.param("priority", "1000001", "to 1000000", id="priority-beyond-reason"),
@@ -584,6 +597,7 @@ def test_the_reference_lists_every_field_with_its_default_and_meaning() -> None:
         "slots-target": "none",
         "keep-up": "auto",
         "busy": "protect",
+        "swarm-choice": "order",
         "priority": "0",
         "weight": "1",
         "group": "none",
