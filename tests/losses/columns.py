@@ -68,7 +68,7 @@ class Column:
     def promised(self, ran: float, left: float) -> bool:
         """Whether a task was promised to be kept.
 
-        When its worker was told to stop, the task had run for `ran` seconds, and needed `left` more.
+        When its worker was told to stop, it had run for `ran` seconds, and needed `left` more.
         """
         reported = self.heartbeat > 0 and ran > self.heartbeat + REPORTED
         finished = self.on_signal is not OnSignal.ENDS and left <= self.grace - REPORTED

@@ -31,18 +31,18 @@ TYPESCRIPT_PARTS = Path(__file__).parents[2] / ".cache/typescript"
 WORKFLOWS = "workflows"
 """The task queue of the workflows. A worker in this process has them; it is never stopped."""
 
-MOST = 11
-"""Replicas of a service, so that a step of ten is possible."""
+FIRST, MOST = 4, 11
+"""Replicas of a service at the start, and at most: a step of ten is possible."""
 STEPS = range(1, 11)
 STEP_WEIGHTS = (30, 20, 12, 8, 8, 6, 5, 4, 4, 3)
 LOAD = 0.6
 """Tasks at once, for each replica that is wished. So some replicas are idle, and most are busy."""
 SHORTEST = 1.0
-LATE = 60.0
-"""Seconds beyond its own time after which an attempt counts as lost, as in worker/worker.py."""
+LATE = 30.0
+"""Seconds beyond its own time after which Temporal takes an attempt for lost. worker.py, too."""
 LIFE = 60.0
 """Seconds that a daemon lives, and that pass between two crashes of a worker, on average."""
-PATIENCE = 15.0
+PATIENCE = 10.0
 """Seconds that a service gets to follow a wish before the next one comes."""
 
 
@@ -76,7 +76,7 @@ class Fleet:
         self._longest = longest
         self._dice = random.Random(seed)
         self._numbers = itertools.count(1)
-        self._wished = {column.name: 1 for column in columns}
+        self._wished = {column.name: FIRST for column in columns}
         self._tasks: dict[str, Task] = {}
         self._crashed: set[str] = set()
         self._daemons: list[DaemonProcess] = []
@@ -91,7 +91,7 @@ class Fleet:
         parts.callback(self._remove_containers)
         self._log = parts.enter_context(EngineLog(self.stage.project))
         self.stage.up(
-            dict.fromkeys(self._wished, 1),
+            self._wished,
             {column.name: labels(column) for column in columns},
             each={column.name: self._options(column) for column in columns},
             top={"networks": {"default": {"external": True, "name": self.server.network}}},
@@ -116,7 +116,7 @@ class Fleet:
             "init": not ignores,
             "stop_grace_period": f"{column.grace:g}s",
             # The server and the daemon come first: a starved server loses tasks of its own.
-            "cpu_shares": 64,
+            "cpu_shares": 256,
             "volumes": volumes,
             "environment": {
                 "HEARTBEAT_SECONDS": f"{column.heartbeat:g}",
@@ -153,8 +153,8 @@ class Fleet:
             async with asyncio.TaskGroup() as group:
                 for each in going:
                     group.create_task(each)
-                while self.scale_ins < scale_ins:
-                    await asyncio.sleep(2)
+                while self.scale_ins < scale_ins:  # noqa: ASYNC110 - several daemons tell of them
+                    await asyncio.sleep(1)
                 self._over.set()
 
     @property
@@ -208,11 +208,16 @@ class Fleet:
         return daemon
 
     async def _crash(self) -> None:
-        """Kill a worker from inside its container, at random moments."""
+        """Kill a worker from inside its container, at random moments.
+
+        Never the last of a service: a daemon that was killed meanwhile would take it for stopped by
+        hand. A process 1 without `init` cannot be killed from inside.
+        """
         able = [column.name for column in self._columns if column.on_signal is not OnSignal.IGNORES]
         while await self._paused(self._dice.expovariate(1 / LIFE)):
-            hosts = sorted(self._log.running[self._dice.choice(able)])
-            if hosts:
+            name = self._dice.choice(able)
+            hosts = sorted(self._log.running[name])
+            if min(len(hosts), self._wished[name]) >= FIRST:
                 host = self._dice.choice(hosts)
                 self._crashed.add(host)
                 command = ["docker", "exec", host, "sh", "-c", "kill -9 -1"]
@@ -234,7 +239,7 @@ class Fleet:
                 await self._paused(1)
             await self._paused(dice.uniform(1, 5))
         # What was lost at the end is done again.
-        self._wish(column, max(3, self._wished[column.name]))
+        self._wish(column, max(FIRST, self._wished[column.name]))
 
     def _wish(self, column: Column, replicas: int) -> None:
         """Write the services file anew, with this number for a column."""

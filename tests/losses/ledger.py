@@ -59,7 +59,7 @@ class Cause(Enum):
     MEMORY = "worker out of memory"
     EXIT = "worker ended by itself"
     LATE = "worker ran on, the attempt took too long"
-    NEVER_BEGUN = "given by Temporal to a worker that had just stopped polling, never begun"
+    NEVER_BEGUN = "handed out by Temporal, begun by no worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Fate:
     happened: list[Event] = field(default_factory=list)
 
 
-def count(
+def count(  # noqa: PLR0913, PLR0917 - all that is known
     column: Column,
     tasks: Collection[Task],
     begun: Iterable[Begun],
@@ -203,7 +203,7 @@ def _words(
     """Tell what happened to the container of an attempt, in seconds from the attempt's begin."""
     told = [f"{task.id} of {task.seconds:.0f} s on {attempt.host}: {cause.value}"]
     told += [
-        f"{event.action}{f' {event.detail}' if event.detail else ''} at {event.at - attempt.at:+.1f} s"
+        f"{event.action} {event.detail}".strip() + f" at {event.at - attempt.at:+.1f} s"
         for event in fate.happened
         if event.action in {"kill", "oom", "die"}
     ]

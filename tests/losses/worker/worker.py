@@ -20,7 +20,7 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 JOURNAL = Path("/traces") / socket.gethostname()
-LATE = 60
+LATE = 30
 """Seconds beyond its own time after which an attempt counts as lost."""
 
 
