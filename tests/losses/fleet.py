@@ -21,7 +21,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from tests.losses.columns import TYPESCRIPT, Column, OnSignal
 from tests.losses.engine_log import EngineLog
-from tests.losses.ledger import Begun, Row, Task, count
+from tests.losses.journal import attempts_in
+from tests.losses.ledger import Row, Task, count
 from tests.real.crew import IMAGE, ServerInDocker
 from tests.real.daemon import DaemonProcess
 from tests.real.stages import ComposeStage, docker
@@ -299,10 +300,9 @@ class Fleet:
     def rows(self) -> Sequence[Row]:
         """Count every column."""
         begun = [
-            Begun(line.split()[1], journal.name, float(line.split()[2]))
+            attempt
             for journal in (self._folder / "traces").iterdir()
-            for line in journal.read_text().splitlines()
-            if line.startswith("begun ")
+            for attempt in attempts_in(journal.name, journal.read_text())
         ]
         tasks, events = list(self._tasks.values()), list(self._log.events)
         return [

@@ -37,6 +37,8 @@ class Begun:
     task: str
     host: str
     at: float
+    ended: float = math.inf
+    """When it ended well; never, where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Cause(Enum):
     MEMORY = "worker out of memory"
     EXIT = "worker ended by itself"
     LATE = "worker ran on, the attempt took too long"
+    UNHEARD = "done, and Temporal did not hear of it in time"
     NEVER_BEGUN = "handed out by Temporal, begun by no worker"
 
 
@@ -103,9 +106,10 @@ class Row:
 
 
 @dataclass(slots=True)
-class Fate:
-    """What has happened to a container."""
+class Life:
+    """What has happened to a container between one start and the next."""
 
+    began: float
     told: float = math.inf
     """When the daemon told it to stop."""
     crashed: float = math.inf
@@ -113,6 +117,10 @@ class Fate:
     memory: float = math.inf
     ended: float = math.inf
     happened: list[Event] = field(default_factory=list)
+
+
+Lives = Mapping[str, Sequence[Life]]
+"""The lives of each container in order, by its host name. A stopped one may be started again."""
 
 
 def count(  # noqa: PLR0913, PLR0917 - all that is known
@@ -129,84 +137,88 @@ def count(  # noqa: PLR0913, PLR0917 - all that is known
     `scale_ins` the times of the lines in the daemon's log. Nobody but the daemon stops a container
     here.
     """
-    fates = fates_of(events, crashed)
+    lives = lives_of(events, crashed)
     attempts: dict[str, list[Begun]] = defaultdict(list)
     for each in sorted(begun, key=lambda each: each.at):
         attempts[each.task].append(each)
     losses = [
         loss
         for task in tasks
-        for loss in losses_of(column, task, attempts[task.id], fates, scale_ins)
+        for loss in losses_of(column, task, attempts[task.id], lives, scale_ins)
     ]
     return Row(
         column,
         scale_ins=len(scale_ins),
-        stopped=sum(fate.told < math.inf for fate in fates.values()),
+        stopped=sum(life.told < math.inf for each in lives.values() for life in each),
         done=sum(task.attempts is not None for task in tasks),
         unfinished=sum(task.attempts is None for task in tasks),
         losses=losses,
     )
 
 
-def fates_of(events: Iterable[Event], crashed: Collection[str]) -> Mapping[str, Fate]:
-    """Return what has happened to each container, by its host name."""
-    fates: dict[str, Fate] = defaultdict(Fate)
+def lives_of(events: Iterable[Event], crashed: Collection[str]) -> Lives:
+    """Return what has happened to each container."""
+    lives: dict[str, list[Life]] = defaultdict(lambda: [Life(-math.inf)])
     for event in sorted(events, key=lambda event: event.at):
-        fate = fates[event.host]
-        fate.happened.append(event)
+        if event.action == "start":
+            lives[event.host].append(Life(event.at))
+        life = lives[event.host][-1]
+        life.happened.append(event)
         if event.action == "kill":
-            fate.told = min(fate.told, event.at)
+            life.told = min(life.told, event.at)
         elif event.action == "oom":
-            fate.memory = min(fate.memory, event.at)
+            life.memory = min(life.memory, event.at)
         elif event.action == "die" and event.host in crashed:
-            fate.crashed = min(fate.crashed, event.at)
+            life.crashed = event.at
         elif event.action == "die":
-            fate.ended = min(fate.ended, event.at)
-    return fates
+            life.ended = event.at
+    return lives
 
 
 def losses_of(
     column: Column,
     task: Task,
     begun: Sequence[Begun],
-    fates: Mapping[str, Fate],
+    lives: Lives,
     scale_ins: Collection[float],
 ) -> Iterable[Loss]:
     """Yield the attempts of a task that were not its last. `begun` is in order."""
     unseen = (task.attempts or 0) - len(begun)
     yield from (Loss(task.id, Cause.NEVER_BEGUN) for _ in range(unseen))
     for attempt, following in pairwise(begun):
-        fate = fates.get(attempt.host, Fate())
-        cause = _cause(fate, following.at)
+        own = [each for each in lives.get(attempt.host, ()) if each.began <= attempt.at]
+        life = own[-1] if own else Life(-math.inf)
+        cause = _cause(life, attempt, following.at)
         told = cause is Cause.SCALE_IN
-        ran = max(0.0, fate.told - attempt.at) if told else 0.0
-        left = attempt.at + task.seconds - fate.told if told else 0.0
+        ran = max(0.0, life.told - attempt.at) if told else 0.0
+        left = attempt.at + task.seconds - life.told if told else 0.0
         broken = told and column.promised(ran, left)
-        yield Loss(task.id, cause, broken, _words(task, attempt, fate, cause, scale_ins))
+        yield Loss(task.id, cause, broken, _words(task, attempt, life, cause, scale_ins))
 
 
-def _cause(fate: Fate, again: float) -> Cause:
+def _cause(life: Life, attempt: Begun, again: float) -> Cause:
     """Say who ended an attempt whose task began `again` at this time: who came first."""
     first = {
-        Cause.MEMORY: fate.memory,
-        Cause.CRASH: fate.crashed,
-        Cause.SCALE_IN: fate.told,
-        Cause.EXIT: fate.ended,
+        Cause.UNHEARD: attempt.ended,
+        Cause.MEMORY: life.memory,
+        Cause.CRASH: life.crashed,
+        Cause.SCALE_IN: life.told,
+        Cause.EXIT: life.ended,
     }
     cause = min(first, key=lambda cause: first[cause])
     return cause if first[cause] < again else Cause.LATE
 
 
 def _words(
-    task: Task, attempt: Begun, fate: Fate, cause: Cause, scale_ins: Collection[float]
+    task: Task, attempt: Begun, life: Life, cause: Cause, scale_ins: Collection[float]
 ) -> str:
     """Tell what happened to the container of an attempt, in seconds from the attempt's begin."""
     told = [f"{task.id} of {task.seconds:.0f} s on {attempt.host}: {cause.value}"]
     told += [
         f"{event.action} {event.detail}".strip() + f" at {event.at - attempt.at:+.1f} s"
-        for event in fate.happened
-        if event.action in {"kill", "oom", "die"}
+        for event in life.happened
+        if event.action != "start"
     ]
-    if cause is Cause.SCALE_IN and not any(abs(at - fate.told) < NEAR for at in scale_ins):
+    if cause is Cause.SCALE_IN and not any(abs(at - life.told) < NEAR for at in scale_ins):
         told.append("no line of the daemon's log tells of it")
     return ", ".join(told)

@@ -77,6 +77,23 @@ class TestWhoCausedIt:
     def test_what_happened_to_other_containers_did_not_cause_it(self) -> None:
         assert only(tried_twice(told("c", 104), died("c", 105))).cause is Cause.LATE
 
+    def test_a_task_that_was_done_before_its_worker_was_told_to_stop_was_not_interrupted(
+        self,
+    ) -> None:
+        begun = [Begun("py-1", "a", 100, ended=103), Begun("py-1", "b", 200)]
+        row = count(COLUMN, [Task("py-1", 3, 2)], begun, [told("a", 104)], (), [])
+
+        assert only(row).cause is Cause.UNHEARD
+
+    def test_what_happened_before_a_container_was_started_again_did_not_cause_it(self) -> None:
+        earlier = [told("a", 10), died("a", 11, 0), Event("a", "py", "start", 50)]
+
+        assert only(tried_twice(*earlier)).cause is Cause.LATE
+        row = tried_twice(*earlier, told("a", 104), died("a", 114))
+        assert only(row).cause is Cause.SCALE_IN
+        assert only(row).words.endswith("kill 15 at +4.0 s, die 137 at +14.0 s")
+        assert row.stopped == 2
+
     def test_an_attempt_of_the_history_that_no_worker_began(self) -> None:
         begun = [Begun("py-1", "b", 200)]
         row = count(COLUMN, [Task("py-1", 3, 2)], begun, [told("a", 104)], (), [])
