@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
 
-from tests.losses.columns import Column
+from tests.losses.columns import Column, OnSignal
 
 NEAR = 60.0
 """Seconds between a stop and the line of the daemon's log about it, at most."""
@@ -188,7 +188,7 @@ def losses_of(
     for attempt, following in pairwise(begun):
         own = [each for each in lives.get(attempt.host, ()) if each.began <= attempt.at]
         life = own[-1] if own else Life(-math.inf)
-        cause = _cause(life, attempt, following.at)
+        cause = _cause(column, life, attempt, following.at)
         told = cause is Cause.SCALE_IN
         ran = max(0.0, life.told - attempt.at) if told else 0.0
         left = attempt.at + task.seconds - life.told if told else 0.0
@@ -196,13 +196,17 @@ def losses_of(
         yield Loss(task.id, cause, broken, _words(task, attempt, life, cause, scale_ins))
 
 
-def _cause(life: Life, attempt: Begun, again: float) -> Cause:
-    """Say who ended an attempt whose task began `again` at this time: who came first."""
+def _cause(column: Column, life: Life, attempt: Begun, again: float) -> Cause:
+    """Say who ended an attempt whose task began `again` at this time: who came first.
+
+    A stop signal that a worker ignores has ended nothing as long as its container runs.
+    """
+    ignored = column.on_signal is OnSignal.IGNORES and life.ended > again
     first = {
         Cause.UNHEARD: attempt.ended,
         Cause.MEMORY: life.memory,
         Cause.CRASH: life.crashed,
-        Cause.SCALE_IN: life.told,
+        Cause.SCALE_IN: math.inf if ignored else life.told,
         Cause.EXIT: life.ended,
     }
     cause = min(first, key=lambda cause: first[cause])

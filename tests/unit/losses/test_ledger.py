@@ -85,6 +85,13 @@ class TestWhoCausedIt:
 
         assert only(row).cause is Cause.UNHEARD
 
+    def test_a_signal_that_a_worker_ignores_has_ended_nothing_while_it_runs_on(self) -> None:
+        column = Column("ignores", PYTHON, OnSignal.IGNORES, heartbeat=5, grace=30)
+
+        assert only(tried_twice(told("a", 104), column=column)).cause is Cause.LATE
+        killed = tried_twice(told("a", 104), died("a", 134), column=column)
+        assert only(killed).cause is Cause.SCALE_IN
+
     def test_what_happened_before_a_container_was_started_again_did_not_cause_it(self) -> None:
         earlier = [told("a", 10), died("a", 11, 0), Event("a", "py", "start", 50)]
 
