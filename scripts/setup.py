@@ -24,6 +24,7 @@ from provision.page import browser, prometheus
 from provision.python import bench, venv
 from provision.stand_ins import base_image, engines, proxy_image
 from provision.tools import SetupError
+from provision.typescript import typescript
 
 USAGE_EXIT = 2
 INTERRUPT_EXIT = 130
@@ -50,6 +51,7 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "images": images,
     "browser": browser,
     "prometheus": prometheus,
+    "typescript": typescript,
     "test-image": test_image,
     "all": everything,
 }

