@@ -1,4 +1,4 @@
-"""The agents on the nodes of a Swarm, as the orchestrator of Swarm services uses them."""
+"""What the nodes of a Swarm are asked to do: each node's agent speaks to the node's own engine."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ from autoscaler.core.errors import OrchestratorError
 
 
 class AgentUnavailable(OrchestratorError):
-    """An agent is missing, silent or refused; the message names the node and the remedy."""
+    """No agent answers for a node, or it refuses."""
 
 
 class Agents(Protocol):
-    """The agent on each node, which asks the node's own engine."""
+    """The agents on the nodes of the Swarm.
+
+    `node` is the Swarm's NodeID and `service` the Swarm's id of a service.
+    """
 
     async def state(
         self, node: str, service: str, containers: Collection[str]
     ) -> Mapping[str, bool]:
-        """Return for each of these containers whether it runs, as the node's own engine says.
+        """Return for each container of a service whether it runs, by the node's own engine.
 
-        `node` is the Swarm's id of the node, `service` that of the service. A container that is
-        gone does not run. Raises AgentUnavailable.
+        Raises AgentUnavailable.
         """
+        ...
 
     async def drain(self, node: str, service: str, container: str, grace: timedelta) -> None:
-        """Have one container stopped behind this grace.
+        """Have a container stopped behind this grace; return when the node has taken the order.
 
-        Returns when the order is given to the node's engine. Raises AgentUnavailable.
+        Raises AgentUnavailable.
         """
+        ...
 
     async def silent(self) -> Sequence[str]:
-        """Return a sentence for each node whose agent does not answer: its name, and why."""
+        """Return the nodes that are ready and whose agent does not answer, by NodeID."""
+        ...
