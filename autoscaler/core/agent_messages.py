@@ -1,8 +1,8 @@
 """What the daemon and the agents of a Swarm say to each other, and how it is signed. Pure.
 
-A request is `POST /state` or `POST /drain` with a JSON body. Its signature covers the verb, the id of
-the node, the time, a number used once (nonce) and the body. The signature of an answer covers the
-nonce of its request, the status and the body.
+A request is `POST /state` or `POST /drain` with a JSON body. Its signature covers the verb, the id
+of the node, the time, a number used once (nonce) and the body. The signature of an answer covers
+the nonce of its request, the status and the body.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from autoscaler.core.errors import OrchestratorError
 
 PORT = 8081
 """TCP port of every agent."""
@@ -34,6 +36,12 @@ MOST_NONCES = 100_000
 
 _LONGEST_TIME = 16
 """Digits of a time in milliseconds."""
+_NONCE_LENGTHS = range(16, 65)
+"""Characters of a nonce."""
+
+
+class NotServed(OrchestratorError):
+    """An agent is asked for a container that is none of the service, or that it does not serve."""
 
 
 class Header(StrEnum):
@@ -138,7 +146,7 @@ class Signer:
 
 
 def same(given: str, expected: str) -> bool:
-    """Whether two signatures are the same. The time it takes says nothing about where they differ."""
+    """Whether two signatures are the same. The time that takes does not say where they differ."""
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
@@ -163,13 +171,14 @@ class Freshness:
         signed_at = request.signed_at
         if signed_at is None:
             return "its time is no time"
-        apart = signed_at - now
-        if abs(apart) > CLOCKS_MAY_DIFFER:
-            way = "ahead of" if apart > timedelta() else "behind"
-            return (
-                f"the request is {abs(apart).total_seconds():.0f} s {way} this node's clock, and"
-                f" {CLOCKS_MAY_DIFFER.total_seconds():.0f} s are allowed: set the clocks of the nodes"
-            )
+        if abs(signed_at - now) > CLOCKS_MAY_DIFFER:
+            return _apart(signed_at - now)
+        return self._used_before(request, signed_at, now)
+
+    def _used_before(self, request: Request, signed_at: datetime, now: datetime) -> str | None:
+        """Return why a request may have been followed before; None: it was not, and now it is."""
+        if len(request.nonce) not in _NONCE_LENGTHS:
+            return f"its nonce has not {_NONCE_LENGTHS[0]} to {_NONCE_LENGTHS[-1]} characters"
         self._known_since = max(self._known_since, now - CLOCKS_MAY_DIFFER)
         if signed_at < self._known_since:
             return "the request is from before the start of this agent: it has to be sent anew"
@@ -181,3 +190,11 @@ class Freshness:
                 return "there were too many requests in the last minute"
         self._used[request.nonce] = signed_at
         return None
+
+
+def _apart(apart: timedelta) -> str:
+    way = "ahead of" if apart > timedelta() else "behind"
+    return (
+        f"the request is {abs(apart).total_seconds():.0f} s {way} this node's clock, and"
+        f" {CLOCKS_MAY_DIFFER.total_seconds():.0f} s are allowed: set the clocks of the nodes"
+    )

@@ -23,6 +23,7 @@ from autoscaler.orchestrators.engine import (
     api_version,
 )
 from autoscaler.orchestrators.projects import OWN_SERVICE, SWARM_SERVICE, Projects
+from autoscaler.orchestrators.swarm.agents import Agents
 from autoscaler.orchestrators.swarm.failures import Failures, Zero, replicas_of, stuck
 from autoscaler.orchestrators.swarm.rows import (
     grace_of,
@@ -63,6 +64,7 @@ class SwarmOrchestrator:
         projects: Projects | None = None,
         looks_after: LooksAfter | None = None,
         required: bool = False,
+        agents: Agents | None = None,
     ) -> None:
         """Look after services of the stacks among `projects`; without any, of all.
 
@@ -76,6 +78,7 @@ class SwarmOrchestrator:
         self._projects = projects or Projects(engine)
         self._looks_after = looks_after or Labels(prefix).looks_after
         self._required = required
+        self._agents = agents
         self._surroundings = Surroundings()
         self._ask_again: datetime | None = None
         self._zero = Zero()

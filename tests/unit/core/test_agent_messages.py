@@ -20,14 +20,15 @@ from autoscaler.core.agent_messages import (
     same,
 )
 
+NONCE, OTHER_NONCE = "0123" * 4, "4567" * 4
 NOW = datetime(2026, 11, 29, 3, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)
 SIGNER = Signer(SecretStr("a secret that is long enough for us"))
-REQUEST = Request.at(NOW, Verb.DRAIN, "node1", "0123", b"{}")
+REQUEST = Request.at(NOW, Verb.DRAIN, "node1", NONCE, b"{}")
 SECOND = timedelta(seconds=1)
 
 
-def request(at: datetime = NOW, nonce: str = "0123") -> Request:
+def request(at: datetime = NOW, nonce: str = NONCE) -> Request:
     return Request.at(at, Verb.STATE, "node1", nonce, b"{}")
 
 
@@ -37,7 +38,7 @@ def request(at: datetime = NOW, nonce: str = "0123") -> Request:
         replace(REQUEST, verb="state"),
         replace(REQUEST, node="node2"),
         replace(REQUEST, time=str(int(REQUEST.time) + 1)),
-        replace(REQUEST, nonce="4567"),
+        replace(REQUEST, nonce=OTHER_NONCE),
         replace(REQUEST, body=b"{ }"),
         replace(REQUEST, verb='drain", "node1', node=""),
     ],
@@ -54,12 +55,12 @@ def test_another_secret_signs_otherwise() -> None:
 
 
 def test_an_answer_belongs_to_one_request_and_says_one_thing() -> None:
-    signature = SIGNER.of_answer("0123", 200, b"{}")
+    signature = SIGNER.of_answer(NONCE, 200, b"{}")
 
-    assert same(signature, SIGNER.of_answer("0123", 200, b"{}"))
-    assert not same(signature, SIGNER.of_answer("4567", 200, b"{}"))
-    assert not same(signature, SIGNER.of_answer("0123", 403, b"{}"))
-    assert not same(signature, SIGNER.of_answer("0123", 200, b"{ }"))
+    assert same(signature, SIGNER.of_answer(NONCE, 200, b"{}"))
+    assert not same(signature, SIGNER.of_answer(OTHER_NONCE, 200, b"{}"))
+    assert not same(signature, SIGNER.of_answer(NONCE, 403, b"{}"))
+    assert not same(signature, SIGNER.of_answer(NONCE, 200, b"{ }"))
 
 
 def test_a_signature_that_is_no_ascii_is_only_wrong() -> None:
@@ -72,7 +73,7 @@ def test_a_request_is_accepted_once() -> None:
     assert freshness.problem(request(), NOW) is None
     assert freshness.problem(request(), NOW) == "the request was sent before"
     assert freshness.problem(request(), NOW + CLOCKS_MAY_DIFFER) == "the request was sent before"
-    assert freshness.problem(request(nonce="4567"), NOW) is None
+    assert freshness.problem(request(nonce=OTHER_NONCE), NOW) is None
 
 
 @pytest.mark.parametrize("apart", [-CLOCKS_MAY_DIFFER, CLOCKS_MAY_DIFFER])
@@ -99,7 +100,7 @@ def test_nothing_can_be_replayed_where_the_clock_goes_back(monkeypatch: pytest.M
     assert freshness.problem(request(), NOW) is None
     later = NOW + timedelta(minutes=5)
     # With the third one, the first one is forgotten.
-    for nonce in ("4567", "89ab"):
+    for nonce in (OTHER_NONCE, "89ab" * 4):
         assert freshness.problem(request(later, nonce), later) is None
 
     assert freshness.problem(request(), NOW) is not None
@@ -108,13 +109,13 @@ def test_nothing_can_be_replayed_where_the_clock_goes_back(monkeypatch: pytest.M
 def test_a_memory_that_is_full_accepts_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_messages, "MOST_NONCES", 2)
     freshness = Freshness(LONG_AGO)
-    for nonce in ("1", "2"):
+    for nonce in ("1" * 16, "2" * 16):
         assert freshness.problem(request(nonce=nonce), NOW) is None
 
-    assert "too many" in str(freshness.problem(request(nonce="3"), NOW))
-    assert "sent before" in str(freshness.problem(request(nonce="1"), NOW))
+    assert "too many" in str(freshness.problem(request(nonce="3" * 16), NOW))
+    assert "sent before" in str(freshness.problem(request(nonce="1" * 16), NOW))
     later = NOW + 3 * CLOCKS_MAY_DIFFER
-    assert freshness.problem(request(later, "3"), later) is None
+    assert freshness.problem(request(later, "3" * 16), later) is None
 
 
 @pytest.mark.parametrize("time", ["", "now", "-1", "1e9", "1" * 17, "9" * 16, "²"])
@@ -137,3 +138,8 @@ def test_a_grace_is_from_0_to_24_hours(grace: object) -> None:
 def test_a_container_is_named_by_its_whole_id(container: str) -> None:
     with pytest.raises(ValidationError):
         StateBody(service="s1", containers=(container,))
+
+
+@pytest.mark.parametrize("nonce", ["", "a" * 15, "a" * 65])
+def test_a_nonce_is_neither_guessable_nor_endless(nonce: str) -> None:
+    assert "nonce" in str(Freshness(LONG_AGO).problem(request(nonce=nonce), NOW))
