@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ from autoscaler.core.errors import OrchestratorError, printable
 from autoscaler.orchestrators.engine import Engine, EngineError, Json
 from autoscaler.orchestrators.swarm.posting import Answer, NoAnswer, post
 
+AT_ONCE = 8
+"""Requests to one agent at a time. It refuses more than 16 of one sender."""
 _LONGEST_WORDS = 300
 """Characters of an agent's words that are shown."""
 
@@ -93,6 +96,8 @@ class SwarmAgents:
         self._signer = Signer(secret)
         self._clock = clock
         self._port = port
+        self._turns: defaultdict[str, asyncio.Semaphore]
+        self._turns = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
 
     async def state(
         self, node: str, service: str, containers: Collection[str]
@@ -152,6 +157,10 @@ class SwarmAgents:
             raise AgentUnavailable(
                 f"{len(content)} bytes are too many for the agent on {await self._named(node)}"
             )
+        async with self._turns[node]:
+            return await self._exchange(address, node, verb, content)
+
+    async def _exchange(self, address: str, node: str, verb: Verb, content: bytes) -> StateAnswer:
         request = Request.at(self._clock(), verb, node, secrets.token_hex(16), content)
         headers: dict[str, str] = {
             Header.NODE: request.node,

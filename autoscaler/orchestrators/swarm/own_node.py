@@ -18,7 +18,7 @@ from autoscaler.orchestrators.projects import STACK, SWARM_SERVICE, Projects
 from autoscaler.orchestrators.swarm.orchestrator import without_swarm
 from autoscaler.orchestrators.swarm.rows import labels_of
 
-REFUSED_WITHIN = 1.0
+REFUSED_WITHIN = 0.5
 """Seconds in which an engine that does not follow an order says so. One that follows it sends the
 signal at once, and answers when the container has ended."""
 NODE = "com.docker.swarm.node.id"
