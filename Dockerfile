@@ -40,6 +40,6 @@ ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 # Unhealthy when the loop has stopped ticking: a minute without one, see /healthz.
 HEALTHCHECK --interval=5s --timeout=5s --start-period=15s \
     CMD ["python", "/usr/local/bin/healthcheck.py"]
-EXPOSE 8080
+EXPOSE 8080 8081
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["run"]

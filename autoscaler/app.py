@@ -13,8 +13,13 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
+from autoscaler.agent.desk import Desk
+from autoscaler.agent.door import Door
+from autoscaler.agent.refusals import Refusals
+from autoscaler.agent.running import Agent
+from autoscaler.core.agent_messages import Signer
 from autoscaler.core.budget import Budget
-from autoscaler.core.errors import AutoscalerError
+from autoscaler.core.errors import AutoscalerError, ConfigurationError
 from autoscaler.core.findings import Finding
 from autoscaler.core.groups import Groups
 from autoscaler.core.integration import Integration
@@ -28,11 +33,17 @@ from autoscaler.orchestrators.compose.memory import EngineHost
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.events import EngineEvents
-from autoscaler.orchestrators.examination import examine_engine, examine_territory
+from autoscaler.orchestrators.examination import (
+    examine_agents,
+    examine_engine,
+    examine_territory,
+)
 from autoscaler.orchestrators.neighbours import Neighbour, Outlook, daemons
 from autoscaler.orchestrators.place import Place
 from autoscaler.orchestrators.projects import Projects
+from autoscaler.orchestrators.swarm.agents import SwarmAgents
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
+from autoscaler.orchestrators.swarm.own_node import OwnNode
 from autoscaler.ports import BacklogSource, LooksAfter, Orchestrator, Watcher
 from autoscaler.reconcile import Reconciler
 from autoscaler.settings import SERVICES, LogFormat, OrchestratorChoice, Settings
@@ -72,6 +83,8 @@ class App:
     orchestrators: Sequence[Orchestrator]
     host: EngineHost | None
     """None where growth does not heed the memory of the host."""
+    agents: SwarmAgents | None
+    """None without a secret that the agents of a Swarm share."""
     integrations: Integrations
     store: EncryptedStore
     overrides_file: OverridesFile
@@ -136,6 +149,10 @@ class App:
         """Say what is known of the memory of the engine's host."""
         return () if self.host is None else [await self.host.examine()]
 
+    async def examine_agents(self) -> Sequence[Finding]:
+        """Say which nodes of the Swarm have an agent that does not answer."""
+        return () if self.agents is None else await examine_agents(self.agents)
+
     def examine_state(self) -> Finding:
         """Say whether overrides can be kept."""
         lasting = self.place.outlives(self.overrides_file.folder)
@@ -191,7 +208,9 @@ def build(
     projects = Projects(engine, settings.projects, place)
     metrics = Metrics()
     redactor = Redactor()
-    redactor.learn(settings.encryption_key, settings.access_token)
+    secret = settings.shared_with_agents()
+    redactor.learn(settings.encryption_key, settings.access_token, secret)
+    agents = None if secret is None else SwarmAgents(engine, secret, clock)
     store = EncryptedStore(settings.store, settings.encryption_key, settings.encryption_key_file)
     integrations = Integrations(
         settings.integrations, temporal_environment, origins=settings.origins, store=store
@@ -206,7 +225,7 @@ def build(
     sources = (Labels(settings.label_prefix), files, overrides)
     wishes = Wishes(sources, settings.label_prefix, settings.timezone)
     compose = _compose(settings, engine, projects, clock, wishes.looks_after)
-    swarm = _swarm(settings, engine, projects, clock, wishes.looks_after)
+    swarm = _swarm(settings, engine, projects, clock, wishes.looks_after, agents=agents)
     orchestrators: list[Orchestrator] = [*compose, *swarm]
     host = next(
         (
@@ -246,6 +265,7 @@ def build(
         place,
         orchestrators,
         host,
+        agents,
         integrations,
         store,
         overrides_file,
@@ -254,6 +274,25 @@ def build(
         clock,
         metrics,
     )
+
+
+def build_agent(settings: Settings) -> Agent:
+    """Put the agent on a node of a Swarm together. Raises ConfigurationError without a secret."""
+    secret = settings.shared_with_agents()
+    if secret is None:
+        problem = (
+            "the agent needs AUTOSCALER_AGENT_SECRET or AUTOSCALER_AGENT_SECRET_FILE, the same as"
+            " the daemon's: `openssl rand -hex 32` makes such a secret"
+        )
+        raise ConfigurationError([problem])
+    redactor = Redactor()
+    redactor.learn(secret)
+    logger = _logger(settings, redactor)
+    engine = Engine()
+    node = OwnNode(engine, Projects(engine, settings.projects, Place.here()), settings.label_prefix)
+    refusals = Refusals(logger, time.monotonic)
+    desk = Desk(node, Signer(secret), refusals, lambda: datetime.now(UTC))
+    return Agent(Door(desk.answer, refusals), logger, redactor)
 
 
 def _compose(
@@ -278,12 +317,14 @@ def _compose(
     return (compose,)
 
 
-def _swarm(
+def _swarm(  # noqa: PLR0913 - as Compose, and the agents on the nodes
     settings: Settings,
     engine: Engine,
     projects: Projects,
     clock: Callable[[], datetime],
     looks_after: LooksAfter,
+    *,
+    agents: SwarmAgents | None,
 ) -> Sequence[SwarmOrchestrator]:
     """Make the orchestrator of Swarm services, unless the settings leave it out."""
     if not {OrchestratorChoice.AUTO, OrchestratorChoice.SWARM}.intersection(settings.orchestrators):
@@ -295,6 +336,7 @@ def _swarm(
         projects=projects,
         looks_after=looks_after,
         required=OrchestratorChoice.SWARM in settings.orchestrators,
+        agents=agents,
     )
     return (swarm,)
 

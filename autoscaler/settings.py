@@ -5,16 +5,14 @@ Labels configure services, and integrations hold credentials.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -27,13 +25,13 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    NestedSecretsSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
+from autoscaler.core.agent_messages import SHORTEST_SECRET
 from autoscaler.core.durations import Duration, format_duration
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.integration import LAST_PORT, Integration, canonical
@@ -41,7 +39,8 @@ from autoscaler.core.labels import DEFAULT_PREFIX
 from autoscaler.core.sizes import Reserve
 from autoscaler.core.territory import EVERY, OWN
 from autoscaler.core.zones import UTC_ZONE, read_zone
-from autoscaler.wrong_settings import PREFIX, WITH_PARTS, unknown, unreadable, wrong
+from autoscaler.setting_places import OurSecrets, given, origins
+from autoscaler.wrong_settings import PREFIX, unknown, unreadable, wrong
 
 SECRETS_DIR = Path("/run/secrets")
 """Where Docker mounts secrets. A file with the name of a variable sets that variable."""
@@ -187,6 +186,18 @@ def _token(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _agent_secret(value: SecretStr | None) -> SecretStr | None:
+    # Compose passes a variable that is not set on as an empty one.
+    if value is None or not value.get_secret_value().strip():
+        return None
+    if len(value.get_secret_value().strip()) < SHORTEST_SECRET:
+        raise ValueError(
+            f"at least {SHORTEST_SECRET} characters are needed; `openssl rand -hex 32` makes such"
+            " a secret"
+        )
+    return SecretStr(value.get_secret_value().strip())
+
+
 class Settings(BaseSettings):
     """The settings of the process. The docstring of a field is its documentation."""
 
@@ -286,6 +297,13 @@ class Settings(BaseSettings):
     encryption_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
     """File that holds the key of the encrypted store, a Docker secret for example."""
 
+    agent_secret: Annotated[SecretStr | None, AfterValidator(_agent_secret)] = None
+    """Secret that the daemon and the agents on the nodes of a Swarm share, at least 32 characters.
+    Without it, the daemon asks no agents."""
+
+    agent_secret_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
+    """File that holds the secret of the agents, a Docker secret for example."""
+
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
@@ -294,13 +312,30 @@ class Settings(BaseSettings):
         return self._origins
 
     @model_validator(mode="after")
-    def _one_key(self) -> Self:
-        if self.encryption_key is not None and self.encryption_key_file is not None:
-            raise ValueError(
-                "AUTOSCALER_ENCRYPTION_KEY and AUTOSCALER_ENCRYPTION_KEY_FILE are both set:"
-                " keep one of them"
-            )
+    def _one_of_each(self) -> Self:
+        for name in ("encryption_key", "agent_secret"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                variable = f"{PREFIX}{name.upper()}"
+                raise ValueError(f"{variable} and {variable}_FILE are both set: keep one of them")
         return self
+
+    def shared_with_agents(self) -> SecretStr | None:
+        """Return the secret that the daemon and the agents share; None where none is set.
+
+        Reads the file where one is named. Raises ConfigurationError.
+        """
+        if self.agent_secret_file is None:
+            return self.agent_secret
+        name = f"{PREFIX}AGENT_SECRET_FILE"
+        try:
+            secret = _agent_secret(SecretStr(self.agent_secret_file.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError([f"{name} cannot be read: {error}"]) from error
+        except ValueError as error:
+            raise ConfigurationError([f"{name}: {error}"]) from error
+        if secret is None:
+            raise ConfigurationError([f"{name}: {self.agent_secret_file} is empty"])
+        return secret
 
     @field_validator("integrations")
     @classmethod
@@ -319,7 +354,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over `.env`, and `.env` over the secrets directory."""
-        secrets = _OurSecrets(
+        secrets = OurSecrets(
             file_secret_settings, secrets_dir_missing="ok", secrets_nested_delimiter="__"
         )
         return init_settings, env_settings, dotenv_settings, secrets
@@ -331,7 +366,7 @@ class Settings(BaseSettings):
         Raises ConfigurationError naming every unknown variable and every wrong value at once.
         """
         try:
-            problems = list(unknown(_given(dotenv), cls.model_fields))
+            problems = list(unknown(given(dotenv), cls.model_fields))
         except UnicodeDecodeError as error:
             raise ConfigurationError([f"{dotenv} is not UTF-8 text ({error})"]) from error
         try:
@@ -344,57 +379,5 @@ class Settings(BaseSettings):
             raise ConfigurationError([*problems, str(error)]) from error
         if problems:
             raise ConfigurationError(problems)
-        settings._origins = _origins(settings.integrations, dotenv, secrets)
+        settings._origins = origins(settings.integrations, dotenv, secrets)
         return settings
-
-
-class _OurSecrets(NestedSecretsSettingsSource):
-    """Reads our files in the secrets directory only: files of others need not be text."""
-
-    @classmethod
-    def load_secrets(cls, path: Path) -> dict[str, str]:
-        """Return the content of each file that has the name of a variable, by that name."""
-        files = path.iterdir() if path.is_dir() else ()
-        return {
-            file.name: file.read_text(encoding="utf-8").strip()
-            for file in files
-            if file.name.upper().startswith(PREFIX) and file.is_file()
-        }
-
-
-def _given(dotenv: Path) -> set[str]:
-    """Return the names of our variables in the environment and `.env`, in upper case.
-
-    Files in the secrets directory are left out. They may have any name, since a *_FILE setting can
-    point to any file.
-    """
-    names = [*os.environ, *dotenv_values(dotenv)]
-    return {name.upper() for name in names if name.upper().startswith(PREFIX)}
-
-
-def _origins(names: Iterable[str], dotenv: Path, secrets: Path) -> Mapping[str, str]:
-    """Return for each integration the places of its settings; the first place wins."""
-    places = {
-        "environment": [*os.environ],
-        ".env": [*dotenv_values(dotenv)],
-        "secrets directory": [*_OurSecrets.load_secrets(secrets)],
-    }
-    found = {
-        place: {_integration_in(variable) for variable in variables}
-        for place, variables in places.items()
-    }
-    return {
-        # A variable can also hold all integrations at once, as JSON. Its name then names none.
-        name: ", ".join(place for place, integrations in found.items() if integrations & {name, ""})
-        for name in names
-    }
-
-
-def _integration_in(variable: str) -> str | None:
-    """Return the integration that a variable belongs to; empty for all, None for none."""
-    name = variable.upper()
-    if name == WITH_PARTS:
-        return ""
-    if not name.startswith(f"{WITH_PARTS}__"):
-        return None
-    return canonical(name.split("__")[1])

@@ -18,7 +18,7 @@ WITH_PARTS = f"{PREFIX}INTEGRATIONS"
 _WITH_NAMES = f"{PREFIX}GROUPS"
 """The variable that has a part of one name: AUTOSCALER_GROUPS__<NAME>."""
 
-_SECRET = {"access_token", "encryption_key"}
+_SECRET = {"access_token", "agent_secret", "encryption_key"}
 """Settings whose values messages must not show."""
 _NO_SECRET = {"endpoint", "namespace", "tls", "tls_server_name"}
 """Parts of an integration whose values messages may show."""

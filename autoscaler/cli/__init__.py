@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from autoscaler.cli import (
+    agent,
     doctor,
     integrations,
     labels,
@@ -67,6 +68,7 @@ for name, verb in (
     ("scale-flags", scale_flags.scale_flags),
     ("simulate", simulate.simulate),
     ("labels", labels.labels),
+    ("agent", agent.agent),
 ):
     commands.command(name)(verb)
 commands.add_typer(integrations.commands, name="integrations")

@@ -33,6 +33,7 @@ def doctor(
 async def _examine(settings: Settings) -> Sequence[Finding]:
     app = build(settings)
     found = [*await app.examine_engine(), *await app.examine_host(), app.examine_state()]
+    found += await app.examine_agents()
     report = await app.reconciler.tick(act=False)
     graces = await app.examine_graces(_say_that_it_waits)
     names, problems = _names(app, report)

@@ -12,6 +12,7 @@ from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine, EngineError, api_url
 from autoscaler.orchestrators.neighbours import daemons
 from autoscaler.orchestrators.projects import Projects
+from autoscaler.orchestrators.swarm.agents import Agents
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator, without_swarm
 
 SUBJECT = "engine"
@@ -134,6 +135,22 @@ async def examine_territory(engine: Engine, projects: Projects) -> Sequence[Find
             for each in found
         ),
     ]
+
+
+async def examine_agents(agents: Agents) -> Sequence[Finding]:
+    """Return a finding for each node of the Swarm whose agent does not answer, or that all do.
+
+    Empty where this engine manages no Swarm.
+    """
+    try:
+        silent = await agents.silent()
+    except EngineError as error:
+        if without_swarm(error) is not None:
+            return []
+        return [Finding("agents", Outcome.WRONG, str(error))]
+    if not silent:
+        return [Finding("agents", Outcome.OK, "the agent on every node of the Swarm answers")]
+    return [Finding("agents", Outcome.WRONG, each) for each in sorted(silent.values())]
 
 
 def _ok(text: str) -> Finding:

@@ -73,6 +73,7 @@ class SwarmOrchestrator:
         self._projects = projects or Projects(engine)
         self._looks_after = looks_after or Labels(prefix).looks_after
         self._required = required
+        self._agents = agents
         self._surroundings = Surroundings()
         self._ask_again: datetime | None = None
         self._zero = Zero()

@@ -52,14 +52,9 @@ class Reach:
                 )
                 return ()
             async with asyncio.timeout(ANSWERS_WITHIN):
-                silent = set(await self._agents.silent())
+                silent = await self._agents.silent()
         except (OrchestratorError, TimeoutError) as error:
             self._shortfall = f"it is unknown which agents answer ({describe(error)})"
             return ()
-        names = sorted(_name(node) for node in nodes if node["ID"] in silent)
-        self._shortfall = f"no agent answers on {', '.join(names)}" if names else None
-        return {node["ID"] for node in nodes} - silent
-
-
-def _name(node: Json) -> str:
-    return str((node.get("Description") or {}).get("Hostname") or node["ID"])
+        self._shortfall = "; ".join(sorted(silent.values())) or None
+        return {node["ID"] for node in nodes} - silent.keys()

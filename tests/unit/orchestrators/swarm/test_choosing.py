@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -125,8 +125,8 @@ class Swarm:
 
     # ---------------------------------------------------------------- the agents
 
-    async def silent(self) -> Sequence[str]:
-        return sorted(self.mute)
+    async def silent(self) -> Mapping[str, str]:
+        return {node: f"no agent answers on {node}" for node in self.mute}
 
     async def state(
         self, node: str, service: str, containers: Collection[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pytest
@@ -40,10 +40,10 @@ class Nodes:
             for number in (1, 2, 3)
         ]
 
-    async def silent(self) -> Sequence[str]:
+    async def silent(self) -> Mapping[str, str]:
         if self.fails is not None:
             raise self.fails
-        return self.mute
+        return {node: f"no agent runs on {node}" for node in self.mute}
 
 
 def reach(nodes: Nodes) -> Reach:
@@ -67,7 +67,7 @@ async def test_a_node_whose_agent_is_silent_is_named_and_left_out() -> None:
     nodes.mute = ["n2"]
     seen = reach(nodes)
     assert await seen.look() == {"n1", "n3"}
-    assert seen.shortfall(ROW) == "no agent answers on node-2"
+    assert seen.shortfall(ROW) == "no agent runs on n2"
     nodes.mute = []
     await seen.look()
     assert seen.shortfall(ROW) is None
