@@ -48,16 +48,14 @@ def doctor(crew: Crew, stage: ComposeStage, folder: Path) -> tuple[dict[str, lis
 async def test_long_tasks_without_a_grace_and_ignored_signals_are_named(
     compose_stage: ComposeStage, crew: Crew, queue: str, tmp_path: Path
 ) -> None:
-    options = crew.service()
-    del options["stop_grace_period"]
-    services = {
-        "unchosen": {},
-        "chosen": {"stop_grace_period": "60s"},
-        "deaf": {"stop_grace_period": "60s", "init": False, "command": ["python", "-c", DEAF]},
+    services: dict[str, dict[str, object]] = {
+        "unchosen": {"stop_grace_period": None},
+        "chosen": {},
+        "deaf": {"init": False, "command": ["python", "-c", DEAF]},
     }
     asked = labels(queue, busy="protect")
     compose_stage.up(
-        dict.fromkeys(services, 1), dict.fromkeys(services, asked), **options, each=services
+        dict.fromkeys(services, 1), dict.fromkeys(services, asked), **crew.service(), each=services
     )
     await until_async(lambda: crew.ready() == 3, "3 workers")
 

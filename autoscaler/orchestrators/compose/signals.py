@@ -109,11 +109,13 @@ class Signals:
         known = self._known.get(service)
         if known is None or known.version != version:
             known = self._known[service] = _Known(version)
+        if known.again_at is None or service in self._looks:
+            return None
         oldest = replicas.eldest(replicas.template)
-        if oldest is None or oldest.state != "running" or service in self._looks:
+        if oldest is None or oldest.state != "running":
             return None
         ran_for = self._inventory.ran_for(oldest)
-        if known.again_at is None or ran_for < known.again_at:
+        if ran_for < known.again_at:
             return None
         task = asyncio.create_task(
             self._look_at(oldest, known, ran_for), name=f"signals of {service}"
