@@ -25,7 +25,7 @@ from autoscaler.orchestrators.engine import GONE, Engine, EngineError, Json, Lan
 
 SETTLED = timedelta(seconds=30)
 """A process that has run for less may still be about to set up its handlers."""
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds that the first look waits for `ps`, so that commands that look once can tell. No later
 look waits: it tells what the one before has found out."""
 _COLUMNS = ("pid", "lwp", "s", "etimes", "caught", "blocked", "wchan:40", "comm")
