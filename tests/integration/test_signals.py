@@ -22,7 +22,7 @@ from tests.real.crew import IMAGE
 from tests.real.daemon import autoscaler
 from tests.real.proxy import hardened_proxy
 from tests.real.stages import ComposeStage, docker
-from tests.real.waiting import LIMIT, until
+from tests.real.waiting import LIMIT, until, until_async
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("signals")]
 
@@ -163,7 +163,11 @@ class TestServices:
                 await asyncio.sleep(0.5)
 
         with hardened_proxy(tmp_path) as address:
-            assert planned(tmp_path, stage.project, DOCKER_HOST=address) == WARNINGS
+            # `plan` waits for an engine that is slow, but not for ever.
+            await until_async(
+                lambda: planned(tmp_path, stage.project, DOCKER_HOST=address) == WARNINGS,
+                "the warnings of plan",
+            )
         with hardened_proxy(tmp_path, "/top$") as address:
             assert planned(tmp_path, stage.project, DOCKER_HOST=address) == {
                 key: [] for key in IGNORED

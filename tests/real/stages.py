@@ -218,10 +218,12 @@ class SwarmStage:
 def _service(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a service for the file. `container_labels` become its labels, the rest is copied.
 
-    With an init, `sleep` ends at its stop signal: the kernel ignores it for process 1.
+    What is None is left out: Docker's own default counts then. With an init, `sleep` ends at its stop
+    signal: the kernel ignores it for process 1.
     """
     given = dict(options)
     command: Sequence[str] = given.pop("command", IDLE)
     labels: Labels = given.pop("container_labels", {})
     defaults = {"image": TINY_IMAGE, "stop_grace_period": "1s", "init": True}
-    return {**defaults, **given, "command": list(command), "labels": dict(labels)}
+    chosen = {name: value for name, value in {**defaults, **given}.items() if value is not None}
+    return {**chosen, "command": list(command), "labels": dict(labels)}

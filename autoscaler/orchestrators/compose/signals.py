@@ -25,8 +25,9 @@ from autoscaler.orchestrators.engine import GONE, Engine, EngineError, Json, Lan
 
 SETTLED = timedelta(seconds=30)
 """A process that has run for less may still be about to set up its handlers."""
-PATIENCE = 2.0
-"""Seconds that a look waits for `ps`. What is not known by then is told by a later look."""
+PATIENCE = 5.0
+"""Seconds that the first look waits for `ps`, so that commands that look once can tell. No later
+look waits: it tells what the one before has found out."""
 _COLUMNS = ("pid", "lwp", "s", "etimes", "caught", "blocked", "wchan:40", "comm")
 PS = f"-L -o {','.join(_COLUMNS)}"
 """A row for each thread: each has its own mask of blocked signals, and waits for something else."""
@@ -89,6 +90,8 @@ class Signals:
         self._inventory = inventory
         self._known: dict[ServiceId, _Known] = {}
         self._looks: dict[ServiceId, asyncio.Task[None]] = {}
+        self._first = True
+        """Whether nobody has looked yet."""
 
     def ignored(self, service: ServiceId) -> IgnoredSignal | None:
         """Return the stop signal that a service is certain to ignore; None where none is known."""
@@ -100,8 +103,9 @@ class Signals:
         ids = {replicas.service for replicas in services}
         self._known = {service: known for service, known in self._known.items() if service in ids}
         new = [task for task in map(self._begin, services) if task is not None]
-        if new:
+        if new and self._first:
             await asyncio.wait(new, timeout=PATIENCE)
+        self._first = False
 
     def _begin(self, replicas: Replicas) -> asyncio.Task[None] | None:
         """Begin to look at a service, unless it is too early or nothing is to be learnt."""
@@ -109,11 +113,13 @@ class Signals:
         known = self._known.get(service)
         if known is None or known.version != version:
             known = self._known[service] = _Known(version)
+        if known.again_at is None or service in self._looks:
+            return None
         oldest = replicas.eldest(replicas.template)
-        if oldest is None or oldest.state != "running" or service in self._looks:
+        if oldest is None or oldest.state != "running":
             return None
         ran_for = self._inventory.ran_for(oldest)
-        if known.again_at is None or ran_for < known.again_at:
+        if ran_for < known.again_at:
             return None
         task = asyncio.create_task(
             self._look_at(oldest, known, ran_for), name=f"signals of {service}"
