@@ -59,16 +59,16 @@ async def _may_read(engine: Engine) -> Finding:
 
 
 async def _may_change(engine: Engine) -> Finding:
-    """Try to stop a container that does not exist: that changes nothing, and shows the rights."""
+    """Try to signal a container that does not exist: that changes nothing, and shows the rights."""
     nobody = secrets.token_hex(32)
 
-    def stop(client: APIClient) -> None:
+    def signal(client: APIClient) -> None:
         client.post(
-            api_url(client, f"/containers/{nobody}/stop"), timeout=client.timeout
+            api_url(client, f"/containers/{nobody}/kill"), timeout=client.timeout
         ).raise_for_status()
 
     try:
-        await engine.call("stopping a container", stop)
+        await engine.call("sending a signal to a container", signal)
     except EngineError as error:
         if error.status is None:
             raise

@@ -158,6 +158,6 @@ def test_the_quickstart_follows_its_backlog_and_every_other_call_is_refused(stac
 
 def test_the_commented_lines_for_swarm_are_valid(tmp_path: Path) -> None:
     text = (FOLDER / "haproxy.cfg").read_text()
-    assert text.count("#acl") == 3
+    assert text.count("#acl") == 4
     (tmp_path / "haproxy.cfg").write_text(text.replace("#acl", "acl"))
     docker("run", "--rm", f"--volume={tmp_path}:/cfg:ro", PROXY, "haproxy", "-c", "-f", "/cfg")

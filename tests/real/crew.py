@@ -247,7 +247,7 @@ class Crew:
                 await asyncio.sleep(0.5)
 
     async def just_reported(self, workers: int) -> None:
-        """Wait until so many workers have sent a heartbeat after their first within a few seconds.
+        """Wait until so many workers have sent a heartbeat after their first, within 20 s.
 
         With a long interval, what they begin now is in no heartbeat for a while.
         """
@@ -255,7 +255,7 @@ class Crew:
         def late(beat: WorkerHeartbeat) -> bool:
             passed = datetime.now(UTC) - beat.heartbeat_time.ToDatetime(UTC)
             first = not beat.elapsed_since_last_heartbeat.ToTimedelta()
-            return first or passed > timedelta(seconds=4)
+            return first or passed > timedelta(seconds=20)
 
         async with asyncio.timeout(2 * LIMIT):
             beats = await self.listed()

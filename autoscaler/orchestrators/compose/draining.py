@@ -181,12 +181,19 @@ class Drainer:
             self._follow(drain, self._stop(drain))
         self._inventory.changed()  # What drains is no replica any more.
 
-    def take_up(self, container: str, *, keep: bool) -> None:
-        """Follow one that was told to stop before this process began, as if this had told it."""
+    def take_up(self, container: str, replicas: Replicas) -> bool:
+        """Follow one that was told to stop before this process began, as if this had told it.
+
+        It is removed when it has ended, unless no other of the service's `replicas` could be copied
+        later. Returns False where it is followed already, or may be the work of somebody else.
+        """
+        staying = replicas.without(self._drains.keys())
         drain = self._drains.get(container)
-        if drain is not None and drain.following is None:
-            drain.keep = keep
-            self._follow(drain, self._finish(drain))
+        if drain is None or drain.following is not None or self.may_be_others(staying):
+            return False
+        drain.keep = not staying.running and staying.keeper().id == container
+        self._follow(drain, self._finish(drain))
+        return True
 
     def take_back(self, container: str, *, ignores: bool) -> None:
         """Count a container as a replica again; `ignores`: it does not heed its stop signal."""

@@ -287,19 +287,10 @@ class ComposeOrchestrator:
         return [each for each in self._drainer.seen() if each.service in self._graces]
 
     def take_up(self, drain: Drain) -> None:
-        """Bring a replica to its end that was told to stop before this process began.
-
-        It is removed when it has ended, unless no other one could be copied later.
-        """
+        """Bring a replica to its end that was told to stop before this process began."""
         replicas = self._inventory.groups.get(drain.service)
-        if replicas is None or self._drainer.follows(drain.id):
-            return
-        replicas = replicas.without(self._drainer.draining)
-        if self._drainer.may_be_others(replicas):
-            return
-        last = not replicas.running and replicas.keeper().id == drain.id
-        self._exits.told_to_stop(drain.service, drain.id)
-        self._drainer.take_up(drain.id, keep=last)
+        if replicas is not None and self._drainer.take_up(drain.id, replicas):
+            self._exits.told_to_stop(drain.service, drain.id)
 
     def take_back(self, drain: Drain, *, ignores: bool) -> None:
         """Count a replica again that was told to stop; `ignores`: it does not heed its signal."""

@@ -32,7 +32,7 @@ class Socket:
     timeout = 60
 
     def __init__(self) -> None:
-        self.statuses = {"containers": 200, "services": 200, "stop": 404}
+        self.statuses = {"containers": 200, "services": 200, "kill": 404}
         self.posts: list[str] = []
         self.asked_for_services = False
         self.proxies: dict[str, str] = {}
@@ -55,7 +55,7 @@ class Socket:
 
     def post(self, url: str, **_: Any) -> requests.Response:
         self.posts.append(url)
-        return answer(self.statuses["stop"])
+        return answer(self.statuses["kill"])
 
     def _list(self, what: str) -> list[object]:
         status = self.statuses[what]
@@ -94,7 +94,7 @@ async def test_one_that_is_well_says_what_it_is_and_what_is_allowed(
         (Outcome.OK, "containers can be changed"),
         (Outcome.OK, "it is a Swarm manager: Compose and Swarm services are looked after"),
     ]
-    assert socket.statuses["stop"] == 404
+    assert socket.statuses["kill"] == 404
 
 
 async def test_whether_changes_are_allowed_is_tried_on_a_container_that_cannot_exist(
@@ -104,14 +104,14 @@ async def test_whether_changes_are_allowed_is_tried_on_a_container_that_cannot_e
     await told(engine)
     names = {url.split("/containers/")[1] for url in socket.posts}
     assert len(names) == 2
-    assert all(len(name) == 64 + len("/stop") for name in names)
+    assert all(len(name) == 64 + len("/kill") for name in names)
 
 
 @pytest.mark.parametrize(
     ("statuses", "outcome", "words"),
     [
         pytest.param({"containers": 403}, Outcome.WRONG, "a proxy before the socket", id="no-look"),
-        pytest.param({"stop": 403}, Outcome.WARNING, "AUTOSCALER_DRY_RUN=true", id="no-change"),
+        pytest.param({"kill": 403}, Outcome.WARNING, "AUTOSCALER_DRY_RUN=true", id="no-change"),
         pytest.param({"services": 503}, Outcome.OK, "it is no Swarm manager", id="no-manager"),
         pytest.param(
             {"services": 403}, Outcome.OK, "a proxy before the socket lets no Swarm", id="no-swarm"

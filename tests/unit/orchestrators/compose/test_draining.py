@@ -268,11 +268,22 @@ class TestFound:
     async def test_taken_up_it_is_removed_when_it_has_ended(self, world: World) -> None:
         world.told = {"id1": START}
         await world.look()
-        for _ in range(2):
-            world.drainer.take_up("id1", keep=False)
+        assert world.drainer.take_up("id1", Replicas.of(world.listed))
+        assert not world.drainer.take_up("id1", Replicas.of(world.listed)), "it is followed"
         world.drainer.ended("id1")
         await world.settle()
         assert world.calls == ["remove id1"]
+
+    async def test_the_last_one_that_could_be_copied_is_kept(self, world: World) -> None:
+        world.told = {"id1": START, "id2": START}
+        await world.look()
+        assert not world.drainer.take_up("id1", Replicas.of(world.listed)), "of somebody else"
+        world.clock.advance((GRACE + SIGNAL_SLACK).total_seconds())
+        for id_ in ("id1", "id2"):
+            assert world.drainer.take_up(id_, Replicas.of(world.listed))
+            world.drainer.ended(id_)
+        await world.settle()
+        assert len(world.calls) == 1, "one of both is removed"
 
     async def test_the_past_is_read_once(self, world: World) -> None:
         await world.look()

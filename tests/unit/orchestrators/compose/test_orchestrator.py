@@ -18,6 +18,7 @@ from docker.errors import APIError, DockerException
 
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.model import ScalingAction, ServiceId
+from autoscaler.core.protect import Stopped, choose_in_order
 from autoscaler.orchestrators.compose import recipe
 from autoscaler.orchestrators.compose.containers import LEFT_BEHIND
 from autoscaler.orchestrators.compose.leaving import signal_number
@@ -78,7 +79,8 @@ class Host:
         return [row, *(row | other for other in self.others)]
 
     def inspect_container(self, container: str) -> Json:
-        state = {"FinishedAt": "0001-01-01T00:00:00Z", "StartedAt": "2026-01-01T00:00:01Z"}
+        state: Json = {"FinishedAt": "0001-01-01T00:00:00Z", "Running": False}
+        state["StartedAt"] = "2026-01-01T00:00:01Z"
         created = self.created.get(container, RECORDED["Created"])
         return copy.deepcopy(RECORDED) | {"State": state, "Created": created}
 
@@ -117,9 +119,10 @@ class Host:
     def start(self, container: str) -> None:
         self._step("start", container)
 
-    def remove_container(self, container: str, *, v: bool, force: bool) -> None:
+    def remove_container(self, container: str, *, v: bool, force: bool = False) -> None:
+        """Remove one. Only a replica that could not be started is removed by force."""
         assert v
-        assert force
+        assert force == (container in self.made)
         self.steps.append(("remove", container))
 
 
@@ -384,6 +387,40 @@ class TestToldToStopBefore:
         host.others = [self.SECOND | {"State": "exited"}]
         (service,) = await compose.discover()
         assert (service.ending, service.crashed) == (None, 0)
+
+    async def test_taken_up_it_is_removed_when_it_has_ended_and_that_is_no_crash(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        host.others, host.past = [self.SECOND], [self.kill("second")]
+        await compose.discover()
+        (drain,) = compose.drains
+        compose.take_up(drain)
+        assert compose.happened(event("kill", "second")) is None, "its events are our own"
+        compose.happened(event("die", "second"))
+        host.others = [self.SECOND | {"State": "exited"}]
+        (service,) = await compose.discover()
+        assert (service.ending, service.crashed, service.refusal) == (None, 0, None)
+        await compose.close(timedelta(seconds=10))
+        assert steps(host, "second") == ["remove"]
+
+    async def test_one_that_is_taken_back_and_ends_after_all_has_not_crashed(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        host.others, host.past = [self.SECOND], [self.kill("second")]
+        await compose.discover()
+        (drain,) = compose.drains
+        compose.take_back(drain, ignores=True)
+        (service,) = await compose.discover()
+        assert (service.replicas, service.draining) == (2, 0)
+        assert service.ignoring == ("shop-web-2",)
+        action = ScalingAction(WEB, 2, 1)
+        choice = choose_in_order(await compose.replicas(WEB), 1)
+        assert await compose.stop(action, choice) == Stopped()
+
+        compose.happened(event("die", "second"))
+        host.others = [self.SECOND | {"State": "exited"}]
+        (service,) = await compose.discover()
+        assert (service.ending, service.crashed, service.ignoring) == (None, 0, ())
 
     async def test_one_that_is_started_again_is_a_replica(
         self, host: Host, compose: ComposeOrchestrator
