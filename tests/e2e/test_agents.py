@@ -20,6 +20,8 @@ pytestmark = pytest.mark.swarm
 AGENTS_FILE = Path(__file__).parents[2] / "compose/swarm/agents.yaml"
 IMAGE = os.environ.get("TEST_IMAGE_OF_AGENTS", "temporal-docker-autoscaler:latest")
 SECRET = "a secret of the tests that is long enough"
+# On a machine that stalls, the image's own check would have the Swarm replace the containers.
+PATIENT = {"interval": "2s", "timeout": "60s", "start_period": "90s"}
 # What the daemon does to have a task stopped, in its container.
 DRAIN = """
 import asyncio, sys
@@ -61,10 +63,11 @@ class Stack:
             assert made.returncode == 0, made.stderr
         socket = "/var/run/docker.sock:/var/run/docker.sock"
         services = {
-            "agent": {"image": IMAGE},
+            "agent": {"image": IMAGE, "healthcheck": PATIENT},
             "autoscaler": {
                 "image": IMAGE,
                 "volumes": [socket],
+                "healthcheck": PATIENT,
                 # The secret of this name is the agents'; the file of the daemon's counts here.
                 "secrets": ["DAEMON"],
                 "environment": {"AUTOSCALER_DRY_RUN": "true"},
