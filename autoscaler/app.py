@@ -210,7 +210,7 @@ def build(
     redactor = Redactor()
     secret = settings.shared_with_agents()
     redactor.learn(settings.encryption_key, settings.access_token, secret)
-    agents = None if secret is None else SwarmAgents(engine, secret, clock)
+    agents = None if secret is None else SwarmAgents(engine, secret, clock, place)
     store = EncryptedStore(settings.store, settings.encryption_key, settings.encryption_key_file)
     integrations = Integrations(
         settings.integrations, temporal_environment, origins=settings.origins, store=store

@@ -52,7 +52,7 @@ def agent(tmp_path: Path, swarm: None) -> Iterator[AgentProcess]:  # noqa: ARG00
 
 @pytest.fixture
 def daemon(engine: Engine, agent: AgentProcess) -> AgentsHere:
-    return AgentsHere(engine, SecretStr(SECRET), now, agent.port)
+    return AgentsHere(engine, SecretStr(SECRET), now, port=agent.port)
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ async def test_it_refuses_services_of_other_stacks(
     first, *_ = containers_of(worker)
 
     with AgentProcess(tmp_path, {"AUTOSCALER_PROJECTS": "shop"}) as agent:
-        daemon = AgentsHere(engine, SecretStr(SECRET), now, agent.port)
+        daemon = AgentsHere(engine, SecretStr(SECRET), now, port=agent.port)
         with pytest.raises(AgentUnavailable, match=r"403.*no stack that this agent serves"):
             await daemon.drain(node_id(), worker, first, timedelta())
 
@@ -231,7 +231,7 @@ async def test_it_refuses_another_secret_and_says_so_once(
     engine: Engine, agent: AgentProcess, worker: str
 ) -> None:
     first, *_ = containers_of(worker)
-    false = AgentsHere(engine, SecretStr(OTHER_SECRET), now, agent.port)
+    false = AgentsHere(engine, SecretStr(OTHER_SECRET), now, port=agent.port)
 
     for _ in range(3):
         with pytest.raises(AgentUnavailable, match="the same AUTOSCALER_AGENT_SECRET") as refused:
@@ -257,7 +257,7 @@ async def test_the_daemon_refuses_what_does_not_know_the_secret(
 
     async with await asyncio.start_server(say_yes, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        daemon = AgentsHere(engine, SecretStr(SECRET), now, port)
+        daemon = AgentsHere(engine, SecretStr(SECRET), now, port=port)
         with pytest.raises(AgentUnavailable, match="does not know the secret"):
             await daemon.drain(node_id(), "service1", NOBODY, timedelta())
 

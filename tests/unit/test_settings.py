@@ -489,3 +489,62 @@ class TestStore:
     def test_a_part_of_the_key_is_named_without_being_shown(self, env: Env, tmp_path: Path) -> None:
         env.setenv("AUTOSCALER_ENCRYPTION_KEY__X", "s3cret")
         assert "s3cret" not in str(problems(tmp_path))
+
+
+class TestTheSecretOfTheAgents:
+    SECRET = "0123456789abcdef" * 2
+
+    @pytest.mark.usefixtures("env")
+    def test_a_docker_secret_of_that_name_is_read_and_never_shown(
+        self, tmp_path: Path, secrets: Path
+    ) -> None:
+        (secrets / "AUTOSCALER_AGENT_SECRET").write_text(self.SECRET + "\n")
+        settings = load(tmp_path)
+        secret = settings.shared_with_agents()
+        assert secret is not None
+        assert secret.get_secret_value() == self.SECRET
+        assert self.SECRET not in repr(settings)
+
+    def test_it_may_be_in_a_file(self, env: Env, tmp_path: Path) -> None:
+        (tmp_path / "agents").write_text(self.SECRET + "\n")
+        env.setenv("AUTOSCALER_AGENT_SECRET_FILE", str(tmp_path / "agents"))
+        secret = load(tmp_path).shared_with_agents()
+        assert secret is not None
+        assert secret.get_secret_value() == self.SECRET
+
+    @pytest.mark.parametrize("end", ["", "_FILE"])
+    def test_a_variable_that_compose_left_empty_is_none(
+        self, env: Env, tmp_path: Path, end: str
+    ) -> None:
+        env.setenv(f"AUTOSCALER_AGENT_SECRET{end}", "")
+        assert load(tmp_path).shared_with_agents() is None
+
+    def test_a_short_one_is_one_clear_line_that_does_not_show_it(
+        self, env: Env, tmp_path: Path
+    ) -> None:
+        env.setenv("AUTOSCALER_AGENT_SECRET", "sh0rt")
+        (problem,) = problems(tmp_path)
+        assert problem == (
+            "AUTOSCALER_AGENT_SECRET: at least 32 characters are needed; `openssl rand -hex 32`"
+            " makes such a secret"
+        )
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [(None, "cannot be read"), (b"", "is empty"), (b"short", "at least 32"), (b"\xff", "read")],
+    )
+    def test_a_file_that_cannot_be_used_is_named(
+        self, env: Env, tmp_path: Path, content: bytes | None, words: str
+    ) -> None:
+        if content is not None:
+            (tmp_path / "agents").write_bytes(content)
+        env.setenv("AUTOSCALER_AGENT_SECRET_FILE", str(tmp_path / "agents"))
+        with pytest.raises(ConfigurationError, match=words) as wrong:
+            load(tmp_path).shared_with_agents()
+        assert "AUTOSCALER_AGENT_SECRET_FILE" in str(wrong.value)
+
+    def test_two_secrets_are_one_too_many(self, env: Env, tmp_path: Path) -> None:
+        env.setenv("AUTOSCALER_AGENT_SECRET", self.SECRET)
+        env.setenv("AUTOSCALER_AGENT_SECRET_FILE", "/secret")
+        (problem,) = problems(tmp_path)
+        assert "AUTOSCALER_AGENT_SECRET_FILE are both set" in problem

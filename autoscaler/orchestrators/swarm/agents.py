@@ -29,6 +29,7 @@ from autoscaler.core.agent_messages import (
 )
 from autoscaler.core.errors import OrchestratorError, printable
 from autoscaler.orchestrators.engine import Engine, EngineError, Json
+from autoscaler.orchestrators.place import Place
 from autoscaler.orchestrators.swarm.posting import Answer, NoAnswer, post
 
 AT_ONCE = 8
@@ -90,12 +91,17 @@ class SwarmAgents:
         engine: Engine,
         secret: SecretStr,
         clock: Callable[[], datetime],
+        place: Place | None = None,
         port: int = PORT,
     ) -> None:
+        """Ask the agents on the networks of this `place`; of all networks outside a container."""
         self._engine = engine
         self._signer = Signer(secret)
         self._clock = clock
+        self._place = place or Place()
         self._port = port
+        self._networks: frozenset[str] | None = None
+        """Ids of the networks of this process's container; None while they are unknown."""
         self._turns: defaultdict[str, asyncio.Semaphore]
         self._turns = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -219,8 +225,9 @@ class SwarmAgents:
                 " deploy compose/swarm/agents.yaml"
             )
         raise AgentUnavailable(
-            f"no agent runs on {name}: see `docker service ps {found.services[0]}`, and let the"
-            " service of the agents be global, on an overlay network"
+            f"no agent on a network of the daemon runs on {name}: see `docker service ps"
+            f" {found.services[0]}`, let the service of the agents be global, and attach the daemon"
+            " to its network"
         )
 
     async def _whereabouts(self) -> _Whereabouts:
@@ -229,6 +236,7 @@ class SwarmAgents:
         )
         if not services:
             return _Whereabouts((), {})
+        networks = await self._own_networks()
         tasks: list[Json] = await self._engine.call(
             "listing the tasks of the agents",
             lambda client: client.tasks(
@@ -241,9 +249,26 @@ class SwarmAgents:
                 task["NodeID"]: address
                 for task in tasks
                 if task.get("NodeID") and task["Status"]["State"] == "running"
-                for address in _addresses(task)[:1]
+                for address in _addresses(task, networks)[:1]
             },
         )
+
+    async def _own_networks(self) -> frozenset[str] | None:
+        """Return the ids of the networks of the container that this process runs in.
+
+        None outside a container, and in one of another engine. Another daemon's agents are on other
+        networks.
+        """
+        own = self._place.containers
+        if self._networks is None and own:
+            rows: list[Json] = await self._engine.call(
+                "looking for the daemon's own networks",
+                lambda client: client.containers(filters={"id": list(own)}),
+            )
+            for row in rows:
+                joined = row["NetworkSettings"]["Networks"].values()
+                self._networks = frozenset(each["NetworkID"] for each in joined)
+        return self._networks
 
     async def _named(self, node: str) -> str:
         """Return the words for a node: its name, and its id where the manager does not know it."""
@@ -266,11 +291,12 @@ def _checked(kind: type[BaseModel], **values: object) -> BaseModel:
         raise AgentUnavailable(f"no agent can be asked for this ({wrong})") from error
 
 
-def _addresses(task: Json) -> Sequence[str]:
-    """Return the addresses of a task on overlay networks, without that of published ports."""
+def _addresses(task: Json, networks: frozenset[str] | None) -> Sequence[str]:
+    """Return the addresses of a task on these networks, or on all but that of published ports."""
     return [
         address.partition("/")[0]
         for each in task.get("NetworksAttachments") or ()
         if not (each["Network"]["Spec"].get("Ingress") or False)
+        and (networks is None or each["Network"]["ID"] in networks)
         for address in each.get("Addresses") or ()
     ]

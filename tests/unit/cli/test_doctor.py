@@ -48,6 +48,7 @@ class House:
         self.integrations = Integrations()
         self.engine = [ENGINE]
         self.host = HOST
+        self.agents: list[Finding] = []
         self.state = STATE
         self.graces: list[Finding] = []
 
@@ -60,6 +61,9 @@ class House:
 
     async def examine_host(self) -> list[Finding]:
         return [self.host]
+
+    async def examine_agents(self) -> list[Finding]:
+        return self.agents
 
     def examine_state(self) -> Finding:
         return self.state
@@ -101,6 +105,13 @@ def test_where_all_is_well_it_says_so_and_ends_with_0(house: House) -> None:
     ]
     assert result.exit_code == 0
     assert house.orchestrator.actions == []
+
+
+def test_a_node_whose_agent_does_not_answer_needs_doing(house: House) -> None:
+    house.agents = [Finding("agents", Outcome.WRONG, "the agent on node vm does not answer")]
+    result = doctor()
+    assert "wrong    agents: the agent on node vm does not answer" in result.stdout
+    assert result.exit_code == 1
 
 
 def test_what_needs_doing_ends_it_with_1(house: House) -> None:
