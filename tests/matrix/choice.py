@@ -3,9 +3,9 @@
     python -m tests.matrix.choice any|order TRIALS [ENGINE] [SEED] [FAULT]
 
 Each trial prints a line. A busy task that does not run any more is lost. FAULT is one of `killed`
-(the daemon dies at a random call from the freezing on), `silent` (the agent of one node does not answer) and `cut-off`
-(one node loses its network while tasks stop). The tasks are small containers; which of them are at
-work, a source of backlogs in memory says.
+(the daemon dies at a random call from the freezing on), `silent` (the agent of one node does not
+answer) and `cut-off` (one node loses its network while tasks stop). The tasks are small containers;
+which of them are at work, a source of backlogs in memory says.
 """
 
 from __future__ import annotations

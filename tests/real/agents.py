@@ -51,8 +51,8 @@ class EngineAgents:
         stopping.add_done_callback(self._stopping.discard)
 
     async def silent(self) -> Sequence[str]:
-        """Return the nodes whose agent does not answer."""
-        return sorted(self.mute)
+        """Return a sentence for each node whose agent does not answer."""
+        return [f"no agent answers on {node}" for node in sorted(self.mute)]
 
     async def close(self) -> None:
         """Wait for what stops, and close the engines."""

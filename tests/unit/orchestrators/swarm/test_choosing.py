@@ -88,9 +88,9 @@ class Swarm:
     def inspect_service(self, _name: str) -> dict[str, Any]:
         return copy.deepcopy(self.row)
 
-    def nodes(self) -> list[dict[str, Any]]:
-        roles = ["manager"] * self.managers + ["worker"] * (3 - self.managers)
-        return [{"ID": id_, "Spec": {"Role": role}} for id_, role in zip(NODES, roles, strict=True)]
+    def nodes(self, *, filters: Mapping[str, str]) -> list[dict[str, Any]]:
+        assert filters == {"role": "manager"}
+        return [{"ID": id_} for id_ in NODES[: self.managers]]
 
     def info(self) -> dict[str, Any]:
         return {"Swarm": {"NodeID": "n1", "Nodes": 3}}
@@ -126,7 +126,7 @@ class Swarm:
     # ---------------------------------------------------------------- the agents
 
     async def silent(self) -> Sequence[str]:
-        return sorted(self.mute)
+        return [f"no agent answers on {node}" for node in sorted(self.mute)]
 
     async def state(
         self, node: str, service: str, containers: Collection[str]
