@@ -150,7 +150,7 @@ async def examine_agents(agents: Agents) -> Sequence[Finding]:
         return [Finding("agents", Outcome.WRONG, str(error))]
     if not silent:
         return [Finding("agents", Outcome.OK, "the agent on every node of the Swarm answers")]
-    return [Finding("agents", Outcome.WRONG, each) for each in sorted(silent.values())]
+    return [Finding("agents", Outcome.WRONG, each) for each in silent]
 
 
 def _ok(text: str) -> Finding:

@@ -66,40 +66,39 @@ class Site:
     def running(self) -> set[str]:
         return self.stage.running("worker")
 
-    async def cut_off(self, *chosen: Replica) -> None:
-        """Let a daemon end for good when it has frozen the service, before anything is stopped."""
-
-        async def never(*_: object) -> None:
-            reached.set()
-            await asyncio.Event().wait()
-
-        reached, restored = asyncio.Event(), asyncio.Event()
-        dying = self.fresh()
-        agents = EngineAgents(self.agents.engines)
-        agents.drain = never  # type: ignore[method-assign]
+    async def kill_a_daemon(self, *chosen: Replica) -> None:
+        """Let a daemon be killed that has frozen the service, and told these tasks to stop."""
+        engine = MortalEngine(self._engine)
         dying = SwarmOrchestrator(
-            DeadAfter(self._engine, restored),  # type: ignore[arg-type]
+            engine,  # type: ignore[arg-type]
             clock=lambda: datetime.now(UTC),
-            agents=agents,
+            agents=self.agents,
         )
-        action = ScalingAction(self.id, len(self.running()), len(self.running()) - len(chosen))
-        change = asyncio.create_task(dying.stop(action, Choice(chosen, by_name=chosen)))
-        await reached.wait()
-        restored.set()
-        change.cancel()
-        await asyncio.gather(change, return_exceptions=True)
+        self.agents.before_drain = engine.die
+        replicas = len(self.running())
+        action = ScalingAction(self.id, replicas, replicas - len(chosen))
+        with pytest.raises(Killed):
+            await dying.stop(action, Choice(chosen, by_name=chosen))
+        self.agents.before_drain = lambda: None
 
 
-class DeadAfter:
-    """An engine that a daemon can no longer reach after an event."""
+class Killed(BaseException):
+    """What a daemon that is killed sees."""
 
-    def __init__(self, engine: Engine, event: asyncio.Event) -> None:
+
+class MortalEngine:
+    """An engine as a daemon sees it that is killed some time."""
+
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._event = event
+        self._dead = False
+
+    def die(self) -> None:
+        self._dead = True
 
     async def call(self, *arguments: Any) -> Any:
-        if self._event.is_set():
-            raise asyncio.CancelledError
+        if self._dead:
+            raise Killed
         return await self._engine.call(*arguments)
 
 
@@ -145,12 +144,16 @@ async def test_a_rollback_afterwards_does_not_freeze_the_service(site: Site) -> 
     assert len(site.running()) == 2
 
 
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
 async def test_what_a_daemon_that_was_killed_left_frozen_is_put_right_by_the_next(
-    site: Site,
+    site: Site, order: str
 ) -> None:
-    site.stage.up({"worker": 3}, {"worker": LABELS})
+    """What it has stopped is replaced; nothing else is touched, whatever its updates are like."""
+    update = {"order": order, "failure_action": "rollback", "monitor": "2s"}
+    site.stage.up({"worker": 4}, {"worker": LABELS}, deploy={"update_config": update})
     before, spec = site.running(), site.row()["Spec"]
-    await site.cut_off((await site.replicas())[1])
+    chosen = (await site.replicas())[1]
+    await site.kill_a_daemon(chosen)
     assert is_frozen(site.row()["Spec"])
     service = await site.seen()
     assert service.frozen
@@ -158,8 +161,41 @@ async def test_what_a_daemon_that_was_killed_left_frozen_is_put_right_by_the_nex
 
     await settle(site)
 
+    until(lambda: len(site.running()) == 4, "a replacement")
     assert site.row()["Spec"] == spec
-    assert site.running() == before
+    assert site.running() >= before - {chosen.id}
+
+
+async def test_a_task_that_crashes_meanwhile_is_made_up_for(site: Site) -> None:
+    site.stage.up({"worker": 4}, {"worker": LABELS})
+    before = site.running()
+    first, second, *_ = await site.replicas()
+
+    def crash() -> None:
+        docker("kill", str(container_of(first.id)))
+
+    site.agents.before_drain = crash
+    stopped = await site.stop(second)
+
+    assert stopped.replicas == (second.id,)
+    until(lambda: len(site.running()) == 3, "three tasks")
+    assert site.running() >= before - {first.id, second.id}
+
+
+async def test_a_rollout_that_begins_meanwhile_is_finished(site: Site) -> None:
+    site.stage.up({"worker": 3}, {"worker": LABELS})
+
+    def roll_out() -> None:
+        docker("service", "update", "--detach", "--env-add=VERSION=2", site.id.name)
+
+    site.agents.before_drain = roll_out
+    stopped = await site.stop((await site.replicas())[1])
+
+    assert stopped == Stopped()
+    assert not is_frozen(site.row()["Spec"])
+    until(lambda: (site.row().get("UpdateStatus") or {}).get("State") == "completed", "its end")
+    until(lambda: len(site.running()) == 3, "three tasks")
+    assert site.row()["Spec"]["TaskTemplate"]["ContainerSpec"]["Env"] == ["VERSION=2"]
 
 
 async def test_a_task_that_goes_on_behind_its_grace_is_not_counted_as_gone(
@@ -190,6 +226,12 @@ async def test_a_number_that_somebody_else_sets_meanwhile_stays(site: Site) -> N
     assert stopped == Stopped()
     until(lambda: len(site.running()) == 6, "six tasks")
     assert not is_frozen(site.row()["Spec"])
+
+
+def container_of(task: str) -> str:
+    """Return the container of a task."""
+    (found,) = json.loads(docker("inspect", "--type=task", task))
+    return str(found["Status"]["ContainerStatus"]["ContainerID"])
 
 
 async def settle(site: Site) -> None:

@@ -3,9 +3,9 @@
     python -m tests.matrix.choice any|order TRIALS [ENGINE] [SEED] [FAULT]
 
 Each trial prints a line. A busy task that does not run any more is lost. FAULT is one of `killed`
-(the daemon dies at a random call), `silent` (the agent of one node does not answer) and `cut-off`
-(one node loses its network while tasks stop). The tasks are small containers; which of them are at
-work, a source of backlogs in memory says.
+(the daemon dies at a random call from the freezing on), `silent` (the agent of one node does not
+answer) and `cut-off` (one node loses its network while tasks stop). The tasks are small containers;
+which of them are at work, a source of backlogs in memory says.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ WITHIN = 60
 """Seconds in which idle tasks have to be gone."""
 QUIET_TICKS = 3
 """Ticks in which nothing goes, after which nothing more goes in Swarm's own order."""
-MOST_CALLS = 40
-"""Calls to the engine after which a daemon is killed at the latest; a tick makes 10 to 40."""
+MOST_CALLS = 12
+"""Calls to the engine, from the freezing on, after which a daemon is killed at the latest."""
 
 
 class Killed(BaseException):
@@ -43,19 +43,26 @@ class Killed(BaseException):
 
 
 class MortalEngine(Engine):
-    """An engine as a daemon sees it that is killed after so many calls."""
+    """An engine as a daemon sees it that is killed so many calls after it has begun to freeze."""
 
     def __init__(self, environment: dict[str, str], calls: int) -> None:
         super().__init__(environment)
         self._left = calls
+        self._freezing = False
+
+    @property
+    def dead(self) -> bool:
+        """Whether the daemon has been killed."""
+        return self._left <= 0
 
     async def call(self, what: str, work: Callable[[Any], T], lane: Lane = Lane.LOOK) -> T:
         """Call the engine; the last call is made, but its answer reaches nobody."""
-        self._left -= 1
-        if self._left < 0:
+        if self.dead:
             raise Killed
+        self._freezing = self._freezing or what.startswith("freezing")
+        self._left -= self._freezing
         answer = await super().call(what, work, lane)
-        if not self._left:
+        if self.dead:
             raise Killed
         return answer
 
@@ -161,9 +168,9 @@ async def killed(
     dying = Ours(cluster, stack, agents, engine)
     dying.busy_on(hosts)
     try:
-        for _ in range(3):
+        for _ in range(MOST_CALLS):
             await dying.tick()
-            if engine._left <= 0:
+            if engine.dead:
                 break
     except Killed:
         pass

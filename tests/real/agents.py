@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 
 from docker import APIClient
@@ -50,9 +50,9 @@ class EngineAgents:
         self._stopping.add(stopping)
         stopping.add_done_callback(self._stopping.discard)
 
-    async def silent(self) -> Mapping[str, str]:
-        """Return the nodes whose agent does not answer, each with why."""
-        return {node: f"no agent answers on {node}" for node in self.mute}
+    async def silent(self) -> Sequence[str]:
+        """Return a sentence for each node whose agent does not answer."""
+        return [f"no agent answers on {node}" for node in sorted(self.mute)]
 
     async def close(self) -> None:
         """Wait for what stops, and close the engines."""

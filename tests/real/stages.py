@@ -218,8 +218,8 @@ class SwarmStage:
 def _service(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a service for the file. `container_labels` become its labels, the rest is copied.
 
-    What is None is left out: Docker's own default counts then. With an init, `sleep` ends at its stop
-    signal: the kernel ignores it for process 1.
+    What is None is left out: Docker's own default counts then. With an init, `sleep` ends at its
+    stop signal: the kernel ignores it for process 1.
     """
     given = dict(options)
     command: Sequence[str] = given.pop("command", IDLE)

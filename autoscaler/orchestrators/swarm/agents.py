@@ -64,8 +64,8 @@ class Agents(Protocol):
         """
         ...
 
-    async def silent(self) -> Mapping[str, str]:
-        """Return the nodes whose agent does not answer, by NodeID: the name, why, the remedy.
+    async def silent(self) -> Sequence[str]:
+        """Return a sentence for each node whose agent does not answer: its name, why, the remedy.
 
         Empty where all answer. Raises OrchestratorError where the manager does not say which nodes
         there are.
@@ -126,8 +126,8 @@ class SwarmAgents:
         body = _checked(DrainBody, service=service, container=container, grace=seconds)
         await self._ask(node, Verb.DRAIN, body)
 
-    async def silent(self) -> Mapping[str, str]:
-        """Return why, for each node whose agent does not answer. Raises OrchestratorError."""
+    async def silent(self) -> Sequence[str]:
+        """Return a sentence for each node whose agent does not answer. Raises OrchestratorError."""
         rows: list[Json] = await self._engine.call(
             "listing the nodes of the Swarm", lambda client: client.nodes()
         )
@@ -141,13 +141,13 @@ class SwarmAgents:
         answers = await asyncio.gather(
             *(self._ask(node, Verb.STATE, nothing) for node in there), return_exceptions=True
         )
-        found = {}
-        for node, answer in zip(there, answers, strict=True):
+        found = []
+        for answer in answers:
             if isinstance(answer, AgentUnavailable):
-                found[node] = str(answer)
+                found.append(str(answer))
             elif isinstance(answer, BaseException):
                 raise answer
-        return found
+        return sorted(found)
 
     async def _ask(self, node: str, verb: Verb, body: BaseModel) -> StateAnswer:
         """Send one signed request to the agent on a node, and return its answer.

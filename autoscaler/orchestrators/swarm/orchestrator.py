@@ -133,7 +133,7 @@ class SwarmOrchestrator:
     ) -> Sequence[Replica]:
         """Return the replicas in the order in which the Swarm stops them. Raises EngineError."""
         tasks = await tasks_of(self._engine, service)
-        within_reach = await self._reach.look() if how is SwarmChoice.ANY else ()
+        within_reach = await self._reach.look(tasks) if how is SwarmChoice.ANY else ()
         return in_turn(tasks, await self._only_node(), within_reach)
 
     async def grow(self, action: ScalingAction) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 
 from autoscaler.core.errors import OrchestratorError, describe
 from autoscaler.orchestrators.engine import Engine, Json
 from autoscaler.orchestrators.swarm.agents import Agents
 from autoscaler.orchestrators.swarm.frost import can_freeze
+from autoscaler.orchestrators.swarm.tasks import container_of, is_running
 
 ANSWERS_WITHIN = 5.0
-"""Seconds that a look waits for the agents. Without an answer, no task is chosen."""
+"""Seconds that a look waits for an agent. Without an answer, no task of its node is chosen."""
 NO_AGENTS = (
     "no agents are set up; start `autoscaler agent` on every node, and give it and the daemon"
     " AUTOSCALER_AGENT_SECRET"
@@ -34,15 +36,23 @@ class Reach:
         """Return why not every task of a service can be chosen; None where nothing is known."""
         return self._shortfall or (None if can_freeze(row["Spec"]) else NO_PLACEMENT)
 
-    async def look(self) -> Collection[str]:
-        """Return the ids of the nodes whose tasks can be chosen."""
-        if self._agents is None:
+    async def look(self, tasks: Sequence[Json]) -> Collection[str]:
+        """Return the ids of the nodes on which tasks of a service can be chosen.
+
+        `tasks` are all of that service. Only agents of nodes that run some of them are asked.
+        """
+        running: dict[str, list[Json]] = defaultdict(list)
+        for task in tasks:
+            if is_running(task):
+                running[task["NodeID"]].append(task)
+        if self._agents is None or not running:
             return ()
         try:
             nodes: list[Json] = await self._engine.call(
-                "listing the nodes of the Swarm", lambda client: client.nodes()
+                "listing the managers of the Swarm",
+                lambda client: client.nodes(filters={"role": "manager"}),
             )
-            managers = sum(node["Spec"]["Role"] == "manager" for node in nodes)
+            managers = len(nodes)
             if managers != 1:
                 # A change of the leader while a service was frozen cost busy tasks in 7 of 50
                 # trials (Engine 26.1, 2026-11), for a reason that is not known.
@@ -51,10 +61,23 @@ class Reach:
                     " changed while tasks were chosen; it takes exactly one manager"
                 )
                 return ()
-            async with asyncio.timeout(ANSWERS_WITHIN):
-                silent = await self._agents.silent()
-        except (OrchestratorError, TimeoutError) as error:
-            self._shortfall = f"it is unknown which agents answer ({describe(error)})"
+        except OrchestratorError as error:
+            self._shortfall = f"it is unknown how many managers the Swarm has ({describe(error)})"
             return ()
-        self._shortfall = "; ".join(sorted(silent.values())) or None
-        return {node["ID"] for node in nodes} - silent.keys()
+        asked = (_ask(self._agents, *each) for each in running.items())
+        problems = dict(zip(running, await asyncio.gather(*asked), strict=True))
+        self._shortfall = "; ".join(sorted(filter(None, problems.values()))) or None
+        return {node for node, problem in problems.items() if problem is None}
+
+
+async def _ask(agents: Agents, node: str, tasks: Sequence[Json]) -> str | None:
+    """Return why the agent of a node cannot be asked to stop these tasks; None where it can."""
+    containers = [container_of(task) for task in tasks]
+    try:
+        async with asyncio.timeout(ANSWERS_WITHIN):
+            await agents.state(node, tasks[0]["ServiceID"], containers)
+    except OrchestratorError as error:
+        return describe(error)
+    except TimeoutError:
+        return f"the agent of node {node} did not answer within {ANSWERS_WITHIN:.0f} s"
+    return None

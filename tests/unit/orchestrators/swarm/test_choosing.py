@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -88,9 +88,9 @@ class Swarm:
     def inspect_service(self, _name: str) -> dict[str, Any]:
         return copy.deepcopy(self.row)
 
-    def nodes(self) -> list[dict[str, Any]]:
-        roles = ["manager"] * self.managers + ["worker"] * (3 - self.managers)
-        return [{"ID": id_, "Spec": {"Role": role}} for id_, role in zip(NODES, roles, strict=True)]
+    def nodes(self, *, filters: Mapping[str, str]) -> list[dict[str, Any]]:
+        assert filters == {"role": "manager"}
+        return [{"ID": id_} for id_ in NODES[: self.managers]]
 
     def info(self) -> dict[str, Any]:
         return {"Swarm": {"NodeID": "n1", "Nodes": 3}}
@@ -125,8 +125,8 @@ class Swarm:
 
     # ---------------------------------------------------------------- the agents
 
-    async def silent(self) -> Mapping[str, str]:
-        return {node: f"no agent answers on {node}" for node in self.mute}
+    async def silent(self) -> Sequence[str]:
+        return [f"no agent answers on {node}" for node in sorted(self.mute)]
 
     async def state(
         self, node: str, service: str, containers: Collection[str]

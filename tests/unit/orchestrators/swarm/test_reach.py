@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import pytest
@@ -16,13 +16,24 @@ ROW = {"Spec": {"TaskTemplate": {"Placement": {}}}}
 WITHOUT_PLACEMENT: dict[str, Any] = {"Spec": {"TaskTemplate": {}}}
 
 
+TASKS = [
+    {
+        "ServiceID": "id1",
+        "NodeID": node,
+        "Status": {"State": state, "ContainerStatus": {"ContainerID": f"on-{node}"}},
+    }
+    for node, state in (("n1", "running"), ("n2", "running"), ("n2", "complete"), ("n3", "running"))
+]
+
+
 class Nodes:
-    """A manager that lists three nodes, and their agents."""
+    """A manager, and the agents of three nodes."""
 
     def __init__(self, managers: int = 1) -> None:
         self.managers = managers
-        self.mute: list[str] = []
-        self.fails: Exception | None = None
+        self.fails: dict[str, Exception] = {}
+        """By node, what goes wrong with its agent."""
+        self.asked: list[tuple[str, str, list[str]]] = []
         self.unreachable: EngineError | None = None
 
     async def call(self, _what: str, work: Callable[[Any], T], _lane: Lane = Lane.LOOK) -> T:
@@ -30,20 +41,17 @@ class Nodes:
             raise self.unreachable
         return work(self)
 
-    def nodes(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "ID": f"n{number}",
-                "Description": {"Hostname": f"node-{number}"},
-                "Spec": {"Role": "manager" if number <= self.managers else "worker"},
-            }
-            for number in (1, 2, 3)
-        ]
+    def nodes(self, *, filters: Mapping[str, str]) -> list[dict[str, Any]]:
+        assert filters == {"role": "manager"}
+        return [{"ID": f"n{number}"} for number in range(self.managers)]
 
-    async def silent(self) -> Mapping[str, str]:
-        if self.fails is not None:
-            raise self.fails
-        return {node: f"no agent runs on {node}" for node in self.mute}
+    async def state(
+        self, node: str, service: str, containers: Collection[str]
+    ) -> Mapping[str, bool]:
+        self.asked.append((node, service, list(containers)))
+        if node in self.fails:
+            raise self.fails[node]
+        return dict.fromkeys(containers, True)
 
 
 def reach(nodes: Nodes) -> Reach:
@@ -51,53 +59,56 @@ def reach(nodes: Nodes) -> Reach:
 
 
 async def test_all_nodes_are_within_reach_where_every_agent_answers() -> None:
-    seen = reach(Nodes())
-    assert await seen.look() == {"n1", "n2", "n3"}
+    nodes = Nodes()
+    seen = reach(nodes)
+    assert await seen.look(TASKS) == {"n1", "n2", "n3"}
+    assert nodes.asked == [(node, "id1", [f"on-{node}"]) for node in ("n1", "n2", "n3")]
     assert seen.shortfall(ROW) is None
 
 
 async def test_without_agents_none_is() -> None:
     seen = Reach(Nodes(), None)  # type: ignore[arg-type]
     assert seen.shortfall(ROW) == NO_AGENTS
-    assert await seen.look() == ()
+    assert await seen.look(TASKS) == ()
 
 
-async def test_a_node_whose_agent_is_silent_is_named_and_left_out() -> None:
+async def test_where_no_task_runs_nobody_is_asked() -> None:
     nodes = Nodes()
-    nodes.mute = ["n2"]
+    assert await reach(nodes).look(TASKS[2:3]) == ()
+    assert nodes.asked == []
+
+
+async def test_a_node_whose_agent_cannot_be_asked_is_left_out_and_it_is_said_why() -> None:
+    nodes = Nodes()
+    nodes.fails = {"n2": AgentUnavailable("there is no agent on node two"), "n3": TimeoutError()}
     seen = reach(nodes)
-    assert await seen.look() == {"n1", "n3"}
-    assert seen.shortfall(ROW) == "no agent runs on n2"
-    nodes.mute = []
-    await seen.look()
+    assert await seen.look(TASKS) == {"n1"}
+    assert seen.shortfall(ROW) == (
+        "the agent of node n3 did not answer within 5 s; there is no agent on node two"
+    )
+    nodes.fails = {}
+    await seen.look(TASKS)
     assert seen.shortfall(ROW) is None
 
 
 @pytest.mark.parametrize("managers", [0, 2, 3])
 async def test_where_a_leader_could_change_none_is(managers: int) -> None:
-    seen = reach(Nodes(managers))
-    assert await seen.look() == ()
-    assert f"the Swarm has {managers} managers" in str(seen.shortfall(ROW))
-
-
-@pytest.mark.parametrize("error", [AgentUnavailable("no answer"), TimeoutError()])
-async def test_where_the_agents_cannot_be_asked_none_is(error: Exception) -> None:
-    nodes = Nodes()
-    nodes.fails = error
+    nodes = Nodes(managers)
     seen = reach(nodes)
-    assert await seen.look() == ()
-    assert "unknown which agents answer" in str(seen.shortfall(ROW))
+    assert await seen.look(TASKS) == ()
+    assert f"the Swarm has {managers} managers" in str(seen.shortfall(ROW))
+    assert nodes.asked == []
 
 
 async def test_where_the_nodes_may_not_be_listed_none_is() -> None:
     nodes = Nodes()
     nodes.unreachable = EngineError("forbidden", 403)
     seen = reach(nodes)
-    assert await seen.look() == ()
+    assert await seen.look(TASKS) == ()
     assert "forbidden" in str(seen.shortfall(ROW))
 
 
 async def test_a_service_without_any_placement_is_out_of_reach() -> None:
     seen = reach(Nodes())
-    await seen.look()
+    await seen.look(TASKS)
     assert seen.shortfall(WITHOUT_PLACEMENT) == NO_PLACEMENT
