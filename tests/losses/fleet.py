@@ -43,7 +43,7 @@ LATE = 30.0
 """Seconds beyond its own time after which Temporal takes an attempt for lost. worker.py, too."""
 LIFE = 60.0
 """Seconds that a daemon lives, and that pass between two crashes of a worker, on average."""
-PATIENCE = 10.0
+PATIENCE = 6.0
 """Seconds that a service gets to follow a wish before the next one comes."""
 
 
@@ -238,7 +238,7 @@ class Fleet:
                 if len(self._log.running[column.name]) == self._wished[column.name]:
                     break
                 await self._paused(1)
-            await self._paused(dice.uniform(1, 5))
+            await self._paused(dice.uniform(0, 3))
         # What was lost at the end is done again.
         self._wish(column, max(FIRST, self._wished[column.name]))
 
