@@ -16,6 +16,7 @@ import yaml
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -141,7 +142,9 @@ class Fleet:
 
     async def work(self, scale_ins: int) -> None:
         """Work until the daemon has scaled in so often and every task has been done."""
-        client = await self.server.client()
+        # Its default runtime writes to standard output, where the table goes.
+        runtime = Runtime(telemetry=TelemetryConfig(logging=None))
+        client = await Client.connect(self.server.endpoint, runtime=runtime)
         async with Worker(
             client,
             task_queue=WORKFLOWS,
