@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
@@ -140,8 +141,9 @@ class Fleet:
 
     # ------------------------------------------------------------------ at work
 
-    async def work(self, scale_ins: int) -> None:
-        """Work until the daemon has scaled in so often and every task has been done."""
+    async def work(self, scale_ins: int, minutes: float) -> None:
+        """Work until the daemon has scaled in so often, or for so long; then end every task."""
+        end = time.monotonic() + 60 * minutes
         # Its default runtime writes to standard output, where the table goes.
         runtime = Runtime(telemetry=TelemetryConfig(logging=None))
         client = await Client.connect(self.server.endpoint, runtime=runtime)
@@ -157,7 +159,7 @@ class Fleet:
             async with asyncio.TaskGroup() as group:
                 for each in going:
                     group.create_task(each)
-                while self.scale_ins < scale_ins:  # noqa: ASYNC110 - several daemons tell of them
+                while self.scale_ins < scale_ins and time.monotonic() < end:  # noqa: ASYNC110
                     await asyncio.sleep(1)
                 self._over.set()
 
