@@ -20,10 +20,11 @@ ROW := engine-28.5 and compose-2.40
 FUZZ_SHARE := 50000
 # How many random shares of what is scarce.
 SHARES := 20000
-# How many scale-ins `make losses` waits for. `make test-faults` waits for a tenth, of the workers that
-# report every 5 s, with tasks of at most 20 s, and with the same dice each time.
+# How many scale-ins `make losses` waits for. `make test-faults` waits for a tenth, but no more than
+# three minutes, of the workers that report every 5 s, with tasks of at most 20 s.
 LOSSES ?= 1000
-FEW_LOSSES := 100 20261129 --longest 20 --only py-5,py-5-local,py-ends,py-ignores,ts-5,ts-ends,ts-ignores
+FEW_LOSSES := 100 20261129 --minutes 3 --longest 20 \
+	--only py-5,py-5-local,py-ends,py-ignores,ts-5,ts-ends,ts-ignores
 
 # Put before a command, it prints how long the command took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time

@@ -35,7 +35,7 @@ async def count(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
         fleet = Fleet(folder, parts, columns, seed, asked.longest)
         showing = asyncio.create_task(show(fleet, asked.scale_ins))
         try:
-            await fleet.work(asked.scale_ins)
+            await fleet.work(asked.scale_ins, asked.minutes)
             return fleet.rows()
         finally:
             showing.cancel()
@@ -67,6 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.losses", description=__doc__)
     parser.add_argument("scale_ins", type=int, help="how many scale-ins to wait for")
     parser.add_argument("seeds", type=int, nargs="*", help="one run for each; random without any")
+    parser.add_argument("--minutes", type=float, default=55, help="stop earlier, after so long")
     parser.add_argument("--longest", type=float, default=120, help="seconds of the longest task")
     parser.add_argument("--only", help="names of columns, with commas; all without it")
     shape = parser.add_mutually_exclusive_group()

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
@@ -15,7 +16,9 @@ from typing import Any
 import yaml
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -43,7 +46,7 @@ LATE = 30.0
 """Seconds beyond its own time after which Temporal takes an attempt for lost. worker.py, too."""
 LIFE = 60.0
 """Seconds that a daemon lives, and that pass between two crashes of a worker, on average."""
-PATIENCE = 10.0
+PATIENCE = 6.0
 """Seconds that a service gets to follow a wish before the next one comes."""
 
 
@@ -139,9 +142,12 @@ class Fleet:
 
     # ------------------------------------------------------------------ at work
 
-    async def work(self, scale_ins: int) -> None:
-        """Work until the daemon has scaled in so often and every task has been done."""
-        client = await self.server.client()
+    async def work(self, scale_ins: int, minutes: float) -> None:
+        """Work until the daemon has scaled in so often, or for so long; then end every task."""
+        end = time.monotonic() + 60 * minutes
+        # Its default runtime writes to standard output, where the table goes.
+        runtime = Runtime(telemetry=TelemetryConfig(logging=None))
+        client = await Client.connect(self.server.endpoint, runtime=runtime)
         async with Worker(
             client,
             task_queue=WORKFLOWS,
@@ -154,7 +160,7 @@ class Fleet:
             async with asyncio.TaskGroup() as group:
                 for each in going:
                     group.create_task(each)
-                while self.scale_ins < scale_ins:  # noqa: ASYNC110 - several daemons tell of them
+                while self.scale_ins < scale_ins and time.monotonic() < end:  # noqa: ASYNC110
                     await asyncio.sleep(1)
                 self._over.set()
 
@@ -238,7 +244,7 @@ class Fleet:
                 if len(self._log.running[column.name]) == self._wished[column.name]:
                     break
                 await self._paused(1)
-            await self._paused(dice.uniform(1, 5))
+            await self._paused(dice.uniform(0, 3))
         # What was lost at the end is done again.
         self._wish(column, max(FIRST, self._wished[column.name]))
 
@@ -258,7 +264,10 @@ class Fleet:
         dice = random.Random(f"{self._seed} feed {column.name}")
         open_: set[asyncio.Task[None]] = set()
         while await self._paused(0.5):
-            open_ = {each for each in open_ if not each.done()}
+            done = {each for each in open_ if each.done()}
+            open_ -= done
+            for each in done:
+                each.result()  # What goes wrong with a task ends the program.
             while len(open_) < LOAD * self._wished[column.name]:
                 # Most tasks are short, and one in fifty takes a minute or more.
                 seconds = min(SHORTEST * dice.paretovariate(1), self._longest)
@@ -271,13 +280,12 @@ class Fleet:
     async def _run(self, client: Client, column: Column, seconds: float) -> None:
         """Run one task and read from its history how often it was tried."""
         id_ = f"{column.name}-{next(self._numbers)}"
-        handle: WorkflowHandle[Any, Any] | None = None
+        self._tasks[id_] = Task(id_, seconds, None)
         attempts: int | None = None
         while attempts is None:
             try:
-                if handle is None:
-                    handle = await self._start(client, column, id_, seconds)
-                    self._tasks[id_] = Task(id_, seconds, None)
+                await self._start(client, column, id_, seconds)
+                handle = client.get_workflow_handle(id_)
                 await handle.result()
                 attempts = await attempts_of(handle)
             except (RPCError, RuntimeError):
@@ -285,15 +293,20 @@ class Fleet:
         self._tasks[id_] = Task(id_, seconds, attempts)
 
     @staticmethod
-    async def _start(
-        client: Client, column: Column, id_: str, seconds: float
-    ) -> WorkflowHandle[Any, Any]:
-        if column.local:
-            return await client.start_workflow("LocalTask", seconds, id=id_, task_queue=column.name)
-        arguments = [column.name, seconds]
-        return await client.start_workflow(
-            RemoteTask.run, args=arguments, id=id_, task_queue=WORKFLOWS
-        )
+    async def _start(client: Client, column: Column, id_: str, seconds: float) -> None:
+        """Start the workflow of a task, if it was not started before."""
+        local = column.local
+        # The answer to an earlier call may have been lost.
+        with suppress(WorkflowAlreadyStartedError):
+            await client.start_workflow(
+                "LocalTask" if local else "RemoteTask",
+                args=[seconds] if local else [column.name, seconds],
+                id=id_,
+                task_queue=column.name if local else WORKFLOWS,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                # This ends a workflow task whose worker is gone, and must survive a stall.
+                task_timeout=timedelta(seconds=LATE),
+            )
 
     # ------------------------------------------------------------------ counted
 

@@ -60,7 +60,7 @@ class Cause(Enum):
     CRASH = "worker killed by this program"
     MEMORY = "worker out of memory"
     EXIT = "worker ended by itself"
-    LATE = "worker ran on, the attempt took too long"
+    LATE = "worker ran on, Temporal tried again"
     UNHEARD = "done, and Temporal did not hear of it in time"
     NEVER_BEGUN = "handed out by Temporal, begun by no worker"
 

@@ -101,6 +101,12 @@ class TestWhoCausedIt:
         assert only(row).words.endswith("kill 15 at +4.0 s, die 137 at +14.0 s")
         assert row.stopped == 2
 
+    def test_a_container_that_was_started_again_has_ended_all_the_same(self) -> None:
+        again = [Event("a", "py", "start", 150), told("a", 400)]
+
+        assert only(tried_twice(told("a", 104), died("a", 114), *again)).cause is Cause.SCALE_IN
+        assert only(tried_twice(*again)).cause is Cause.LATE
+
     def test_an_attempt_of_the_history_that_no_worker_began(self) -> None:
         begun = [Begun("py-1", "b", 200)]
         row = count(COLUMN, [Task("py-1", 3, 2)], begun, [told("a", 104)], (), [])
