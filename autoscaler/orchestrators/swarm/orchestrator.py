@@ -109,6 +109,7 @@ class SwarmOrchestrator:
         names = {row["Spec"]["Name"] for row in ours}
         self._zero.forget_all_but(names)
         self._failures.forget_all_but(names)
+        self._reach.forget_all_but({row["ID"] for row in ours})
         own = (await self._projects.own_labels()).get(SWARM_SERVICE)
         return [
             self._service(row, tasks.get(row["ID"], ()), now, own=row["ID"] == own) for row in ours

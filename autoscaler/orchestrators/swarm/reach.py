@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from autoscaler.core.errors import OrchestratorError, describe
 from autoscaler.orchestrators.engine import Engine, Json
@@ -30,11 +30,20 @@ class Reach:
     def __init__(self, engine: Engine, agents: Agents | None) -> None:
         self._engine = engine
         self._agents = agents
-        self._shortfall: str | None = None if agents is not None else NO_AGENTS
+        self._shortfalls: dict[str, str] = {}
+        """By the id of a service, what the latest look at it has missed."""
 
     def shortfall(self, row: Json) -> str | None:
         """Return why not every task of a service can be chosen; None where nothing is known."""
-        return self._shortfall or (None if can_freeze(row["Spec"]) else NO_PLACEMENT)
+        if self._agents is None:
+            return NO_AGENTS
+        return self._shortfalls.get(row["ID"]) or (
+            None if can_freeze(row["Spec"]) else NO_PLACEMENT
+        )
+
+    def forget_all_but(self, services: Collection[str]) -> None:
+        """Drop what is known of services that are gone, by their ids."""
+        self._shortfalls = {id_: each for id_, each in self._shortfalls.items() if id_ in services}
 
     async def look(self, tasks: Sequence[Json]) -> Collection[str]:
         """Return the ids of the nodes on which tasks of a service can be chosen.
@@ -47,27 +56,32 @@ class Reach:
                 running[task["NodeID"]].append(task)
         if self._agents is None or not running:
             return ()
+        nodes, shortfall = await self._look(self._agents, running)
+        self._shortfalls[tasks[0]["ServiceID"]] = shortfall
+        return nodes
+
+    async def _look(
+        self, agents: Agents, running: Mapping[str, Sequence[Json]]
+    ) -> tuple[Collection[str], str]:
+        """Return the nodes within reach, and what is missing; empty where nothing is."""
         try:
-            nodes: list[Json] = await self._engine.call(
+            managers: list[Json] = await self._engine.call(
                 "listing the managers of the Swarm",
                 lambda client: client.nodes(filters={"role": "manager"}),
             )
-            managers = len(nodes)
-            if managers != 1:
-                # A change of the leader while a service was frozen cost busy tasks in 7 of 50
-                # trials (Engine 26.1, 2026-11), for a reason that is not known.
-                self._shortfall = (
-                    f"the Swarm has {managers} managers, and busy tasks were lost where the leader"
-                    " changed while tasks were chosen; it takes exactly one manager"
-                )
-                return ()
         except OrchestratorError as error:
-            self._shortfall = f"it is unknown how many managers the Swarm has ({describe(error)})"
-            return ()
-        asked = (_ask(self._agents, *each) for each in running.items())
+            return (), f"it is unknown how many managers the Swarm has ({describe(error)})"
+        if len(managers) != 1:
+            # A change of the leader while a service was frozen cost busy tasks in 7 of 50 trials
+            # (Engine 26.1, 2026-11), for a reason that is not known.
+            return (), (
+                f"the Swarm has {len(managers)} managers, and busy tasks were lost where the leader"
+                " changed while tasks were chosen; it takes exactly one manager"
+            )
+        asked = (_ask(agents, *each) for each in running.items())
         problems = dict(zip(running, await asyncio.gather(*asked), strict=True))
-        self._shortfall = "; ".join(sorted(filter(None, problems.values()))) or None
-        return {node for node, problem in problems.items() if problem is None}
+        within = {node for node, problem in problems.items() if problem is None}
+        return within, "; ".join(sorted(filter(None, problems.values())))
 
 
 async def _ask(agents: Agents, node: str, tasks: Sequence[Json]) -> str | None:

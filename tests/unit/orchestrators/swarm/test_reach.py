@@ -12,8 +12,8 @@ from autoscaler.orchestrators.swarm.agents import AgentUnavailable
 from autoscaler.orchestrators.swarm.reach import NO_AGENTS, NO_PLACEMENT, Reach
 
 T = TypeVar("T")
-ROW = {"Spec": {"TaskTemplate": {"Placement": {}}}}
-WITHOUT_PLACEMENT: dict[str, Any] = {"Spec": {"TaskTemplate": {}}}
+ROW: dict[str, Any] = {"ID": "id1", "Spec": {"TaskTemplate": {"Placement": {}}}}
+WITHOUT_PLACEMENT: dict[str, Any] = {"ID": "id2", "Spec": {"TaskTemplate": {}}}
 
 
 TASKS = [
@@ -110,5 +110,13 @@ async def test_where_the_nodes_may_not_be_listed_none_is() -> None:
 
 async def test_a_service_without_any_placement_is_out_of_reach() -> None:
     seen = reach(Nodes())
-    await seen.look(TASKS)
     assert seen.shortfall(WITHOUT_PLACEMENT) == NO_PLACEMENT
+
+
+async def test_what_one_service_misses_is_not_said_of_another_nor_of_one_that_is_gone() -> None:
+    nodes = Nodes(managers=3)
+    seen = reach(nodes)
+    await seen.look(TASKS)
+    assert seen.shortfall({**ROW, "ID": "id2"}) is None
+    seen.forget_all_but({"id2"})
+    assert seen.shortfall(ROW) is None
