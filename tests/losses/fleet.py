@@ -3,67 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from temporalio import workflow
-from temporalio.client import Client, WorkflowHandle
-from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from tests.losses.columns import TYPESCRIPT, Column, OnSignal
 from tests.losses.engine_log import EngineLog
 from tests.losses.journal import attempts_in
-from tests.losses.ledger import Row, Task, count
+from tests.losses.ledger import Row, count
+from tests.losses.load import WORKFLOWS, Load, RemoteTask, passed
 from tests.real.crew import IMAGE, ServerInDocker
 from tests.real.daemon import DaemonProcess
 from tests.real.stages import ComposeStage, docker
 
 CODE = Path(__file__).parent / "worker"
 TYPESCRIPT_PARTS = Path(__file__).parents[2] / ".cache/typescript"
-WORKFLOWS = "workflows"
-"""The task queue of the workflows. A worker in this process has them; it is never stopped."""
-
 FIRST, MOST = 4, 11
 """Replicas of a service at the start, and at most: a step of ten is possible."""
 STEPS = range(1, 11)
 STEP_WEIGHTS = (30, 20, 12, 8, 8, 6, 5, 4, 4, 3)
-LOAD = 0.6
-"""Tasks at once, for each replica that is wished. So some replicas are idle, and most are busy."""
-SHORTEST = 1.0
-LATE = 30.0
-"""Seconds beyond its own time after which Temporal takes an attempt for lost. worker.py, too."""
 LIFE = 60.0
 """Seconds that a daemon lives, and that pass between two crashes of a worker, on average."""
 PATIENCE = 6.0
 """Seconds that a service gets to follow a wish before the next one comes."""
-
-
-@workflow.defn
-class RemoteTask:
-    """One activity on the task queue of a column."""
-
-    @workflow.run
-    async def run(self, queue: str, seconds: float) -> None:
-        """Wait for the activity, however often it has to be tried."""
-        await workflow.execute_activity(
-            "work",
-            seconds,
-            task_queue=queue,
-            start_to_close_timeout=timedelta(seconds=seconds + LATE),
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=1)),
-        )
 
 
 class Fleet:
@@ -77,14 +49,12 @@ class Fleet:
         self._parts = parts
         self._columns = columns
         self._seed = seed
-        self._longest = longest
         self._dice = random.Random(seed)
-        self._numbers = itertools.count(1)
         self._wished = {column.name: FIRST for column in columns}
-        self._tasks: dict[str, Task] = {}
         self._crashed: set[str] = set()
         self._daemons: list[DaemonProcess] = []
         self._over = asyncio.Event()
+        self._load = Load(self._wished, self._over, seed, longest)
         for name in ("traces", "services"):
             (folder / name).mkdir()
         (folder / "traces").chmod(0o777)
@@ -156,7 +126,7 @@ class Fleet:
         ):
             going = [self._live_and_die(), self._crash()]
             for column in self._columns:
-                going += [self._feed(client, column), self._walk(column)]
+                going += [self._load.feed(client, column), self._walk(column)]
             async with asyncio.TaskGroup() as group:
                 for each in going:
                     group.create_task(each)
@@ -172,28 +142,22 @@ class Fleet:
     @property
     def progress(self) -> str:
         """What has happened until now, in words."""
-        open_ = sum(task.attempts is None for task in self._tasks.values())
+        open_ = sum(task.attempts is None for task in self._load.tasks.values())
         running = sum(map(len, self._log.running.values()))
         ending = "; waiting for the last tasks" if self._over.is_set() else ""
         return (
             f"{self.scale_ins} scale-ins, {running} replicas run,"
-            f" {len(self._tasks) - open_} tasks done, {open_} open,"
+            f" {len(self._load.tasks) - open_} tasks done, {open_} open,"
             f" daemon started {len(self._daemons)} times,"
             f" {len(self._crashed)} workers killed{ending}"
         )
-
-    async def _paused(self, seconds: float) -> bool:
-        """Wait so long, or until it is over; return whether it goes on."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._over.wait(), seconds)
-        return not self._over.is_set()
 
     async def _live_and_die(self) -> None:
         """Run the daemon, and kill it at random moments. The last one stays."""
         goes_on = True
         while goes_on:
             daemon = await asyncio.to_thread(self._new_daemon)
-            if await self._paused(self._dice.expovariate(1 / LIFE)):
+            if not await passed(self._over, self._dice.expovariate(1 / LIFE)):
                 await asyncio.to_thread(daemon.kill)
                 await asyncio.sleep(self._dice.uniform(0, 3))
             else:
@@ -221,7 +185,7 @@ class Fleet:
         hand. A process 1 without `init` cannot be killed from inside.
         """
         able = [column.name for column in self._columns if column.on_signal is not OnSignal.IGNORES]
-        while await self._paused(self._dice.expovariate(1 / LIFE)):
+        while not await passed(self._over, self._dice.expovariate(1 / LIFE)):
             name = self._dice.choice(able)
             hosts = sorted(self._log.running[name])
             if min(len(hosts), self._wished[name]) >= FIRST:
@@ -243,8 +207,8 @@ class Fleet:
             for _ in range(round(PATIENCE)):
                 if len(self._log.running[column.name]) == self._wished[column.name]:
                     break
-                await self._paused(1)
-            await self._paused(dice.uniform(0, 3))
+                await passed(self._over, 1)
+            await passed(self._over, dice.uniform(0, 3))
         # What was lost at the end is done again.
         self._wish(column, max(FIRST, self._wished[column.name]))
 
@@ -259,55 +223,6 @@ class Fleet:
         new.write_text(yaml.safe_dump({"services": services}))
         new.rename(self._folder / "services/losses.yaml")
 
-    async def _feed(self, client: Client, column: Column) -> None:
-        """Keep the replicas of a column at work; in the end, wait for the tasks."""
-        dice = random.Random(f"{self._seed} feed {column.name}")
-        open_: set[asyncio.Task[None]] = set()
-        while await self._paused(0.5):
-            done = {each for each in open_ if each.done()}
-            open_ -= done
-            for each in done:
-                each.result()  # What goes wrong with a task ends the program.
-            while len(open_) < LOAD * self._wished[column.name]:
-                # Most tasks are short, and one in fifty takes a minute or more.
-                seconds = min(SHORTEST * dice.paretovariate(1), self._longest)
-                open_.add(asyncio.create_task(self._run(client, column, seconds)))
-        # A task that is lost at the very end is tried again after its time is over.
-        await asyncio.wait(open_, timeout=2 * self._longest + 2 * LATE)
-        for each in open_:
-            each.cancel()
-
-    async def _run(self, client: Client, column: Column, seconds: float) -> None:
-        """Run one task and read from its history how often it was tried."""
-        id_ = f"{column.name}-{next(self._numbers)}"
-        self._tasks[id_] = Task(id_, seconds, None)
-        attempts: int | None = None
-        while attempts is None:
-            try:
-                await self._start(client, column, id_, seconds)
-                handle = client.get_workflow_handle(id_)
-                await handle.result()
-                attempts = await attempts_of(handle)
-            except (RPCError, RuntimeError):
-                await asyncio.sleep(1)
-        self._tasks[id_] = Task(id_, seconds, attempts)
-
-    @staticmethod
-    async def _start(client: Client, column: Column, id_: str, seconds: float) -> None:
-        """Start the workflow of a task, if it was not started before."""
-        local = column.local
-        # The answer to an earlier call may have been lost.
-        with suppress(WorkflowAlreadyStartedError):
-            await client.start_workflow(
-                "LocalTask" if local else "RemoteTask",
-                args=[seconds] if local else [column.name, seconds],
-                id=id_,
-                task_queue=column.name if local else WORKFLOWS,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                # This ends a workflow task whose worker is gone, and must survive a stall.
-                task_timeout=timedelta(seconds=LATE),
-            )
-
     # ------------------------------------------------------------------ counted
 
     def rows(self) -> Sequence[Row]:
@@ -317,7 +232,7 @@ class Fleet:
             for journal in (self._folder / "traces").iterdir()
             for attempt in attempts_in(journal.name, journal.read_text())
         ]
-        tasks, events = list(self._tasks.values()), list(self._log.events)
+        tasks, events = list(self._load.tasks.values()), list(self._log.events)
         return [
             count(
                 column,
@@ -355,17 +270,3 @@ def labels(column: Column) -> dict[str, str]:
         "temporal.scale-in.window": "0s",
         "temporal.keep-up": "off",
     }
-
-
-async def attempts_of(handle: WorkflowHandle[Any, Any]) -> int:
-    """Return how often the task of a workflow was tried, as its history has it.
-
-    A history has no attempts of local activities: the journals alone have them.
-    """
-    return max(
-        [
-            event.activity_task_started_event_attributes.attempt
-            async for event in handle.fetch_history_events()
-        ]
-        + [1]
-    )
