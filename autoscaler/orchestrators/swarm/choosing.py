@@ -2,7 +2,7 @@
 
 A Swarm gives up the slots first that have no node. So the service is frozen, the chosen tasks are
 stopped by the agents on their nodes, and their replacements get no node. Then one write lowers the
-number by exactly those, and gives the service its own placement again (decision 032).
+number by exactly those, and gives the service its own placement again (decision 031).
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from autoscaler.core.labels import DEFAULT_PREFIX, scaling_labels
 from autoscaler.orchestrators.engine import Engine, EngineError, Json
 from autoscaler.orchestrators.neighbours import IMAGE
 from autoscaler.orchestrators.projects import STACK, SWARM_SERVICE, Projects
+from autoscaler.orchestrators.swarm.frost import is_frozen
 from autoscaler.orchestrators.swarm.orchestrator import without_swarm
 from autoscaler.orchestrators.swarm.rows import labels_of
 
@@ -153,11 +154,5 @@ class OwnNode:
             if error.status == _NOT_FOUND:
                 raise NotServed("the Swarm has no such service") from error
             raise
-        if not scaling_labels(labels_of(row), self._prefix) and not _is_frozen(row):
+        if not scaling_labels(labels_of(row), self._prefix) and not is_frozen(row["Spec"]):
             raise NotServed(f"the service has no {self._prefix}.* labels, and is not frozen")
-
-
-def _is_frozen(row: Json) -> bool:
-    """Whether the service's placement asks for a platform that no node has."""
-    platforms = (row["Spec"]["TaskTemplate"].get("Placement") or {}).get("Platforms") or ()
-    return any(each.get("OS") == "none" for each in platforms)
