@@ -63,7 +63,7 @@ test: static ## every test, on a real engine and a real Temporal server
 		$(SETUP) all; \
 		$(SETUP) test-image; \
 		echo "unit tests on the image's Python ..."; \
-		docker run --rm temporal-docker-autoscaler:test pytest tests/unit; \
+		docker run --rm temporal-docker-autoscaler:test pytest -n 2 tests/unit; \
 	fi; \
 	echo 'the demo, and the memory of the host ...'; \
 	$(BIN)/pytest $(ALONE_TESTS); \
