@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,9 +26,11 @@ pytestmark = pytest.mark.swarm
 LABELS = {"temporal.queue": "orders", "temporal.scale-in.window": "0s"}
 
 
-def upside_down(tasks: Iterable[dict[str, Any]], node: str) -> Sequence[Replica]:
+def upside_down(
+    tasks: Iterable[dict[str, Any]], node: str, within_reach: Collection[str]
+) -> Sequence[Replica]:
     """Return the Swarm's order reversed, so that it stops other tasks than expected."""
-    right = in_turn(tasks, node)
+    right = in_turn(tasks, node, within_reach)
     return [replace(each, turn=turn) for turn, each in enumerate(reversed(right))]
 
 

@@ -143,6 +143,7 @@ class TestServices:
             dict.fromkeys(("deaf", "shell", "hears"), LABELS),
             image=IMAGE,
             stop_grace_period="1s",
+            init=False,
             each={
                 "deaf": {"command": list(python(SLEEP))},
                 "shell": {"command": ["sh", "-c", "sleep 3600; :"]},
