@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from autoscaler.change import Changes, Order, read_in_flight
-from autoscaler.core.decide import decide_all, wants_in_flight
-from autoscaler.core.errors import AutoscalerError, BacklogUnavailable, alone, describe
+from autoscaler.asking import Asking
+from autoscaler.change import Changes, Order
+from autoscaler.core.decide import decide_all
+from autoscaler.core.errors import alone
 from autoscaler.core.groups import NO_GROUPS, Groups
 from autoscaler.core.history import History
-from autoscaler.core.in_flight import InFlight, UnknownInFlight
+from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import Mode
 from autoscaler.core.model import (
     ScalingAction,
@@ -27,11 +28,10 @@ from autoscaler.core.protect import stops_nobody
 from autoscaler.core.reading import Reading, join
 from autoscaler.core.report import TickReport
 from autoscaler.core.situation import Decision, Situation
-from autoscaler.core.spec import ScalingSpec
 from autoscaler.core.territory import Surroundings
 from autoscaler.dividing import Dividing
 from autoscaler.draining import Draining
-from autoscaler.kept import Found, InFlights, Resting
+from autoscaler.kept import Found, Resting
 from autoscaler.ports import BacklogSource, Host, Orchestrator, Outlook
 from autoscaler.reporting import Reporter, Seen, is_dry_run
 from autoscaler.sharing import Sharing
@@ -73,7 +73,7 @@ class Reconciler:
         self._clock = clock
         self._interval = interval
         self._dry_run = dry_run
-        self._outlook = outlook
+        self._asking = Asking(self._orchestrators, source, clock, outlook)
         self._changes = Changes(self._orchestrators, source, clock)
         self._reporter = Reporter(
             source, self._changes, clock, dry_run=dry_run, overrides=overrides, groups=groups
@@ -84,7 +84,6 @@ class Reconciler:
         self._draining = Draining(self._orchestrators, source, clock)
         self._found = Found()
         self._resting = Resting()
-        self._in_flights = InFlights()
 
     async def tick(
         self, *, act: bool = True, anew: bool = True, scheduled_at: datetime | None = None
@@ -128,10 +127,10 @@ class Reconciler:
         """Find the services, what is wanted of them, their backlogs, and work in flight."""
         began = self._clock()
         if anew or self._changes.any_under_way or not self._found.holds(began):
-            self._found = await self._discover()
+            self._found = await self._asking.services()
         if anew or self._changes.any_under_way:
             # The same replicas may run other workers by now.
-            self._in_flights.forget()
+            self._asking.forget_in_flight()
         services, errors = self._found.services, self._found.errors
         unseen = [id_ for id_ in self._histories if id_.orchestrator in errors]
         self._forget_all_but({*(service.id for service in services), *unseen})
@@ -142,7 +141,7 @@ class Reconciler:
         )
         services = self._draining.take_back(services, drains)
         self._start_histories(services)
-        readings = await self._read(
+        readings = await self._asking.backlogs(
             {queue for wish in wishes.values() for queue in wish.queues},
             {queue for each in services if not each.replicas for queue in wishes[each.id].queues},
         )
@@ -157,7 +156,7 @@ class Reconciler:
         awake = [service for service in services if service.id not in rested]
         situations = self._situations(awake, wishes, readings, failures, scheduled_at)
         situations = self._dividing.divide(situations, self._histories, unseen)
-        await self._look_closer({each.id: each for each in awake}, situations, failures)
+        await self._asking.look_closer({each.id: each for each in awake}, situations, failures)
         # Nothing is decided on a look that failed: what it has not seen would count as not there.
         situations = {id_: each for id_, each in situations.items() if id_ not in failures}
         # The orchestrators share an engine: what is wrong with it is said once.
@@ -165,7 +164,7 @@ class Reconciler:
         around = Surroundings.joined(
             each.surroundings for each in self._orchestrators.values() if each.name not in errors
         )
-        warnings = await self._look_around(None if errors else around.projects, acts=acts)
+        warnings = await self._asking.around(None if errors else around.projects, acts=acts)
         return Seen(
             services,
             wishes,
@@ -182,35 +181,6 @@ class Reconciler:
             drains,
         )
 
-    async def _look_around(self, projects: frozenset[str] | None, *, acts: bool) -> tuple[str, ...]:
-        """Return what people should know apart from any service.
-
-        `projects` are those that were seen; None where an orchestrator did not answer, which is
-        reported already.
-        """
-        warnings: tuple[str, ...] = ()
-        failures: dict[str, str] = {}
-        if self._outlook is not None:
-            with alone(failures, "outlook"):
-                warnings = tuple(await self._outlook.warnings(projects, acts=acts))
-        if failures and projects is not None:
-            return (f"what is around the services cannot be told: {failures['outlook']}",)
-        return warnings
-
-    async def _discover(self) -> Found:
-        """Find the services of all orchestrators."""
-        at = self._clock()
-        services: list[Service] = []
-        errors: dict[str, str] = {}
-
-        async def ask(orchestrator: Orchestrator) -> None:
-            with alone(errors, orchestrator.name):
-                services.extend(await orchestrator.discover())
-
-        await asyncio.gather(*map(ask, self._orchestrators.values()))
-        in_order = {name: errors[name] for name in self._orchestrators if name in errors}
-        return Found(tuple(sorted(services, key=lambda service: service.id)), in_order, at)
-
     def _forget_all_but(self, services: set[ServiceId]) -> None:
         """Drop what is known of services that are gone."""
         # A service that is being changed may be missing for a moment.
@@ -220,7 +190,7 @@ class Reconciler:
         self._changes.forget_all_but(kept)
         self._wishes.forget_all_but(kept)
         self._resting.forget_all_but(kept)
-        self._in_flights.forget_all_but(kept)
+        self._asking.forget_all_but(kept)
         self._histories = {id_: each for id_, each in self._histories.items() if id_ in kept}
 
     def _start_histories(self, services: Sequence[Service]) -> None:
@@ -239,18 +209,6 @@ class Reconciler:
             with alone(failures, service.id):
                 wishes[service.id] = self._wishes.of(service)
         return wishes
-
-    async def _read(
-        self, queues: Collection[TaskQueue], waking: Collection[TaskQueue]
-    ) -> Mapping[TaskQueue, Reading]:
-        """Read each backlog once; what goes wrong as a whole makes all of them unknown."""
-        readings: Mapping[TaskQueue, Reading] = {}
-        failures: dict[str, str] = {}
-        with alone(failures, "reading"):
-            readings = await self._source.read(queues, waking)
-        for failure in failures.values():
-            readings = dict.fromkeys(queues, BacklogUnavailable(failure))
-        return readings
 
     def _situations(
         self,
@@ -289,26 +247,6 @@ class Reconciler:
                 )
         return situations
 
-    async def _look_closer(
-        self,
-        services: Mapping[ServiceId, Service],
-        situations: dict[ServiceId, Situation],
-        failures: dict[ServiceId, str],
-    ) -> None:
-        """Add what is in flight to those situations whose decision depends on it."""
-
-        async def add_in_flight(service: ServiceId, situation: Situation) -> None:
-            with alone(failures, service):
-                in_flight = await self._in_flight(services[service], situation.spec)
-                situations[service] = replace(situation, in_flight=in_flight)
-
-        wanted: dict[ServiceId, Situation] = {}
-        for service, situation in situations.items():
-            with alone(failures, service):
-                if wants_in_flight(situation):
-                    wanted[service] = situation
-        await asyncio.gather(*(add_in_flight(*each) for each in wanted.items()))
-
     async def _share(
         self, seen: Seen, decisions: Mapping[ServiceId, Decision]
     ) -> tuple[Seen, Mapping[ServiceId, Decision]]:
@@ -330,7 +268,7 @@ class Reconciler:
         situations = {**passed_on, **limited}
         unlooked = {id_: each for id_, each in situations.items() if each.in_flight is None}
         services = {service.id: service for service in seen.services}
-        await self._look_closer(services, unlooked, seen.failures)
+        await self._asking.look_closer(services, unlooked, seen.failures)
         situations |= unlooked
         again = {id_: each for id_, each in situations.items() if id_ not in seen.failures}
         decided = {**decisions, **decide_all(again, seen.failures)}
@@ -343,21 +281,6 @@ class Reconciler:
         )
         # Nothing is done where the closer look or the second decision failed.
         return seen, {id_: each for id_, each in decided.items() if id_ not in seen.failures}
-
-    async def _in_flight(self, service: Service, spec: ScalingSpec) -> InFlight | UnknownInFlight:
-        now = self._clock()
-        known = self._in_flights.of(service, spec, now)
-        if known is not None:
-            return known
-        orchestrator = self._orchestrators[service.id.orchestrator]
-        try:
-            answer: InFlight | UnknownInFlight = await read_in_flight(
-                orchestrator, self._source, service.id, spec
-            )
-        except AutoscalerError as error:
-            answer = UnknownInFlight(describe(error))
-        self._in_flights.note(service, spec, answer, now)
-        return answer
 
     # ------------------------------------------------------------------ act
 
