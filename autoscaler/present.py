@@ -13,10 +13,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from autoscaler.core.backlog import Backlog, QueueStats, TaskQueue
 from autoscaler.core.durations import format_duration
 from autoscaler.core.findings import expires_soon
 from autoscaler.core.host_memory import MEMORY, HostMemory
-from autoscaler.core.model import Backlog, QueueStats, ScalingAction, TaskQueue
+from autoscaler.core.model import ScalingAction
 from autoscaler.core.origin import LABEL
 from autoscaler.core.override import Override, by_service, time_left
 from autoscaler.core.redaction import Redactor

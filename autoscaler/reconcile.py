@@ -11,18 +11,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from autoscaler.change import Changes, Order, read_in_flight
+from autoscaler.core.backlog import TaskQueue
 from autoscaler.core.decide import decide_all, wants_in_flight
 from autoscaler.core.errors import AutoscalerError, BacklogUnavailable, alone, describe
 from autoscaler.core.groups import NO_GROUPS, Groups
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight, UnknownInFlight
 from autoscaler.core.label_values import Mode
-from autoscaler.core.model import (
-    ScalingAction,
-    Service,
-    ServiceId,
-    TaskQueue,
-)
+from autoscaler.core.model import ScalingAction, Service, ServiceId
 from autoscaler.core.protect import stops_nobody
 from autoscaler.core.reading import Reading, join
 from autoscaler.core.report import TickReport

@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from autoscaler.core.backlog import QueueStats, SharedQueue, TaskQueue
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, SharedQueue, TaskQueue
+from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 from autoscaler.core.words import counted
