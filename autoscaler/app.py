@@ -46,7 +46,8 @@ from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.orchestrators.swarm.own_node import OwnNode
 from autoscaler.ports import BacklogSource, LooksAfter, Orchestrator, Watcher
 from autoscaler.reconcile import Reconciler
-from autoscaler.settings import SERVICES, LogFormat, OrchestratorChoice, Settings
+from autoscaler.setting_values import LogFormat, OrchestratorChoice
+from autoscaler.settings import SERVICES, Settings
 from autoscaler.sources.connections.clients import Connections
 from autoscaler.sources.connections.credentials import Credentials
 from autoscaler.sources.connections.environment import temporal_environment

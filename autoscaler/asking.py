@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from autoscaler.change import read_in_flight
+from autoscaler.core.backlog import TaskQueue
 from autoscaler.core.decide import wants_in_flight
 from autoscaler.core.errors import AutoscalerError, BacklogUnavailable, alone, describe
 from autoscaler.core.in_flight import InFlight, UnknownInFlight
-from autoscaler.core.model import Service, ServiceId, TaskQueue
+from autoscaler.core.model import Service, ServiceId
 from autoscaler.core.reading import Reading
 from autoscaler.core.situation import Situation
 from autoscaler.core.spec import ScalingSpec

@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from autoscaler.core.backlog import TaskQueue
 from autoscaler.core.in_flight import InFlight, UnknownInFlight
-from autoscaler.core.model import Service, ServiceId, TaskQueue
+from autoscaler.core.model import Service, ServiceId
 from autoscaler.core.reading import Reading
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import ServiceReport

@@ -6,20 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from autoscaler.core.backlog import QueueStats, TaskQueue
 from autoscaler.core.drain import Drain
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.in_flight import Worker, WorkerQuery
 from autoscaler.core.integration import Integration
 from autoscaler.core.label_values import SwarmChoice
-from autoscaler.core.model import (
-    QueueStats,
-    Replica,
-    ScalingAction,
-    Service,
-    ServiceId,
-    TaskQueue,
-)
+from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.report import IntegrationReport, TickReport

@@ -18,12 +18,7 @@ from autoscaler.core.groups import NO_GROUPS, Groups
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import Mode
-from autoscaler.core.model import (
-    ScalingAction,
-    Service,
-    ServiceId,
-    TaskQueue,
-)
+from autoscaler.core.model import ScalingAction, Service, ServiceId
 from autoscaler.core.protect import stops_nobody
 from autoscaler.core.reading import Reading, join
 from autoscaler.core.report import TickReport

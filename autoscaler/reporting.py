@@ -8,6 +8,7 @@ from datetime import datetime
 
 from autoscaler.change import Changes
 from autoscaler.core.advice import advise
+from autoscaler.core.backlog import Backlog, TaskQueue, UnknownBacklog
 from autoscaler.core.drain import Fate, Verdict, Verdicts
 from autoscaler.core.errors import alone
 from autoscaler.core.groups import NO_GROUPS, Groups
@@ -15,14 +16,7 @@ from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.in_flight import UnknownInFlight, busy_replicas
 from autoscaler.core.integration import canonical
 from autoscaler.core.label_values import Mode
-from autoscaler.core.model import (
-    Backlog,
-    ScalingAction,
-    Service,
-    ServiceId,
-    TaskQueue,
-    UnknownBacklog,
-)
+from autoscaler.core.model import ScalingAction, Service, ServiceId
 from autoscaler.core.reading import Reading
 from autoscaler.core.recommend import throughput
 from autoscaler.core.report import LimitReport, ServiceReport, TickReport

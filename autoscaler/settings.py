@@ -5,17 +5,12 @@ Labels configure services, and integrations hold credentials.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     PrivateAttr,
     SecretStr,
@@ -25,177 +20,52 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
-from autoscaler.core.agent_messages import SHORTEST_SECRET
-from autoscaler.core.durations import Duration, format_duration
 from autoscaler.core.errors import ConfigurationError
-from autoscaler.core.integration import LAST_PORT, Integration, canonical
+from autoscaler.core.integration import Integration, canonical
 from autoscaler.core.labels import DEFAULT_PREFIX
 from autoscaler.core.sizes import Reserve
-from autoscaler.core.territory import EVERY, OWN
-from autoscaler.core.zones import UTC_ZONE, read_zone
+from autoscaler.core.territory import OWN
+from autoscaler.core.zones import UTC_ZONE
 from autoscaler.setting_places import OurSecrets, given, origins
+from autoscaler.setting_values import (
+    STATE,
+    Address,
+    AgentSecret,
+    GroupSizes,
+    HostReserve,
+    LogFormat,
+    LogFormatWord,
+    LogLevel,
+    LogLevelWord,
+    MostReplicas,
+    OrchestratorChoice,
+    Orchestrators,
+    PathOrNone,
+    PollInterval,
+    Projects,
+    SecretOrNone,
+    State,
+    Token,
+    Zone,
+    read_agent_secret,
+)
 from autoscaler.wrong_settings import PREFIX, unknown, unreadable, wrong
 
 SECRETS_DIR = Path("/run/secrets")
 """Where Docker mounts secrets. A file with the name of a variable sets that variable."""
 DOTENV = Path(".env")
-STATE = Path("/var/lib/autoscaler")
 SERVICES = Path("/etc/autoscaler/services")
 """The folder of services files, where it is there and no other is named."""
-
-SHORTEST_POLL = timedelta(seconds=1)
-LONGEST_POLL = timedelta(minutes=10)
-SHORTEST_TOKEN = 16
-
-_HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*", re.ASCII)
-_ADDRESS_FORM = "host and port are needed, such as 127.0.0.1:8080 or 0.0.0.0:8080"
-_TOKEN = re.compile(rf"[!-~]{{{SHORTEST_TOKEN},}}", re.ASCII)
-
-
-MOST_OF_ALL = 1_000_000
-"""Replicas of several services together; a larger number is a typing error."""
-GroupSize = Annotated[int, Field(ge=0, le=MOST_OF_ALL)]
-
-
-class OrchestratorChoice(StrEnum):
-    """Which orchestrators the daemon scales services of."""
-
-    AUTO = "auto"
-    COMPOSE = "compose"
-    SWARM = "swarm"
-
-
-class LogFormat(StrEnum):
-    """How log lines are written."""
-
-    AUTO = "auto"
-    CONSOLE = "console"
-    JSON = "json"
-
-
-class LogLevel(StrEnum):
-    """The lowest level of log lines that are written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _projects(value: object) -> object:
-    # Compose passes a variable that is not set on as an empty one.
-    return _split(value) or (OWN,)
-
-
-def _alone(value: tuple[str, ...]) -> tuple[str, ...]:
-    if len(value) > 1 and {OWN, EVERY}.intersection(value):
-        raise ValueError(f"{OWN} or {EVERY} alone is needed, or names separated by commas")
-    return value
-
-
-def _split_lower(value: object) -> object:
-    return _split(value.lower()) if isinstance(value, str) else value
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-def _none_if_empty(value: object) -> object:
-    # Compose passes a variable that is not set on as an empty one.
-    return None if value == "" else value
-
-
-def _state(value: object) -> object:
-    # Compose passes a variable that is not set on as an empty one.
-    return value or STATE
-
-
-def _reserve(value: object) -> object:
-    # Compose passes a variable that is not set on as an empty one.
-    return Reserve.parse(value or "10%") if isinstance(value, str) else value
-
-
-def _groups(value: object) -> object:
-    if not isinstance(value, Mapping):
-        return value
-    if not all(name.strip() for name in value):
-        raise ValueError("a group needs a name: AUTOSCALER_GROUPS__<NAME>")
-    # Compose passes a variable that is not set on as an empty one.
-    return {canonical(name): most for name, most in value.items() if most != ""}
 
 
 def _store(given: dict[str, Any]) -> Path:
     state: Path = given["state"]
     return state / "integrations"
-
-
-def _poll_interval(value: timedelta) -> timedelta:
-    if not SHORTEST_POLL <= value <= LONGEST_POLL:
-        raise ValueError(
-            f"must be from {format_duration(SHORTEST_POLL)} to {format_duration(LONGEST_POLL)}"
-        )
-    return value
-
-
-def _zone(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    # Compose passes a variable that is not set on as an empty one.
-    if not value:
-        return UTC_ZONE
-    try:
-        return read_zone(value)
-    except ValueError as error:
-        raise ValueError(f"must be an IANA time zone such as Europe/Berlin; {error}") from error
-
-
-def _address(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    host, _, port = value.strip().rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-    if not _HOST.fullmatch(host) or not port.isascii() or not port.isdecimal():
-        raise ValueError(_ADDRESS_FORM)
-    if int(port) > LAST_PORT:
-        raise ValueError(_ADDRESS_FORM)
-    return host, int(port)
-
-
-def _token(value: SecretStr | None) -> SecretStr | None:
-    # Compose passes a variable that is not set on as an empty one.
-    if value is None or not value.get_secret_value().strip():
-        return None
-    if not _TOKEN.fullmatch(value.get_secret_value()):
-        raise ValueError(
-            f"at least {SHORTEST_TOKEN} letters, digits or signs without spaces are needed;"
-            " `openssl rand -hex 32` makes such a token"
-        )
-    return value
-
-
-def _agent_secret(value: SecretStr | None) -> SecretStr | None:
-    # Compose passes a variable that is not set on as an empty one.
-    if value is None or not value.get_secret_value().strip():
-        return None
-    if len(value.get_secret_value().strip()) < SHORTEST_SECRET:
-        raise ValueError(
-            f"at least {SHORTEST_SECRET} characters are needed; `openssl rand -hex 32` makes such"
-            " a secret"
-        )
-    return SecretStr(value.get_secret_value().strip())
 
 
 class Settings(BaseSettings):
@@ -210,7 +80,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # a traceback must not show what may be a secret
     )
 
-    poll_interval: Annotated[Duration, AfterValidator(_poll_interval)] = timedelta(seconds=1)
+    poll_interval: PollInterval = timedelta(seconds=1)
     """Time between two looks at the backlogs, such as 1s. Where there are more task queues than
     AUTOSCALER_RPC_BUDGET allows to read at each look, they take turns."""
 
@@ -219,29 +89,25 @@ class Settings(BaseSettings):
     less often, busy ones more often than quiet ones. 40 reads 20 services with two types of tasks
     each every second, and 100 of them every 5 s."""
 
-    orchestrators: Annotated[
-        tuple[OrchestratorChoice, ...], NoDecode, BeforeValidator(_split_lower), Field(min_length=1)
-    ] = (OrchestratorChoice.AUTO,)
+    orchestrators: Orchestrators = (OrchestratorChoice.AUTO,)
     """auto, compose, swarm, or several separated by commas. auto: Compose always, Swarm where
     the engine is a manager."""
 
-    projects: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_projects), AfterValidator(_alone)
-    ] = (OWN,)
+    projects: Projects = (OWN,)
     """Compose projects and Swarm stacks to look after, separated by commas. auto: the one that the
     daemon itself is part of, all where it is part of none. *: all."""
 
-    services: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
+    services: PathOrNone = None
     """Folder of services files, such as ./services; without it, /etc/autoscaler/services where that
     is there. While a folder that is named here is missing, no service is changed."""
 
     dry_run: bool = False
     """true: decide and report for every service, but change nothing."""
 
-    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.AUTO
+    log_format: LogFormatWord = LogFormat.AUTO
     """console, json, or auto: console on a terminal, else json."""
 
-    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = LogLevel.INFO
+    log_level: LogLevelWord = LogLevel.INFO
     """debug, info, warning or error."""
 
     label_prefix: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] = (
@@ -249,15 +115,15 @@ class Settings(BaseSettings):
     )
     """First part of every label, without the dot."""
 
-    timezone: Annotated[ZoneInfo, BeforeValidator(_zone)] = UTC_ZONE
+    timezone: Zone = UTC_ZONE
     """IANA time zone of schedules, and of `plan --at`, where the label temporal.timezone names no
     other one."""
 
-    listen: Annotated[tuple[str, int], NoDecode, BeforeValidator(_address)] = ("127.0.0.1", 8080)
+    listen: Address = ("127.0.0.1", 8080)
     """Host and port of the status page, /metrics, /healthz and /readyz. In a container use
     0.0.0.0:8080 and publish the port to 127.0.0.1. Port 0 takes any free port; the log names it."""
 
-    access_token: Annotated[SecretStr | None, AfterValidator(_token)] = None
+    access_token: Token = None
     """Bearer token that the page and /metrics require; empty: none. /healthz and /readyz require
     no token."""
 
@@ -266,7 +132,7 @@ class Settings(BaseSettings):
     __API_KEY or __API_KEY_FILE, __TLS, __TLS_CA_FILE, __TLS_CERT_FILE, __TLS_KEY_FILE,
     __TLS_SERVER_NAME."""
 
-    state: Annotated[Path, BeforeValidator(_state)] = STATE
+    state: State = STATE
     """Folder of what outlives the process: overrides, and the encrypted store. In a container,
     mount a volume there."""
 
@@ -274,34 +140,30 @@ class Settings(BaseSettings):
     """File of the encrypted store, which `autoscaler integrations add` creates. Where it is not
     set, the file `integrations` in the folder AUTOSCALER_STATE."""
 
-    max_replicas: Annotated[
-        Annotated[int, Field(ge=1, le=MOST_OF_ALL)] | None, BeforeValidator(_none_if_empty)
-    ] = None
+    max_replicas: MostReplicas = None
     """Most replicas of all services together, on Compose and Swarm; without it, as many as each may
     have."""
 
-    groups: Annotated[Mapping[str, GroupSize], BeforeValidator(_groups)] = Field(
-        default_factory=dict
-    )
+    groups: GroupSizes = Field(default_factory=dict)
     """Most replicas of the services that have the label temporal.group: AUTOSCALER_GROUPS__<NAME>,
     such as AUTOSCALER_GROUPS__GPU=4."""
 
-    host_reserve: Annotated[Reserve, NoDecode, BeforeValidator(_reserve)] = Reserve(share=0.1)
+    host_reserve: HostReserve = Reserve(share=0.1)
     """Memory of the host that growth on Compose leaves free: a share of it such as 10%, or a size
     such as 2GiB. 0: none is left free, and nobody asks."""
 
-    encryption_key: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = None
+    encryption_key: SecretOrNone = None
     """Key of the encrypted store: 32 bytes in base64. Of several keys, separated by commas, the
     first encrypts and all decrypt. Without a key, one is created in a file beside the store."""
 
-    encryption_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
+    encryption_key_file: PathOrNone = None
     """File that holds the key of the encrypted store, a Docker secret for example."""
 
-    agent_secret: Annotated[SecretStr | None, AfterValidator(_agent_secret)] = None
+    agent_secret: AgentSecret = None
     """Secret that the daemon and the agents on the nodes of a Swarm share, at least 32 characters.
     Without it, the daemon asks no agents."""
 
-    agent_secret_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = None
+    agent_secret_file: PathOrNone = None
     """File that holds the secret of the agents, a Docker secret for example."""
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
@@ -328,7 +190,9 @@ class Settings(BaseSettings):
             return self.agent_secret
         name = f"{PREFIX}AGENT_SECRET_FILE"
         try:
-            secret = _agent_secret(SecretStr(self.agent_secret_file.read_text(encoding="utf-8")))
+            secret = read_agent_secret(
+                SecretStr(self.agent_secret_file.read_text(encoding="utf-8"))
+            )
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError([f"{name} cannot be read: {error}"]) from error
         except ValueError as error:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 
 from measure import Row, publish
 
+from autoscaler.core.backlog import Backlog, QueueStats, TaskQueue, UnknownBacklog
 from autoscaler.core.decide import decide
 from autoscaler.core.history import History
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.labels import read_labels
-from autoscaler.core.model import Backlog, QueueStats, TaskQueue, UnknownBacklog
 from autoscaler.core.situation import Situation
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -36,8 +36,9 @@ from measure import Row, run_parts
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from autoscaler.core.backlog import QueueStats
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, ServiceId
+from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.projects import Projects

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from autoscaler import present
 from autoscaler.app import build
+from autoscaler.cli import table
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.report import TickReport
 from autoscaler.core.zones import YEARS, moment
@@ -100,7 +101,7 @@ def _print_table(planned: present.Plain, report: TickReport, prefix: str) -> Non
     # Square brackets in names and errors are no markup.
     console = Console(markup=False, highlight=False)
     if report.services:
-        console.print(present.services_table(planned["services"], report.at))
+        console.print(table.services_table(planned["services"], report.at))
     elif not (report.errors or report.left_alone):
         console.print(
             f"No service carries a label of the autoscaler. Add {prefix}.queue=NAME to one, on"
@@ -109,8 +110,8 @@ def _print_table(planned: present.Plain, report: TickReport, prefix: str) -> Non
             soft_wrap=True,
         )
     for limit in planned["limits"]:
-        console.print(present.shared(limit), soft_wrap=True)
+        console.print(table.shared(limit), soft_wrap=True)
     if planned["memory"] is not None:
-        console.print(present.host_memory(planned["memory"]), soft_wrap=True)
+        console.print(table.host_memory(planned["memory"]), soft_wrap=True)
     if report.left_alone:
-        console.print(present.left_alone(planned["left_alone"]), soft_wrap=True)
+        console.print(table.left_alone(planned["left_alone"]), soft_wrap=True)

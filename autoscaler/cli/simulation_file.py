@@ -13,7 +13,7 @@ from autoscaler.core.integration import canonical
 from autoscaler.core.labels import DEFAULT_PREFIX, nearest, read_labels, what_is_wrong
 from autoscaler.core.origin import Given
 from autoscaler.core.spec import ScalingSpec
-from autoscaler.settings import MOST_OF_ALL
+from autoscaler.setting_values import MOST_OF_ALL
 from autoscaler.simulation.together import Member
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.trace_files import read_trace, shipped_names

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from autoscaler import present
+from autoscaler.cli import table
 from autoscaler.core.errors import AutoscalerError
 from autoscaler.present import Plain
 from autoscaler.settings import Settings
@@ -110,19 +110,19 @@ def picture(answer: Plain, now: datetime) -> RenderableType:
     if answer["at"] is None:
         return Text("The daemon has not looked yet.")
     parts: list[RenderableType] = [
-        Text(f"looked {present.ago(answer['at'], now)}", "dim"),
+        Text(f"looked {table.ago(answer['at'], now)}", "dim"),
         *(Text(f"error: {error}", "red") for error in answer["errors"]),
         *(Text(f"warning: {warning}", "yellow") for warning in answer["warnings"]),
     ]
     if answer["integrations"]:
-        parts.append(present.connections_table(answer["integrations"], now))
+        parts.append(table.connections_table(answer["integrations"], now))
     if answer["services"]:
-        parts.append(present.services_table(answer["services"], now))
+        parts.append(table.services_table(answer["services"], now))
     elif not (answer["errors"] or answer["left_alone"]):
         parts.append(Text("No service carries a label of the autoscaler."))
-    parts += [Text(present.shared(limit)) for limit in answer["limits"]]
+    parts += [Text(table.shared(limit)) for limit in answer["limits"]]
     if answer["memory"] is not None:
-        parts.append(Text(present.host_memory(answer["memory"])))
+        parts.append(Text(table.host_memory(answer["memory"])))
     if answer["left_alone"]:
-        parts.append(Text(present.left_alone(answer["left_alone"])))
+        parts.append(Text(table.left_alone(answer["left_alone"])))
     return Group(*parts)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from autoscaler.core.backlog import Backlog, BuildStatus
 from autoscaler.core.history import History
 from autoscaler.core.label_values import Mode, SwarmChoice
 from autoscaler.core.limits import grown_in_vain
-from autoscaler.core.model import Backlog, BuildStatus
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.situation import Situation
 from autoscaler.core.stopping import DEFAULT_GRACE, GUIDE, outlasted

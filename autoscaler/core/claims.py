@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from autoscaler.core.backlog import UnknownBacklog
 from autoscaler.core.decide import left_alone
 from autoscaler.core.label_values import Mode
-from autoscaler.core.model import ServiceId, UnknownBacklog
+from autoscaler.core.model import ServiceId
 from autoscaler.core.report import LimitReport
 from autoscaler.core.share import Claim, Limit
 from autoscaler.core.situation import Decision, Situation

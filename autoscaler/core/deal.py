@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from autoscaler.core.model import ServiceId, TaskQueue
+from autoscaler.core.backlog import TaskQueue
+from autoscaler.core.model import ServiceId
 
 Rank = tuple[int, float, str, str]
 """When a portion is dealt: the stage, the turn in it, and the service for portions of one turn."""

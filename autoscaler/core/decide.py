@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 
+from autoscaler.core.backlog import Backlog
 from autoscaler.core.errors import alone
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import LONGEST_WINDOW, Busy, Mode
 from autoscaler.core.limits import LIMITS, Limiter, follow_schedule, take_share, within_bounds
-from autoscaler.core.model import Backlog, ServiceId
+from autoscaler.core.model import ServiceId
 from autoscaler.core.protect import keep_all_where_one_ignores_its_signal, keep_used, protect
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.recommend import learn, recommend

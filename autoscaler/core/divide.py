@@ -34,15 +34,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from autoscaler.core.backlog import Backlog, QueueStats, SharedQueue, TaskQueue, UnknownBacklog
 from autoscaler.core.deal import Dealt, Taker, deal, leader
-from autoscaler.core.model import (
-    Backlog,
-    QueueStats,
-    ServiceId,
-    SharedQueue,
-    TaskQueue,
-    UnknownBacklog,
-)
+from autoscaler.core.model import ServiceId
 from autoscaler.core.recommend import TIME_TO_START
 from autoscaler.core.sharers import (
     OwnNamespaces,

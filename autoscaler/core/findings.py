@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from autoscaler.core.model import Backlog
+from autoscaler.core.backlog import Backlog
 from autoscaler.core.reason import Bearing, ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport
 from autoscaler.core.words import agreeing, counted, figure

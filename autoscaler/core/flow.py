@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from autoscaler.core.backlog import NO_RATE, Backlog
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import NO_RATE, Backlog
 
 AVERAGED = timedelta(seconds=30)
 """The server's rates are averages over this time."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 
+from autoscaler.core.backlog import Backlog, QueueName, TaskQueue, UnknownBacklog
 from autoscaler.core.in_flight import Crew, InFlight, observe_crews
-from autoscaler.core.model import Backlog, QueueName, TaskQueue, UnknownBacklog
 from autoscaler.core.spells import Spells, observe_spells
 from autoscaler.core.throughput import Throughput
 

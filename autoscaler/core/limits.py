@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
+from autoscaler.core.backlog import Backlog, BuildStatus, UnknownBacklog
 from autoscaler.core.durations import format_duration, seconds_begun, seconds_passed
 from autoscaler.core.history import History
 from autoscaler.core.label_values import Mode, StepLimit
-from autoscaler.core.model import Backlog, BuildStatus, UnknownBacklog
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.recommend import recommend, without_limited
 from autoscaler.core.schedule import Window

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from autoscaler.core.backlog import Backlog, QueueStats, TaskQueue, UnknownBacklog, WorkerVersion
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import canonical
 from autoscaler.core.label_values import Mode
-from autoscaler.core.model import Backlog, QueueStats, TaskQueue, UnknownBacklog, WorkerVersion
 from autoscaler.core.spec import ScalingSpec
 
 Reading = QueueStats | BacklogUnavailable

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from autoscaler.core.backlog import Backlog, SharedQueue, TaskQueue, UnknownBacklog
 from autoscaler.core.durations import format_duration, seconds_begun, seconds_passed
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight, SlotKind, reporting
 from autoscaler.core.label_values import KeepUp, QueueType, format_share
-from autoscaler.core.model import Backlog, SharedQueue, TaskQueue, UnknownBacklog
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.situation import Situation
 from autoscaler.core.throughput import Need, needed

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from autoscaler.core.backlog import QueueStats, SharedQueue, TaskQueue
 from autoscaler.core.drain import Verdict
 from autoscaler.core.host_memory import HostMemory
-from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, SharedQueue, TaskQueue
+from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.override import Override
 from autoscaler.core.reason import Reason

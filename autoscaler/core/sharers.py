@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+from autoscaler.core.backlog import Backlog, TaskQueue
 from autoscaler.core.deal import Taker
 from autoscaler.core.decide import left_alone
 from autoscaler.core.label_values import MOST_REPLICAS, Mode, QueueType
@@ -21,7 +22,7 @@ from autoscaler.core.limits import (
     take_share,
     wake,
 )
-from autoscaler.core.model import Backlog, ServiceId, TaskQueue
+from autoscaler.core.model import ServiceId
 from autoscaler.core.reading import task_queues
 from autoscaler.core.situation import Situation
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from autoscaler.core.model import QueueStats
+from autoscaler.core.backlog import QueueStats
 
 KEPT = timedelta(seconds=5)
 """How long the server keeps its figures of a task queue."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from autoscaler.core.backlog import Backlog, UnknownBacklog
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight, UnknownInFlight
-from autoscaler.core.model import Backlog, Ceiling, EndedBy, Ending, UnknownBacklog
+from autoscaler.core.model import Ceiling, EndedBy, Ending
 from autoscaler.core.reason import Reason
 from autoscaler.core.share import Allowance
 from autoscaler.core.spec import ScalingSpec

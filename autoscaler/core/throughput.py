@@ -13,10 +13,10 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from autoscaler.core.backlog import NO_RATE, Backlog
 from autoscaler.core.flow import Flows, Look, flows_of
 from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import NO_RATE, Backlog
 from autoscaler.core.trials import Growth, Trial, whole
 from autoscaler.core.worked import Worked
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+from autoscaler.core.backlog import Backlog, QueueStats, TaskQueue
 from autoscaler.core.decide import decide, wants_in_flight
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import Backlog, QueueStats, ScalingAction, ServiceId, TaskQueue
+from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.protect import choose_for, stops_nobody
 from autoscaler.core.sighting import Sighting, look
 from autoscaler.core.situation import Decision, Situation

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from autoscaler.core.model import QueueStats
+from autoscaler.core.backlog import QueueStats
 
 RATE_WINDOW = 30.0
 """Seconds over which Temporal averages its rates."""

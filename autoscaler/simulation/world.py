@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from autoscaler.core.backlog import QueueStats
 from autoscaler.core.in_flight import InFlight
-from autoscaler.core.model import QueueStats
 from autoscaler.simulation.fleet import Fleet, SimulatedReplica
 from autoscaler.simulation.heartbeats import read_in_flight
 from autoscaler.simulation.readings import CachedStats, Rate

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from autoscaler.core.backlog import TaskQueue
 from autoscaler.core.errors import LabelError, alone
 from autoscaler.core.labels import read_labels
-from autoscaler.core.model import Service, ServiceId, TaskQueue
+from autoscaler.core.model import Service, ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.reading import task_queues
 from autoscaler.core.schedule import NextBounds

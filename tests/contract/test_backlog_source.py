@@ -16,11 +16,11 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import Worker as TemporalWorker
 
+from autoscaler.core.backlog import QueueStats, TaskQueue
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
 from autoscaler.core.in_flight import SlotKind, Worker, WorkerQuery
 from autoscaler.core.integration import Integration
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.integrations.order import Integrations
 from autoscaler.ports import BacklogSource
 from autoscaler.sources.connections.clients import Connections

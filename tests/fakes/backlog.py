@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from autoscaler.core.backlog import QueueStats, TaskQueue
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable
 from autoscaler.core.in_flight import SlotKind, Slots, Worker, WorkerQuery
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.report import IntegrationReport
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)

@@ -5,17 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from autoscaler.core.backlog import QueueStats, SharedQueue, TaskQueue
+from autoscaler.core.drain import Drain, Fate, Verdict
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, ScalingAction, ServiceId, SharedQueue, TaskQueue
+from autoscaler.core.model import ScalingAction, ServiceId
+from autoscaler.core.override import Override
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
+from autoscaler.core.schedule import Bounds, NextBounds
 from autoscaler.core.words import counted
 from tests.fakes.clock import START
 
 TARGET = 10
+
+EVENING = NextBounds(
+    datetime(2027, 1, 8, 18, tzinfo=UTC), Bounds(1, 1000), ZoneInfo("Europe/Berlin")
+)
+"""The next change of the bounds by a schedule."""
+PAUSE = Override(
+    ServiceId("compose", "shop/worker"),
+    "mode",
+    "off",
+    START,
+    START + timedelta(hours=1),
+    "anna",
+    "deploy",
+)
+"""A service that was paused live."""
+LATE = Verdict(
+    Drain("id3", "shop-worker-3", ServiceId("compose", "shop/worker"), START, timedelta(), None),
+    Fate.FINISH,
+    "draining, 1 task running, 4m beyond its grace",
+)
+"""A replica that was told to stop and takes longer than it should."""
 
 
 def service(name: str = "shop/worker", waiting: int | None = 0, **seen: Any) -> ServiceReport:

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.advice import advise
+from autoscaler.core.backlog import Backlog, UnknownBacklog
 from autoscaler.core.decide import decide, wants_in_flight
 from autoscaler.core.in_flight import InFlight, Standing, UnknownInFlight, standings
 from autoscaler.core.label_values import Busy
-from autoscaler.core.model import Backlog, UnknownBacklog
 from autoscaler.core.situation import Decision, Situation
 from tests.faults.fuzz_inputs import Outcomes, Test
 from tests.unit.builders import UNKNOWN, backlog, codes, highest, is_left_alone, lowest

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from autoscaler.core.backlog import QueueStats, TaskQueue
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.reading import Reading
 from autoscaler.integrations.order import Integrations
 from autoscaler.reconcile import Reconciler

@@ -8,20 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from autoscaler.core.advice import advise
+from autoscaler.core.backlog import Backlog, BuildStatus, QueueStats, TaskQueue, UnknownBacklog
 from autoscaler.core.decide import decide
 from autoscaler.core.history import History, Sample
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, UnknownInFlight, Worker
 from autoscaler.core.label_values import Mode, QueueType, StepLimit
-from autoscaler.core.model import (
-    Backlog,
-    BuildStatus,
-    Ceiling,
-    Ending,
-    QueueStats,
-    Replica,
-    TaskQueue,
-    UnknownBacklog,
-)
+from autoscaler.core.model import Ceiling, Ending, Replica
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import ScalingSpec

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from autoscaler.core.backlog import WorkerVersion
 from autoscaler.core.decide import decide
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.core.in_flight import Worker, WorkerQuery
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId, WorkerVersion
+from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import ServiceReport, TickReport

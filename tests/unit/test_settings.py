@@ -14,7 +14,8 @@ import pytest
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.integration import TlsMode
 from autoscaler.core.sizes import Reserve
-from autoscaler.settings import LogFormat, LogLevel, OrchestratorChoice, Settings
+from autoscaler.setting_values import LogFormat, LogLevel, OrchestratorChoice
+from autoscaler.settings import Settings
 
 Env = pytest.MonkeyPatch
 

@@ -12,9 +12,9 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentVersionResponse,
 )
 
+from autoscaler.core.backlog import QueueStats, TaskQueue, WorkerVersion
 from autoscaler.core.budget import LastCall
 from autoscaler.core.errors import BacklogUnavailable
-from autoscaler.core.model import QueueStats, TaskQueue, WorkerVersion
 from autoscaler.core.reading import Reading
 from autoscaler.core.sighting import BUILD_KEPT, FRESH, Sighting, look
 from autoscaler.sources.temporal.builds import read_build

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.service import RPCError
 
+from autoscaler.core.backlog import TaskQueue
 from autoscaler.core.budget import Budget, LastCall
 from autoscaler.core.durations import format_duration
 from autoscaler.core.errors import BacklogUnavailable, InFlightUnavailable, IntegrationError
 from autoscaler.core.in_flight import Worker, WorkerQuery
-from autoscaler.core.model import TaskQueue
 from autoscaler.core.reading import Reading
 from autoscaler.core.report import IntegrationReport
 from autoscaler.core.sighting import KEPT

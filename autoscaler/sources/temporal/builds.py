@@ -15,7 +15,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
-from autoscaler.core.model import BuildStatus, QueueStats, TaskQueue, WorkerVersion
+from autoscaler.core.backlog import BuildStatus, QueueStats, TaskQueue, WorkerVersion
 from autoscaler.sources.temporal.calls import send
 from autoscaler.sources.temporal.missing import BUILD_STATS_SINCE, MissingError
 from autoscaler.sources.temporal.queues import TYPES, queue_stats

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse
 from temporalio.service import RPCError, RPCStatusCode, ServiceClient
 
+from autoscaler.core.backlog import TaskQueue, WorkerVersion
 from autoscaler.core.backoff import Backoff
 from autoscaler.core.budget import LastCall
 from autoscaler.core.errors import BacklogUnavailable, IntegrationError
-from autoscaler.core.model import TaskQueue, WorkerVersion
 from autoscaler.core.reading import Reading
 from autoscaler.core.sighting import Sighting
 from autoscaler.sources.connections.clients import Connections

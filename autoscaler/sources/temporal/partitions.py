@@ -20,8 +20,8 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.service import RPCError, ServiceClient
 
+from autoscaler.core.backlog import TaskQueue
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import TaskQueue
 from autoscaler.sources.temporal.allowance import Allowance
 from autoscaler.sources.temporal.queues import TYPES, on_partition
 

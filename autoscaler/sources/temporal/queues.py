@@ -14,8 +14,8 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.service import ServiceClient
 
+from autoscaler.core.backlog import QueueStats
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats
 from autoscaler.sources.temporal.calls import send
 from autoscaler.sources.temporal.missing import STATS_SINCE, MissingError
 

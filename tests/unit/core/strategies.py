@@ -9,10 +9,11 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import settings
 
+from autoscaler.core.backlog import Backlog
 from autoscaler.core.history import History, Sample
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, UnknownInFlight, Worker
 from autoscaler.core.label_values import Busy, Fallback, Mode, StepLimit
-from autoscaler.core.model import Backlog, Ceiling, EndedBy, Ending
+from autoscaler.core.model import Ceiling, EndedBy, Ending
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.situation import Situation
 from autoscaler.core.spec import ScalingSpec

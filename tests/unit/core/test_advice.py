@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from autoscaler.core.advice import advise
+from autoscaler.core.backlog import Backlog, BuildStatus, QueueStats
 from autoscaler.core.decide import decide
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import Backlog, BuildStatus, QueueStats
 from autoscaler.core.protect import REPORT_WITHIN
 from autoscaler.core.situation import Situation
 from autoscaler.core.stopping import IgnoredSignal, outlasted

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 import pytest
 
+from autoscaler.core.backlog import BuildStatus
 from autoscaler.core.decide import decide, decide_all, wants_in_flight
 from autoscaler.core.history import History
 from autoscaler.core.label_values import Fallback
-from autoscaler.core.model import BuildStatus, Ceiling, EndedBy, Ending, ServiceId
+from autoscaler.core.model import Ceiling, EndedBy, Ending, ServiceId
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.situation import Situation
 from tests.fakes.clock import START as NOW

@@ -10,10 +10,10 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from autoscaler.core.advice import advise
+from autoscaler.core.backlog import Backlog, BuildStatus, UnknownBacklog
 from autoscaler.core.decide import STEPS, decide
 from autoscaler.core.history import LATE, History
 from autoscaler.core.label_values import LONGEST_WINDOW, Fallback, Mode
-from autoscaler.core.model import Backlog, BuildStatus, UnknownBacklog
 from autoscaler.core.recommend import recommend
 from autoscaler.core.situation import Situation
 from autoscaler.core.spec import ScalingSpec

@@ -10,11 +10,12 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, event, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from autoscaler.core.backlog import Backlog, TaskQueue, UnknownBacklog
 from autoscaler.core.decide import decide
 from autoscaler.core.history import History
 from autoscaler.core.label_values import LONGEST_WINDOW, Mode
 from autoscaler.core.limits import RATE_LIMITED_FOR
-from autoscaler.core.model import Backlog, Ceiling, EndedBy, Ending, TaskQueue, UnknownBacklog
+from autoscaler.core.model import Ceiling, EndedBy, Ending
 from autoscaler.core.recommend import learn, recommend
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import ScalingSpec

@@ -11,22 +11,19 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from autoscaler.core.decide import decide
-from autoscaler.core.divide import divide
-from autoscaler.core.history import History
-from autoscaler.core.label_values import KeepUp, Mode, QueueType
-from autoscaler.core.model import (
+from autoscaler.core.backlog import (
     Backlog,
     BuildStatus,
-    Ceiling,
-    EndedBy,
-    Ending,
     QueueStats,
-    ServiceId,
     TaskQueue,
     UnknownBacklog,
     WorkerVersion,
 )
+from autoscaler.core.decide import decide
+from autoscaler.core.divide import divide
+from autoscaler.core.history import History
+from autoscaler.core.label_values import KeepUp, Mode, QueueType
+from autoscaler.core.model import Ceiling, EndedBy, Ending, ServiceId
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.schedule import Schedule
 from autoscaler.core.share import Allowance

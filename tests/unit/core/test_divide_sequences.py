@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from autoscaler.core.backlog import Backlog, QueueStats
 from autoscaler.core.decide import decide
 from autoscaler.core.divide import divide
 from autoscaler.core.history import History
 from autoscaler.core.label_values import KeepUp
-from autoscaler.core.model import Backlog, QueueStats, ServiceId
+from autoscaler.core.model import ServiceId
 from autoscaler.core.situation import Situation
 from autoscaler.core.spec import ScalingSpec
 from tests.unit.builders import MINUTE, NOW, SECOND, task_queue

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from autoscaler.core.backlog import Backlog
 from autoscaler.core.flow import Flow, Flows, Look, flows_of
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import Backlog
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import SECOND, backlog, stats, task_queue
 

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from autoscaler.core.backlog import Backlog, UnknownBacklog
 from autoscaler.core.flow import Flows, Look, Sustained
 from autoscaler.core.history import LATE, BegunChange, History, Sample
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, Worker
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import Backlog, Replica, UnknownBacklog
+from autoscaler.core.model import Replica
 from autoscaler.core.spells import Spell
 from autoscaler.core.throughput import Throughput
 from autoscaler.core.trials import Growth, Trial

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from autoscaler.core.backlog import BuildStatus
 from autoscaler.core.decide import decide
-from autoscaler.core.model import BuildStatus, Ceiling
+from autoscaler.core.model import Ceiling
 from autoscaler.core.reason import ReasonCode
 from tests.unit.builders import (
     MINUTE,

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from autoscaler.core.backlog import Backlog
 from autoscaler.core.decide import decide
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import Backlog, Replica
+from autoscaler.core.model import Replica
 from autoscaler.core.reason import ReasonCode
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (

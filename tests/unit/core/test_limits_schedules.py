@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from autoscaler.core.backlog import UnknownBacklog
 from autoscaler.core.decide import decide
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight
-from autoscaler.core.model import UnknownBacklog
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.situation import Decision
 from autoscaler.core.spec import ScalingSpec

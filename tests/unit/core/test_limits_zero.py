@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from autoscaler.core.backlog import Backlog
 from autoscaler.core.decide import decide
 from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import Fallback, QueueType
-from autoscaler.core.model import Backlog, Replica
+from autoscaler.core.model import Replica
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.situation import Decision
 from tests.fakes.clock import START as NOW

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from autoscaler.core.backlog import Backlog, TaskQueue, UnknownBacklog, WorkerVersion
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import Backlog, TaskQueue, UnknownBacklog, WorkerVersion
 from autoscaler.core.reading import Reading, join, task_queues
 from autoscaler.core.spec import ScalingSpec
 from tests.unit.builders import stats, task_queue

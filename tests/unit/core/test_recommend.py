@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from autoscaler.core.backlog import Backlog
 from autoscaler.core.decide import decide
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots, UnknownInFlight, Worker
-from autoscaler.core.model import Backlog, Replica
+from autoscaler.core.model import Replica
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.recommend import recommend
 from autoscaler.core.situation import Situation

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from autoscaler.core.model import QueueStats
+from autoscaler.core.backlog import QueueStats
 from autoscaler.core.sighting import BUILD_KEPT, FRESH, KEPT, Sighting, look
 from tests.fakes.clock import START
 from tests.unit.builders import INSTANT, SECOND, stats

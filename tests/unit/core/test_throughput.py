@@ -12,10 +12,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from autoscaler.core.backlog import Backlog
 from autoscaler.core.decide import decide, wants_in_flight
 from autoscaler.core.in_flight import InFlight, SlotKind, Slots
 from autoscaler.core.label_values import Busy, KeepUp, QueueType
-from autoscaler.core.model import Backlog, Replica
+from autoscaler.core.model import Replica
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.recommend import recommend, throughput
 from autoscaler.core.situation import Decision

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from autoscaler.core.backlog import QueueStats
 from autoscaler.core.label_values import Busy
-from autoscaler.core.model import QueueStats
 from autoscaler.simulation.controllers import START, Autoscaler, Fixed, Observation
 from autoscaler.simulation.fleet import Fleet
 from autoscaler.simulation.heartbeats import read_in_flight

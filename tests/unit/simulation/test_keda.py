@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.core.model import QueueStats
+from autoscaler.core.backlog import QueueStats
 from autoscaler.simulation.controllers import START, Observation
 from autoscaler.simulation.keda import Keda
 

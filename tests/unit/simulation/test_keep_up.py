@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
+from autoscaler.core.backlog import QueueStats
 from autoscaler.core.label_values import KeepUp
-from autoscaler.core.model import QueueStats
 from autoscaler.simulation.controllers import START, Autoscaler, Observation
 from autoscaler.simulation.trace import Trace
 from autoscaler.simulation.workers import Phase, Workers

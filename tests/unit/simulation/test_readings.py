@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from autoscaler.core.model import QueueStats
+from autoscaler.core.backlog import QueueStats
 from autoscaler.simulation.readings import CachedStats
 
 

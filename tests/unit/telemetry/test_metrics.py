@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from autoscaler.core.backlog import QueueStats, TaskQueue
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, ServiceId, TaskQueue
+from autoscaler.core.model import ServiceId
 from autoscaler.core.override import Override
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import LimitReport, ServiceReport

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from autoscaler.core.backlog import QueueStats, TaskQueue
 from autoscaler.core.budget import Budget
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
-from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from tests.fakes.clock import Clock
 from tests.fakes.temporal import FakeConnections, FakeTemporal, waiting_tasks

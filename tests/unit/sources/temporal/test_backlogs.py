@@ -11,10 +11,10 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueueStats
 from temporalio.service import RPCError, RPCStatusCode
 
+from autoscaler.core.backlog import QueueStats, TaskQueue
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.in_flight import WorkerQuery
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, TaskQueue
 from autoscaler.core.sighting import FRESH
 from autoscaler.sources.temporal.calls import AT_ONCE, DEADLINE
 from tests.unit.builders import stats, task_queue

@@ -12,10 +12,10 @@ from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, NotFoundFai
 from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentVersionResponse
 from temporalio.service import RPCError, RPCStatusCode
 
+from autoscaler.core.backlog import BuildStatus, TaskQueue, WorkerVersion
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.integration import Integration
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import BuildStatus, TaskQueue, WorkerVersion
 from autoscaler.core.sighting import FRESH
 from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from autoscaler.sources.temporal.builds import _STATUS

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
+from autoscaler.core.backlog import TaskQueue
 from autoscaler.core.errors import BacklogUnavailable, IntegrationError
-from autoscaler.core.model import TaskQueue
 from autoscaler.core.sighting import FRESH
 from autoscaler.sources.temporal.calls import AT_ONCE, DEADLINE_WITH_CONNECTION
 from tests.fakes.clock import run_in_virtual_time

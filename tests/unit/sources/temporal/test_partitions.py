@@ -10,10 +10,10 @@ import pytest
 from temporalio.api.taskqueue.v1 import TaskQueueStats
 from temporalio.service import RPCError, RPCStatusCode
 
+from autoscaler.core.backlog import QueueStats, WorkerVersion
 from autoscaler.core.budget import Budget
 from autoscaler.core.errors import BacklogUnavailable
 from autoscaler.core.label_values import QueueType
-from autoscaler.core.model import QueueStats, WorkerVersion
 from autoscaler.core.sighting import FRESH
 from autoscaler.sources.temporal.partitions import NAMES_KEPT, PAUSE, REFUSED_FOR
 from tests.fakes.clock import run_in_virtual_time
