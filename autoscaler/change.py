@@ -167,9 +167,9 @@ class Changes:
         return True
 
     def restore(self, service: ServiceId, replicas: int) -> None:
-        """Start to put right a service with so many replicas that a change has left frozen.
+        """Start to give a service its placement again that a change has left frozen.
 
-        A change of the service that is under way does so itself.
+        `replicas` is how many it has, and keeps. A change that is under way restores it itself.
         """
         change = self._changes.setdefault(service, _Change())
         if change.task is None:

@@ -96,11 +96,14 @@ class Orchestrator(Protocol):
         ...
 
     def kill(self, drain: Drain) -> None:
-        """Begin to end a replica at once that drains; `discover` tells when it has gone."""
+        """Begin to end a replica that drains at once; `drains` has it until it has ended."""
         ...
 
     async def restore(self, service: ServiceId) -> None:
-        """Put right what a change that was cut off has left of a `frozen` service."""
+        """Give a `frozen` service its placement again, which a change that was cut off has left.
+
+        Its number of replicas stays. Raises OrchestratorError.
+        """
         ...
 
     async def close(self, patience: timedelta) -> None:

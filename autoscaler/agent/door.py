@@ -22,7 +22,7 @@ from autoscaler.core.agent_messages import LONGEST_BODY
 RECEIVED_WITHIN = 5.0
 """Seconds that a sender has for a whole request."""
 ANSWERED_WITHIN = 9.0
-"""Seconds from the first byte to the last one of the answer."""
+"""Seconds from the connection to the last byte of the answer."""
 _LONGEST_HEAD = 8 * 1024
 _CHUNK = 64 * 1024
 
@@ -150,6 +150,7 @@ async def _send(connection: h11.Connection, writer: asyncio.StreamWriter, reply:
         h11.Data(data=reply.body),
         h11.EndOfMessage(),
     )
+    # Only the answer to HEAD: it must not have a body, so none is sent.
     with contextlib.suppress(h11.LocalProtocolError):
         writer.write(b"".join(connection.send(event) or b"" for event in events))
         await writer.drain()

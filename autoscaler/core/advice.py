@@ -49,16 +49,17 @@ def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
     grace = situation.grace
     if grace is None:
         yield (
-            "stop_grace_period is not set, so Docker kills a replica 10 s after its stop signal:"
-            f" set it longer than the longest activity; {GUIDE}"
+            "stop_grace_period is not set, so a replica is killed 10 s after its stop signal (on"
+            " Compose only where no running task is reported): set it longer than the longest"
+            f" activity; {GUIDE}"
         )
     lasting = DEFAULT_GRACE if grace is None else grace
     if history.longest_task > lasting:
         yield outlasted(lasting)
     if situation.spec.swarm_choice is SwarmChoice.ANY and situation.order_only is not None:
         yield (
-            f"swarm-choice is any, and yet only Swarm's own order is used: {situation.order_only};"
-            " see docs/swarm-choice.md"
+            "swarm-choice is any, and yet not every idle task can be chosen:"
+            f" {situation.order_only}; see docs/swarm-choice.md"
         )
     since = history.unreported_since
     if since is not None and situation.now - since >= REPORT_WITHIN:

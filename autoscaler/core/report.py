@@ -61,7 +61,10 @@ class ServiceReport:
     draining: int = 0
     """Replicas that were told to stop and have not ended. `replicas` does not count them."""
     drains: tuple[Verdict, ...] = ()
-    """What becomes of those replicas that is not simply to wait for the end of their grace."""
+    """What becomes of those whose stop grace is over, and of those that ignore their stop signal.
+
+    Of the others among `draining`, only the number is reported.
+    """
     interrupted: int = 0
     """Replicas stopped since the last tick although they were known to be busy."""
     crash: str | None = None

@@ -34,8 +34,6 @@ Json = dict[str, Any]
 TIMEOUT = 60
 """Seconds without a byte from the engine after which a call is given up. The longest ordinary call
 creates a container from a large image on a slow disk."""
-DEFAULT_GRACE = 10
-"""Seconds that Docker waits after the stop signal where the container sets nothing."""
 IDLE = 10.0
 """Seconds after which a client that nobody used is closed, with its connection."""
 GONE = (404, 409)

@@ -26,8 +26,8 @@ from autoscaler.telemetry.overrides import OverrideLog
 ENGINE = "engine"
 """Stands in place of a service where an orchestrator could not name its services."""
 
-
 _EVENTS = {Fate.FINISH: "finishing", Fate.KILL: "killed", Fate.TAKE_BACK: "taken back"}
+"""Names of the events that say what becomes of a replica that drains."""
 
 
 class Problem(NamedTuple):
@@ -121,8 +121,8 @@ class LogObserver:
 
     Events: `service found`, `service gone`, `left alone`, `labels changed`, `scaling out`,
     `scaling in`, `finishing`, `killed`, `taken back`, `held`, `cannot scale`, `warning`,
-    `recovered`, `busy replicas stopped`, `credential expires` and
-    `credential expired`; those of `OverrideLog` too.
+    `recovered`, `busy replicas stopped`, `credential expires` and `credential expired`; those of
+    `OverrideLog` too.
     """
 
     def __init__(self, logger: FilteringBoundLogger) -> None:

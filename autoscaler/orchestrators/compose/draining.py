@@ -153,7 +153,7 @@ class Drainer:
             drain.following.cancel()
 
     def has_ignored(self, container: str) -> bool:
-        """Whether a container was told to stop, and has not so far."""
+        """Whether a container ignored its stop signal and counts as a replica again."""
         return container in self._ignoring
 
     async def _read_past(self, running: Collection[Container]) -> None:
@@ -169,10 +169,10 @@ class Drainer:
     def start(
         self, service: ServiceId, going: Iterable[tuple[Container, Traits]], *, keep: str
     ) -> None:
-        """Tell these containers of a service to stop, and remove them but for the one with the id
-        `keep` when they have ended.
+        """Tell these containers of a service to stop, and remove each when it has ended.
 
-        They drain from now on; nothing waits for their end, and nothing cuts it short.
+        The one with the id `keep` stays, stopped. They drain from now on; nothing waits for their
+        end, and nothing cuts it short.
         """
         self._trouble.pop(service, None)
         for container, traits in going:
@@ -182,10 +182,11 @@ class Drainer:
         self._inventory.changed()  # What drains is no replica any more.
 
     def take_up(self, container: str, replicas: Replicas) -> bool:
-        """Follow one that was told to stop before this process began, as if this had told it.
+        """Follow a container that was told to stop before this process began.
 
         It is removed when it has ended, unless no other of the service's `replicas` could be copied
-        later. Returns False where it is followed already, or may be the work of somebody else.
+        later. Returns False where it is followed already, or where somebody else may be stopping
+        the whole service.
         """
         staying = replicas.without(self._drains.keys())
         drain = self._drains.get(container)

@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import Self
 
 from autoscaler.core.model import Ceiling
-from autoscaler.orchestrators.engine import DEFAULT_GRACE, Json
+from autoscaler.core.stopping import DEFAULT_GRACE
+from autoscaler.orchestrators.engine import Json
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
@@ -181,7 +182,7 @@ def starts_one_by_one(template: Json) -> bool:
 def grace(template: Json) -> int:
     """Return the seconds between the stop signal and the kill; -1 means no kill."""
     seconds = template["Config"].get("StopTimeout")
-    return DEFAULT_GRACE if seconds is None else int(seconds)
+    return int(DEFAULT_GRACE.total_seconds() if seconds is None else seconds)
 
 
 def chosen_grace(template: Json) -> timedelta | None:

@@ -39,7 +39,7 @@ _UNTOLD_WAITS = ("-", "?", "0", "*")
 """Where the kernel hides what a thread waits for."""
 _FROZEN = ("freez", "refrigerator")
 """Parts of the names of what a paused thread waits in, whatever it did before."""
-_SHIELDED_FROM_NOTHING = (signal.SIGKILL, signal.SIGSTOP)
+_ALWAYS_WORK = (signal.SIGKILL, signal.SIGSTOP)
 """The signals that work on every process."""
 _SHELLS = ("sh", "ash", "bash", "busybox", "dash", "ksh", "zsh")
 
@@ -172,7 +172,7 @@ def judge(inspect: Json, top: Json, number: int | None) -> Sight:
     """
     namespace: str = inspect["HostConfig"].get("PidMode") or ""
     shielded = namespace != "host" and not namespace.startswith("container:")
-    if number is None or number in _SHIELDED_FROM_NOTHING or not shielded:
+    if number is None or number in _ALWAYS_WORK or not shielded:
         return Sight(Hearing.MAY_HEAR)
     try:
         threads = _threads(top, str(inspect["State"]["Pid"]))

@@ -100,8 +100,6 @@ class SwarmAgents:
         self._clock = clock
         self._place = place or Place()
         self._port = port
-        self._networks: frozenset[str] | None = None
-        """Ids of the networks of this process's container; None while they are unknown."""
         self._turns: defaultdict[str, asyncio.Semaphore]
         self._turns = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
 
@@ -260,15 +258,14 @@ class SwarmAgents:
         networks.
         """
         own = self._place.containers
-        if self._networks is None and own:
-            rows: list[Json] = await self._engine.call(
-                "looking for the daemon's own networks",
-                lambda client: client.containers(filters={"id": list(own)}),
-            )
-            for row in rows:
-                joined = row["NetworkSettings"]["Networks"].values()
-                self._networks = frozenset(each["NetworkID"] for each in joined)
-        return self._networks
+        if not own:
+            return None
+        rows: list[Json] = await self._engine.call(
+            "looking for the daemon's own networks",
+            lambda client: client.containers(filters={"id": list(own)}),
+        )
+        joined = [each for row in rows for each in row["NetworkSettings"]["Networks"].values()]
+        return frozenset(each["NetworkID"] for each in joined) if rows else None
 
     async def _named(self, node: str) -> str:
         """Return the words for a node: its name, and its id where the manager does not know it."""

@@ -137,7 +137,7 @@ class Choosing:
             try:
                 await agents.drain(task["NodeID"], task["ServiceID"], container, grace)
             except OrchestratorError:
-                return None
+                return None  # The agent may have taken the order all the same: see `_ended`.
             return str(task["ID"])
 
         return [told for told in await asyncio.gather(*map(order, chosen)) if told is not None]

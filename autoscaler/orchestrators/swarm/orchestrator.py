@@ -73,12 +73,10 @@ class SwarmOrchestrator:
         self._projects = projects or Projects(engine)
         self._looks_after = looks_after or Labels(prefix).looks_after
         self._required = required
-        self._agents = agents
         self._surroundings = Surroundings()
         self._ask_again: datetime | None = None
         self._zero = Zero()
         self._failures = Failures()
-        self._agents = agents
         self._reach = Reach(engine, agents)
         self._choosing = Choosing(engine, agents, clock, self._failures, self._zero)
 

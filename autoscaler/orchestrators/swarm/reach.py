@@ -34,7 +34,7 @@ class Reach:
         """By the id of a service, what the latest look at it has missed."""
 
     def shortfall(self, row: Json) -> str | None:
-        """Return why not every task of a service can be chosen; None where nothing is known."""
+        """Return why not every task of a service can be chosen; None where nothing is missing."""
         if self._agents is None:
             return NO_AGENTS
         return self._shortfalls.get(row["ID"]) or (

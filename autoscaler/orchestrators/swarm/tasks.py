@@ -18,7 +18,8 @@ from datetime import timedelta
 from typing import Any
 
 from autoscaler.core.model import Replica
-from autoscaler.orchestrators.engine import DEFAULT_GRACE, Json
+from autoscaler.core.stopping import DEFAULT_GRACE
+from autoscaler.orchestrators.engine import Json
 from autoscaler.orchestrators.swarm.frost import can_freeze
 
 _SHORT_ID = 12
@@ -90,9 +91,7 @@ def ended_for_good(tasks: Iterable[Json], chosen: Collection[str]) -> Collection
 def grace_of_task(task: Json) -> timedelta:
     """Return the time between stop signal and kill that a task has."""
     grace = (task["Spec"].get("ContainerSpec") or {}).get("StopGracePeriod")
-    return (
-        timedelta(seconds=DEFAULT_GRACE) if grace is None else timedelta(microseconds=grace / 1000)
-    )
+    return DEFAULT_GRACE if grace is None else timedelta(microseconds=grace / 1000)
 
 
 def _is_being_placed(task: Mapping[str, Any]) -> bool:

@@ -148,8 +148,9 @@ class TestStopWarnings:
     """What could cost a task when a replica is stopped."""
 
     NOT_SET = (
-        "stop_grace_period is not set, so Docker kills a replica 10 s after its stop signal:"
-        " set it longer than the longest activity; see docs/graceful-shutdown.md"
+        "stop_grace_period is not set, so a replica is killed 10 s after its stop signal (on"
+        " Compose only where no running task is reported): set it longer than the longest activity;"
+        " see docs/graceful-shutdown.md"
     )
     NO_REPORTS = (
         "no worker reports what it is running, so only the stop grace protects its tasks (and"

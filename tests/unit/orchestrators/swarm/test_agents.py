@@ -158,6 +158,20 @@ async def test_without_a_network_in_common_nobody_is_asked(manager: Manager, pos
     assert post.sent == []
 
 
+async def test_a_daemon_that_is_attached_to_the_network_later_finds_the_agents(
+    manager: Manager, post: Post
+) -> None:
+    manager.joined = ["n5"]
+    asked = agents(manager, Place((OWN,)))
+    with pytest.raises(AgentUnavailable):
+        await asked.drain("n1", "service1", CONTAINER, timedelta())
+
+    manager.joined = ["n5", "n1"]
+    await asked.drain("n1", "service1", CONTAINER, timedelta())
+
+    assert [host for host, *_ in post.sent] == ["10.0.1.2"]
+
+
 @pytest.mark.parametrize("changes", [{"NodeID": ""}, {"Status": {"State": "starting"}}])
 async def test_an_agent_that_does_not_run_yet_is_missing(
     manager: Manager, post: Post, changes: dict[str, Any]
