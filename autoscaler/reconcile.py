@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from autoscaler.asking import Asking
 from autoscaler.change import Changes, Order
+from autoscaler.core.backlog import TaskQueue
 from autoscaler.core.decide import decide_all
 from autoscaler.core.errors import alone
 from autoscaler.core.groups import NO_GROUPS, Groups
