@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
-from datetime import timedelta
 
 import pytest
 
@@ -14,12 +12,11 @@ from autoscaler.core.model import ServiceId
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import TickReport
 from autoscaler.reconcile import Reconciler
-from tests.fakes.backlog import FakeBacklogSource
-from tests.fakes.clock import Clock
 from tests.fakes.orchestrator import FakeOrchestrator
 from tests.fakes.wishes import by_labels
+from tests.unit import scarcity
 
-PATIENCE = timedelta(seconds=10)
+USUAL = {"max": "500", "scale-in.window": "0s", "busy": "ignore"}
 TOTAL, RESERVE, REPLICA = 10_000, 1_000, 100
 
 
@@ -50,43 +47,13 @@ class FakeHost:
         return HostMemory(TOTAL, free, RESERVE, costs, counts)
 
 
-class World:
-    """Services of Compose and Swarm, each on a queue of its own."""
+class World(scarcity.World):
+    """Services on a host with so much memory."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
-        self.compose, self.swarm = FakeOrchestrator("compose"), FakeOrchestrator("swarm")
-        self.host = FakeHost(self.compose)
-        self.source = FakeBacklogSource()
-        self.reconciler = Reconciler(
-            [self.compose, self.swarm],
-            self.source,
-            by_labels(),
-            clock=self.clock,
-            interval=timedelta(seconds=5),
-            host=self.host,
-        )
-
-    def add(self, name: str, *, waiting: int, replicas: int = 1, **labels: str) -> ServiceId:
-        """Put a service there whose queue has its name; a name with `swarm` is one of Swarm."""
-        self.source.fill(name, waiting)
-        own = {"queue": name, "max": "500", "scale-in.window": "0s", "busy": "ignore"}
-        where = self.swarm if "swarm" in name else self.compose
-        given = {f"temporal.{key}": value for key, value in {**own, **labels}.items()}
-        return where.add(name, given, replicas=replicas)
-
-    async def look(self, ticks: int = 1) -> TickReport:
-        """Look so often, and wait each time for what that starts. Return the latest report."""
-        for _ in range(ticks):
-            report = await self.tick()
-            await self.reconciler.close(PATIENCE)
-        return report
-
-    async def tick(self) -> TickReport:
-        """Let 5 s pass, then look once."""
-        self.clock.advance(5)
-        async with asyncio.timeout(10):
-            return await self.reconciler.tick()
+        compose = FakeOrchestrator("compose")
+        self.host = FakeHost(compose)
+        super().__init__(USUAL, compose=compose, host=self.host)
 
 
 @pytest.fixture
@@ -102,7 +69,7 @@ def why(report: TickReport) -> str:
 
 async def test_growth_leaves_the_reserve_free_and_says_why_it_ends(world: World) -> None:
     orders = world.add("orders", waiting=4000)
-    report = await world.look(3)
+    report = await world.settle(3)
     assert world.compose.count(orders) == 90
     assert why(report) == "wants 400, gets 90: memory of the host"
     assert report.memory is not None
@@ -112,11 +79,11 @@ async def test_growth_leaves_the_reserve_free_and_says_why_it_ends(world: World)
 async def test_services_share_it_by_priority(world: World) -> None:
     first = world.add("first", waiting=600, priority="10")
     second = world.add("second", waiting=4000)
-    report = await world.look(3)
+    report = await world.settle(3)
     assert (world.compose.count(first), world.compose.count(second)) == (60, 30)
     assert why(report) == "wants 400, gets 30: memory of the host; first has priority 10"
     world.source.fill("first", 10)
-    await world.look(3)
+    await world.settle(3)
     assert (world.compose.count(first), world.compose.count(second)) == (1, 89)
 
 
@@ -130,15 +97,15 @@ async def test_what_a_change_under_way_will_start_is_taken(world: World) -> None
     await world.tick()
     await world.compose.until(mails, 30)
     gate.set()
-    await world.reconciler.close(PATIENCE)
+    await world.reconciler.close(scarcity.PATIENCE)
     assert (world.compose.count(orders), world.compose.count(mails)) == (60, 30)
 
 
 async def test_nobody_loses_a_replica_when_others_use_up_the_reserve(world: World) -> None:
     orders = world.add("orders", waiting=4000)
-    await world.look(3)
+    await world.settle(3)
     world.host.others = 3 * RESERVE
-    report = await world.look(3)
+    report = await world.settle(3)
     assert world.compose.count(orders) == 90
     assert why(report) == "wants 400, gets 90: memory of the host"
 
@@ -148,16 +115,16 @@ async def test_it_is_read_in_full_only_where_a_service_of_compose_wants_to_grow(
 ) -> None:
     orders = world.add("orders", waiting=10)
     world.add("swarm-mails", waiting=200)
-    await world.look()
+    await world.settle()
     world.source.fill("orders", 20)
-    await world.look(2)
+    await world.settle(2)
     assert world.host.asked == [frozenset(), {orders}, frozenset()]
 
 
 async def test_swarm_leaves_it_to_its_scheduler(world: World) -> None:
     world.host.others = TOTAL
     mails = world.add("swarm-mails", waiting=200)
-    report = await world.look(2)
+    report = await world.settle(2)
     assert world.swarm.count(mails) == 20
     assert report.memory is None
 
@@ -166,7 +133,7 @@ class TestUnknown:
     async def test_growth_waits_until_it_is_known(self, world: World) -> None:
         orders = world.add("orders", waiting=200, replicas=5)
         world.host.failure = OrchestratorError("the engine does not answer")
-        report = await world.look(2)
+        report = await world.settle(2)
         assert world.compose.count(orders) == 5
         assert why(report) == (
             "wants 20, gets 5: memory of the host is unknown, so growth waits:"
@@ -174,7 +141,7 @@ class TestUnknown:
         )
         assert not report.failed
         world.host.failure = None
-        await world.look()
+        await world.settle()
         assert world.compose.count(orders) == 20
 
     async def test_nothing_is_stopped_for_that_and_the_rest_goes_on(self, world: World) -> None:
@@ -182,21 +149,21 @@ class TestUnknown:
         quiet = world.add("quiet", waiting=0, replicas=3)
         mails = world.add("swarm-mails", waiting=200)
         world.host.failure = OrchestratorError("the engine does not answer")
-        await world.look(2)
+        await world.settle(2)
         assert (world.compose.count(orders), world.compose.count(quiet)) == (5, 1)
         assert world.swarm.count(mails) == 20
 
     async def test_where_it_can_never_be_known_it_holds_nothing_back(self, world: World) -> None:
         orders = world.add("orders", waiting=2000)
         world.host.unknowable = True
-        await world.look()
+        await world.settle()
         assert world.compose.count(orders) == 200
 
 
 async def test_what_is_not_known_is_reported(world: World) -> None:
     world.add("orders", waiting=10)
     world.host.warnings = ("statistics are refused",)
-    assert (await world.look()).memory_warnings == ("statistics are refused",)
+    assert (await world.settle()).memory_warnings == ("statistics are refused",)
 
 
 async def test_without_a_host_nothing_is_reported(world: World) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import pytest
 
@@ -13,63 +11,22 @@ from autoscaler.core.groups import Groups
 from autoscaler.core.model import ServiceId
 from autoscaler.core.reason import ReasonCode
 from autoscaler.core.report import LimitReport, ServiceReport, TickReport
-from autoscaler.reconcile import Reconciler
-from tests.fakes.backlog import FakeBacklogSource
-from tests.fakes.clock import Clock
-from tests.fakes.orchestrator import FakeOrchestrator
-from tests.fakes.wishes import by_labels
+from tests.unit import scarcity
 
-LIMIT = timedelta(seconds=10)
+USUAL = {
+    "max": "30",
+    "min": "0",
+    "cooldown": "0s",
+    "scale-in.window": "0s",
+    "group": "gpu",
+}
 
 
-class World:
-    """Compose and Swarm services on queues of their own, in groups."""
+class World(scarcity.World):
+    """Services in groups."""
 
     def __init__(self, groups: Groups) -> None:
-        self.clock = Clock()
-        self.compose = FakeOrchestrator("compose")
-        self.swarm = FakeOrchestrator("swarm")
-        self.source = FakeBacklogSource()
-        self.reconciler = Reconciler(
-            [self.compose, self.swarm],
-            self.source,
-            by_labels(),
-            clock=self.clock,
-            interval=timedelta(seconds=5),
-            groups=groups,
-        )
-
-    def add(self, name: str, *, waiting: int, replicas: int = 1, **labels: str) -> ServiceId:
-        """Put a service on Compose whose queue has its name; `swarm_` puts it on Swarm."""
-        orchestrator = self.swarm if name.startswith("swarm") else self.compose
-        self.source.fill(name, waiting)
-        own = {
-            "queue": name,
-            "max": "30",
-            "min": "0",
-            "cooldown": "0s",
-            "scale-in.window": "0s",
-            "group": "gpu",
-        }
-        given = {f"temporal.{key.replace('_', '-')}": value for key, value in labels.items()}
-        return orchestrator.add(
-            name,
-            {f"temporal.{key}": value for key, value in own.items()} | given,
-            replicas=replicas,
-        )
-
-    async def tick(self, *, act: bool = True, anew: bool = True) -> TickReport:
-        """Let 5 s pass, then look once."""
-        self.clock.advance(5)
-        async with asyncio.timeout(10):
-            return await self.reconciler.tick(act=act, anew=anew)
-
-    async def settle(self, ticks: int = 1) -> TickReport:
-        """Look so often, and wait each time for what that starts. Return the latest report."""
-        for _ in range(ticks):
-            report = await self.tick()
-            await self.reconciler.close(LIMIT)
-        return report
+        super().__init__(USUAL, groups=groups)
 
     def counts(self) -> dict[str, int]:
         """Return how many replicas each service has."""
@@ -252,7 +209,7 @@ class TestCare:
         world.add("orders", waiting=80, replicas=0, priority="10")
         for _ in range(4):
             await world.tick(anew=False)
-            await world.reconciler.close(LIMIT)
+            await world.reconciler.close(scarcity.PATIENCE)
         assert world.counts() == {"batch": 2, "orders": 8}
 
     async def test_a_plan_shows_the_share_and_changes_nothing(self, world: World) -> None:
