@@ -29,7 +29,7 @@ FEW_LOSSES := 100 20261129 --minutes 3 --longest 20 \
 # Put before a command, it prints how long the command took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix test-row matrix-parts test-faults fuzz soak losses \
+.PHONY: help setup check static test test-matrix test-row test-temporal matrix-parts test-faults fuzz soak losses \
 	demo bench pictures constraints clean
 
 help: ## list the targets
@@ -78,6 +78,17 @@ test-row: ## one row of the matrix: replicas on the newest engine, with the newe
 	@$(MAKE) --no-print-directory matrix-parts
 	@echo 'a row of the matrix ...'; \
 	TEST_MATRIX=1 $(BIN)/pytest -k '$(ROW)' --durations=5 tests/interop
+
+test-temporal: ## scaling, protection and the doctor's words on each version of Temporal Server
+	@$(SETUP) venv
+	@$(SETUP) engine
+	@$(SETUP) compose
+	@$(SETUP) base-image
+	@$(SETUP) tiny-image
+	@$(SETUP) images
+	@$(SETUP) temporal-servers
+	@echo 'the Temporal servers ...'; \
+	TEST_SERVERS=1 $(BIN)/pytest -n 2 --durations=5 tests/e2e/servers
 
 matrix-parts:
 	@$(SETUP) venv

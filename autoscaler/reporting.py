@@ -15,7 +15,7 @@ from autoscaler.core.groups import NO_GROUPS, Groups
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.in_flight import UnknownInFlight, busy_replicas
 from autoscaler.core.integration import canonical
-from autoscaler.core.label_values import Mode
+from autoscaler.core.label_values import Mode, SwarmChoice
 from autoscaler.core.model import ScalingAction, Service, ServiceId
 from autoscaler.core.reading import Reading
 from autoscaler.core.recommend import throughput
@@ -187,7 +187,15 @@ class Reporter:
             crash=crash,
             crashed=service.crashed,
             throughput=throughput(situation, decision.history),
+            chooses_any=_chooses_any(situation),
         )
+
+
+def _chooses_any(situation: Situation) -> bool | None:
+    """Whether every idle task can be chosen; None where the labels do not ask for it."""
+    if situation.spec.swarm_choice is not SwarmChoice.ANY:
+        return None
+    return situation.order_only is None
 
 
 def _worth_telling(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:

@@ -22,6 +22,7 @@ from provision.engine import engine, stop_engine
 from provision.images import images, test_image, tiny_image
 from provision.page import browser, prometheus
 from provision.python import bench, venv
+from provision.servers import temporal_servers
 from provision.stand_ins import base_image, engines, proxy_image
 from provision.tools import SetupError
 from provision.typescript import typescript
@@ -52,6 +53,7 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "browser": browser,
     "prometheus": prometheus,
     "typescript": typescript,
+    "temporal-servers": temporal_servers,
     "test-image": test_image,
     "all": everything,
 }

@@ -65,8 +65,9 @@ def _on_stopping(situation: Situation, history: History) -> Iterator[str]:
     if since is not None and situation.now - since >= REPORT_WITHIN:
         yield (
             "no worker reports what it is running, so only the stop grace protects its tasks (and"
-            " strict stops none): it takes Temporal server 1.30, an SDK with worker heartbeats"
-            f" (Python 1.20) and a host name per container; {GUIDE}"
+            " strict stops none): it takes Temporal Server 1.30, or 1.29 with two settings"
+            " (docs/temporal-servers.md), an SDK with worker heartbeats (Python 1.20) and a host"
+            f" name per container; {GUIDE}"
         )
 
 

@@ -73,6 +73,9 @@ class ServiceReport:
     """Replicas that were seen to crash since the last tick."""
     throughput: float | None = None
     """Tasks a second that a busy replica does, learnt or by its label; None where unknown."""
+    chooses_any: bool | None = None
+    """Whether every idle task can be stopped by name, as of the latest look at them; None unless
+    swarm-choice is any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,11 @@ _SERVICE_GAUGES: tuple[tuple[str, str, Callable[[ServiceReport], float | None]],
         "Tasks a second that a busy replica does, learnt or by its label.",
         lambda report: report.throughput,
     ),
+    (
+        "autoscaler_swarm_choice_complete",
+        "1 where every idle task can be stopped by name, 0 where not; for swarm-choice any.",
+        lambda report: None if report.chooses_any is None else float(report.chooses_any),
+    ),
 )
 _INTEGRATION_GAUGES: tuple[tuple[str, str, Callable[[IntegrationReport], float | None]], ...] = (
     (
@@ -163,6 +168,16 @@ class Metrics(Collector):
             "1 for each value that was set live and is in force; pauses have the name mode.",
             ("service", "name"),
             (((str(each.service), each.name), 1) for each in overrides),
+        )
+        yield _gauge(
+            "autoscaler_override_end_timestamp_seconds",
+            "When each value that was set live ends; none for one that stays until it is removed.",
+            ("service", "name"),
+            (
+                ((str(each.service), each.name), each.until.timestamp())
+                for each in overrides
+                if each.until is not None
+            ),
         )
         for name, text, state in _INTEGRATION_GAUGES:
             found = (((one.name,), state(one)) for one in integrations)

@@ -61,12 +61,16 @@ def bench() -> None:
 
 
 @contextmanager
-def downloaded(package: str) -> Iterator[Path]:
-    """Download a package from PyPI in the version of constraints.txt; yield the archive."""
+def downloaded(package: str, *, pinned: bool = True) -> Iterator[Path]:
+    """Download a package from PyPI; yield the archive.
+
+    Its version is that of constraints.txt. A `package` that is not `pinned` there names its own.
+    """
     python = str(VENV / "bin/python")
     with temporary_folder() as folder:
         command = [python, "-m", "pip", "download", "--no-input", "--no-deps"]
-        command += ["--dest", str(folder), "--constraint", str(CONSTRAINTS), package]
-        run(command, INSTALL)
+        command += ["--dest", str(folder)]
+        command += ["--constraint", str(CONSTRAINTS)] if pinned else []
+        run([*command, package], INSTALL)
         (archive,) = folder.iterdir()
         yield archive

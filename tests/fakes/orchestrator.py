@@ -74,11 +74,19 @@ class FakeOrchestrator:
         refusal: str | None = None,
         warnings: tuple[str, ...] = (),
         grace: timedelta | None = GRACE,
+        order_only: str | None = None,
     ) -> ServiceId:
         """Put a service there."""
         id_ = ServiceId(self.name, name)
         self.services[id_] = Service(
-            id_, dict(labels), replicas, ceiling, refusal, warnings, grace=grace
+            id_,
+            dict(labels),
+            replicas,
+            ceiling,
+            refusal,
+            warnings,
+            grace=grace,
+            order_only=order_only,
         )
         self._numbers[id_] = set(range(1, replicas + 1))
         return id_

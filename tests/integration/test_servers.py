@@ -202,15 +202,35 @@ class TestWithoutCounts:
 
 
 class TestUpTo129:
-    """Worker heartbeats are off, and the server does not know the calls that read them."""
+    """Worker heartbeats are off, and so are the calls that read them. Each has its own switch."""
 
-    async def test_the_doctor_has_one_line_for_the_one_cause(self, front: Front) -> None:
-        front.unknown = {"ListWorkers", "DescribeWorker"}
+    TAKES = "namespace_info.capabilities.worker_heartbeats"
+    SWITCHES = "1.29 with frontend.WorkerHeartbeatsEnabled and frontend.ListWorkersEnabled set"
+
+    async def warning(self, front: Front) -> str:
+        """Return the only thing that the doctor finds wrong."""
         found = await World(front, a_queue()).examine()
         ((outcome, text),) = [each for each in found if each[0] is not Outcome.OK]
         assert outcome is Outcome.WARNING
+        assert self.SWITCHES in text
+        return text
+
+    async def test_the_doctor_has_one_line_for_the_one_cause(self, front: Front) -> None:
+        front.unknown = {"ListWorkers", "DescribeWorker"}
+        front.left_out = {"DescribeNamespace": self.TAKES}
+        text = await self.warning(front)
         assert "takes no worker heartbeats" in text
         assert "Temporal Server 1.30 or later has them" in text
+
+    async def test_heartbeats_that_nobody_can_read_are_not_said_to_protect(
+        self, front: Front
+    ) -> None:
+        front.unknown = {"ListWorkers", "DescribeWorker"}
+        assert "takes worker heartbeats and does not list them" in await self.warning(front)
+
+    async def test_lists_that_stay_empty_are_not_said_to_protect(self, front: Front) -> None:
+        front.left_out = {"DescribeNamespace": self.TAKES}
+        assert "takes no worker heartbeats" in await self.warning(front)
 
 
 async def test_a_server_that_does_not_say_whether_it_takes_heartbeats_is_not_said_to_take_none(

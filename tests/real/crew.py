@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -32,7 +33,9 @@ Handle = WorkflowHandle[Any, Any]
 IMAGE = "temporal-docker-autoscaler-example:latest"
 CODE = Path(__file__).parent / "worker"
 PAGE = Path(__file__).parents[2] / "docs/graceful-shutdown.md"
-DYNAMIC = {
+PROGRAM = "/usr/local/bin/temporal"
+"""Where the image has Temporal's command line tool."""
+DYNAMIC: Mapping[str, object] = {
     # By default a build is draining for at least three minutes.
     "matching.wv.VersionDrainageStatusVisibilityGracePeriod": "1s",
     "matching.wv.VersionDrainageStatusRefreshInterval": "1s",
@@ -42,9 +45,20 @@ DYNAMIC = {
 class ServerInDocker:
     """A Temporal dev server in a container, on a network that workers can join."""
 
-    def __init__(self, network: str | None = None) -> None:
-        """Join `network`, or make a network of its own."""
+    def __init__(
+        self,
+        network: str | None = None,
+        program: Path | None = None,
+        dynamic: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        """Join `network`, or make a network of its own.
+
+        `program` is Temporal's command line tool, where it is not the image's own, and `dynamic`
+        adds to the server's dynamic configuration.
+        """
         self._name = f"tda-crew-{uuid.uuid4().hex[:8]}"
+        self._mounts = [] if program is None else [f"--volume={program.resolve()}:{PROGRAM}:ro"]
+        self._dynamic = {**DYNAMIC, **dynamic}
         self.network = network or self._name
         self._port = free_port()
 
@@ -57,9 +71,10 @@ class ServerInDocker:
         """Start the server and wait until it answers."""
         if self.network == self._name:
             docker("network", "create", self.network)
-        values = [f"--dynamic-config-value={key}={json.dumps(v)}" for key, v in DYNAMIC.items()]
+        pairs = ((key, json.dumps(value)) for key, value in self._dynamic.items())
+        values = [f"--dynamic-config-value={key}={value}" for key, value in pairs]
         docker(
-            "run", "--detach", f"--name={self._name}", f"--network={self.network}",
+            "run", "--detach", f"--name={self._name}", f"--network={self.network}", *self._mounts,
             "--network-alias=temporal", f"--publish=127.0.0.1:{self._port}:7233", IMAGE,
             "temporal", "server", "start-dev", "--headless", "--ip=0.0.0.0", "--log-level=error",
             "--db-filename=/tmp/temporal.db", *values,

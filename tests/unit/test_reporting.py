@@ -1,4 +1,4 @@
-"""What a tick reports of values that were set live, and that it goes by them."""
+"""What a tick reports: values that were set live, and whether every idle task can be chosen."""
 
 from __future__ import annotations
 
@@ -89,3 +89,25 @@ async def test_a_value_that_contradicts_a_label_leaves_the_last_good_ones(world:
     (report,) = (await world.tick()).services
     assert (report.min, report.max) == (1, 4)
     assert any("override by anna" in error for error in report.errors)
+
+
+@pytest.mark.parametrize(
+    ("choice", "order_only", "reported"),
+    [
+        ("any", None, True),
+        ("any", "no agent answers on n2", False),
+        # Nobody has asked whether they can be chosen.
+        ("order", "no agent answers on n2", None),
+        ("order", None, None),
+    ],
+)
+async def test_whether_every_idle_task_can_be_chosen_is_reported_where_that_is_asked_for(
+    choice: str, order_only: str | None, *, reported: bool | None
+) -> None:
+    swarm = FakeOrchestrator("swarm")
+    swarm.add("shop_worker", {**LABELS, "temporal.swarm-choice": choice}, order_only=order_only)
+    reconciler = Reconciler(
+        [swarm], FakeBacklogSource(), Wishes([Labels("temporal")], "temporal"), clock=Clock()
+    )
+    report = await reconciler.tick(act=False)
+    assert [each.chooses_any for each in report.services] == [reported]

@@ -29,6 +29,9 @@ from autoscaler.sources.connections.credentials import Credentials
 from autoscaler.sources.temporal.calls import ask
 from autoscaler.sources.temporal.missing import STATS_SINCE
 
+SWITCHES = ("frontend.WorkerHeartbeatsEnabled", "frontend.ListWorkersEnabled")
+"""Dynamic configuration of a Temporal server: that it takes worker heartbeats, and lists them. Both
+are off by default on 1.29, and on by default since 1.30."""
 NOBODY = "autoscaler-doctor"
 """Name of a task queue, a worker and a build that do not exist. Permission is checked before."""
 
@@ -138,13 +141,14 @@ class _Server:
     """Empty where nobody asked, or where the server hides it."""
     outdated: str
     """That it does not say how many tasks wait, with what to do; empty where it does."""
-    heartbeats: bool | None
+    takes: bool | None
     """Whether it takes worker heartbeats; None where it does not say."""
+    lists: bool
+    """Whether it knows the methods that read them: Temporal Server 1.29 switches both apart."""
 
     def explains(self, result: _Result) -> bool:
-        """Whether a call failed because of what another finding says: the server is too old."""
-        without = result.method in _HEARTBEATS and self.heartbeats is False
-        return result.unknown and (bool(self.outdated) or without)
+        """Whether a call failed because of what another finding says: the server lacks it."""
+        return result.unknown and (bool(self.outdated) or result.method in _HEARTBEATS)
 
 
 class IntegrationExaminer:
@@ -202,11 +206,10 @@ class IntegrationExaminer:
             outdated = await self._connections.explain_missing(
                 "how many tasks wait", STATS_SINCE, name, tried
             )
-        heartbeats = _takes_heartbeats(of_method[_NAMESPACE])
-        if any(result.unknown and result.method in _HEARTBEATS for result in results):
-            heartbeats = False
-        version = "" if heartbeats else await self._connections.server_version(name)
-        return _Server(namespace, version, outdated, heartbeats)
+        takes = _takes_heartbeats(of_method[_NAMESPACE])
+        lists = not any(result.unknown and result.method in _HEARTBEATS for result in results)
+        version = "" if takes and lists else await self._connections.server_version(name)
+        return _Server(namespace, version, outdated, takes, lists)
 
     async def _try_methods(
         self, name: str, integration: Integration, service: WorkflowService
@@ -257,16 +260,21 @@ def _judge(
 
 def _judge_heartbeats(subject: str, server: _Server) -> Finding:
     there = f"namespace {server.namespace} is there"
-    if server.heartbeats:
+    if server.takes and server.lists:
         return Finding(subject, Outcome.OK, f"{there} and takes worker heartbeats")
     version = f", Temporal Server {server.version}," if server.version else ""
-    takes = "does not say that it takes" if server.heartbeats is None else "takes no"
+    if server.takes:
+        lacks = "takes worker heartbeats and does not list them"
+    elif server.takes is None and server.lists:
+        lacks = "does not say that it takes worker heartbeats"
+    else:
+        lacks = "takes no worker heartbeats"
     return Finding(
         subject,
         Outcome.WARNING,
-        f"{there}, but its server{version} {takes} worker heartbeats: busy replicas cannot be told"
-        " from idle ones, and the stop grace alone protects them; Temporal Server 1.30 or later has"
-        " them",
+        f"{there}, but its server{version} {lacks}: busy replicas cannot be told from idle ones,"
+        " and the stop grace alone protects them; Temporal Server 1.30 or later has them, and 1.29"
+        f" with {' and '.join(SWITCHES)} set to true (docs/temporal-servers.md)",
     )
 
 

@@ -154,8 +154,9 @@ class TestStopWarnings:
     )
     NO_REPORTS = (
         "no worker reports what it is running, so only the stop grace protects its tasks (and"
-        " strict stops none): it takes Temporal server 1.30, an SDK with worker heartbeats"
-        " (Python 1.20) and a host name per container; see docs/graceful-shutdown.md"
+        " strict stops none): it takes Temporal Server 1.30, or 1.29 with two settings"
+        " (docs/temporal-servers.md), an SDK with worker heartbeats (Python 1.20) and a host name"
+        " per container; see docs/graceful-shutdown.md"
     )
 
     @pytest.mark.parametrize(

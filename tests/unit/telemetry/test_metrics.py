@@ -39,7 +39,8 @@ def scrape(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], flo
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     """Return one sample; None where there is no such series."""
-    return scrape(metrics).get((f"autoscaler_{name}", frozenset(labels.items())))
+    pairs = ((key.rstrip("_"), text) for key, text in labels.items())
+    return scrape(metrics).get((f"autoscaler_{name}", frozenset(pairs)))
 
 
 def series(metrics: Metrics, service: str) -> set[str]:
@@ -56,10 +57,32 @@ class TestOverrides:
         worker = ServiceId("compose", WORKER)
         given = Override(worker, "mode", "off", START, end, "anna")
         metrics.observe(tick(service(), overrides=(given,)))
-        key = ("autoscaler_override", frozenset({("service", WORKER), ("name", "mode")}))
-        assert scrape(metrics)[key] == 1
+        assert value(metrics, "override", service=WORKER, name_="mode") == 1
         metrics.observe(tick(service()))
-        assert key not in scrape(metrics)
+        assert value(metrics, "override", service=WORKER, name_="mode") is None
+
+    def test_it_has_its_end_unless_it_stays_until_it_is_removed(self, metrics: Metrics) -> None:
+        end = START + timedelta(hours=1)
+        worker = ServiceId("compose", WORKER)
+        given = (
+            Override(worker, "max", "6", START, end, "anna"),
+            Override(worker, "min", "2", START, None, "anna"),
+        )
+        metrics.observe(tick(service(), overrides=given))
+        name = "override_end_timestamp_seconds"
+        assert value(metrics, name, service=WORKER, name_="max") == end.timestamp()
+        assert value(metrics, name, service=WORKER, name_="min") is None
+
+
+class TestSwarmChoice:
+    @pytest.mark.parametrize(
+        ("chooses_any", "expected"), [(True, 1), (False, 0), (None, None)], ids=str
+    )
+    def test_it_says_whether_every_idle_task_can_be_chosen_where_that_is_asked_for(
+        self, metrics: Metrics, *, chooses_any: bool | None, expected: float | None
+    ) -> None:
+        metrics.observe(tick(service(chooses_any=chooses_any)))
+        assert value(metrics, "swarm_choice_complete", service=WORKER) == expected
 
 
 class TestGauges:
