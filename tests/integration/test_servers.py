@@ -211,7 +211,7 @@ class TestUpTo129:
         """Return the only thing that the doctor finds wrong."""
         found = await World(front, a_queue()).examine()
         ((outcome, text),) = [each for each in found if each[0] is not Outcome.OK]
-        assert outcome is Outcome.WARNING
+        assert outcome is Outcome.WARNING, text
         assert self.SWITCHES in text
         return text
 

@@ -155,8 +155,13 @@ class Front(grpc.GenericRpcHandler):
             return reply
         message = getattr(workflowservice, f"{name}Response").FromString(reply)
         *parents, field = self.left_out[name].split(".")
-        inner = getattr(message, parents[0]) if parents else message
-        for each in [inner] if isinstance(inner, Message) else inner:
+        holders = [message]
+        for parent in parents:
+            held = [getattr(each, parent) for each in holders]
+            holders = [
+                one for each in held for one in ([each] if isinstance(each, Message) else each)
+            ]
+        for each in holders:
             each.ClearField(field)
         changed: bytes = message.SerializeToString()
         return changed
