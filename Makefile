@@ -52,6 +52,7 @@ static:
 test: static ## every test, on a real engine and a real Temporal server
 	@$(SETUP) browser || [ "$$CI" != true ]
 	@$(SETUP) prometheus || [ "$$CI" != true ]
+	@$(SETUP) typescript || [ "$$CI" != true ]
 	@set -e; \
 	code=0; $(SETUP) engine || code=$$?; \
 	if [ $$code = 3 ] && [ "$$CI" != true ]; then \

@@ -11,15 +11,23 @@ from pathlib import Path
 import pytest
 
 from tests.real.browser import BROWSER_TOOLS, Browser
+from tests.real.crew import TYPESCRIPT_TOOLS
 from tests.real.front import FrontProcess
 from tests.real.prometheus import PROMETHEUS_TOOLS
 from tests.real.stages import ComposeStage, Stage, SwarmStage, docker
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import until
 
+PARTS = {
+    "browser": BROWSER_TOOLS,
+    "prometheus": PROMETHEUS_TOOLS,
+    "typescript": TYPESCRIPT_TOOLS,
+}
+"""The programs that tests with a marker need; `scripts/setup.py` has a verb of the same name."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests whose engine, browser or Prometheus is missing. With CI=true, skip nothing."""
+    """Skip the tests whose engine or programs are missing. With CI=true, skip nothing."""
     for item in items:
         if "swarm" in item.keywords:
             item.add_marker(pytest.mark.engine)
@@ -27,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no Docker Engine can run here"))
         if "browser" in item.keywords:
             item.add_marker(pytest.mark.xdist_group("browser"))
-        for name, tools in (("browser", BROWSER_TOOLS), ("prometheus", PROMETHEUS_TOOLS)):
+        for name, tools in PARTS.items():
             missing = not all(map(shutil.which, tools)) and os.environ.get("CI") != "true"
             if name in item.keywords and missing:
                 reason = f"scripts/setup.py {name} failed here"

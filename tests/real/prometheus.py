@@ -69,6 +69,17 @@ class PrometheusServer:
         groups = self._get("rules")["groups"]
         return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
 
+    def firing(self) -> set[tuple[str, str]]:
+        """Return the alerts that fire now, each with the service or integration that it names.
+
+        The second is empty where an alert names neither.
+        """
+        return {
+            (found["labels"]["alertname"], _about(found["labels"]))
+            for found in self._get("alerts")["alerts"]
+            if found["state"] == "firing"
+        }
+
     def _get(self, path: str) -> Any:
         with urlopen(f"http://127.0.0.1:{self._port}/api/v1/{path}", timeout=30) as answer:
             return json.load(answer)["data"]
@@ -79,3 +90,7 @@ class PrometheusServer:
                 return True
         except OSError:
             return False
+
+
+def _about(labels: dict[str, str]) -> str:
+    return labels.get("service") or labels.get("integration") or ""

@@ -1,0 +1,140 @@
+"""Every alert that a state can bring about fires, in a real Prometheus, from a real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import RunDaemon, labels
+from tests.real.daemon import DaemonProcess, autoscaler
+from tests.real.gate import EngineGate
+from tests.real.prometheus import PrometheusServer
+from tests.real.stages import IDLE, ComposeStage, SwarmStage
+from tests.real.temporal import TemporalServer
+from tests.real.waiting import free_port, until, until_async
+
+FOLDER = Path(__file__).parents[2] / "compose/monitoring/prometheus"
+NEVER = {"AutoscalerLoopStalled", "AutoscalerReplicasInterrupted"}
+"""What no test can bring about: promtool checks these on made-up series."""
+CRASHES = ("sh", "-c", "sleep 1; exit 3")
+
+
+def hastened(rules: str) -> str:
+    """Return the rules with shorter times. What they ask for stays as it is."""
+    rules = re.sub(r"for: \d+m", "for: 1s", rules)
+    return rules.replace("[10m:30s]", "[10m:1s]").replace("_seconds > 600", "_seconds > 1")
+
+
+def expiring_key() -> str:
+    """Return an API key like those of Temporal Cloud, which expires in a day."""
+    claims = json.dumps({"exp": int(time.time()) + 86400}).encode()
+    return f"head.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.signature"
+
+
+@pytest.fixture
+def engine_gate(tmp_path: Path) -> Iterator[EngineGate]:
+    """A gate before this machine's engine."""
+    with EngineGate(tmp_path / "gate.sock", Path("/var/run/docker.sock")) as gate:
+        yield gate
+
+
+def watch(folder: Path, daemon: DaemonProcess) -> PrometheusServer:
+    """Start a Prometheus that scrapes a daemon with the example's configuration and rules."""
+    target = daemon.url.removeprefix("http://").rstrip("/")
+    text = (FOLDER / "prometheus.yaml").read_text("utf-8").replace("autoscaler:8080", target)
+    configuration = folder / "prometheus.yaml"
+    configuration.write_text(text.replace("_interval: 10s", "_interval: 1s"))
+    (folder / "alerts.yaml").write_text(hastened((FOLDER / "alerts.yaml").read_text("utf-8")))
+    return PrometheusServer(configuration, folder)
+
+
+@pytest.mark.swarm
+@pytest.mark.prometheus
+async def test_every_alert_fires_in_the_state_that_it_is_for(  # noqa: PLR0913, PLR0917
+    compose_stage: ComposeStage,
+    swarm_stage: SwarmStage,
+    engine_gate: EngineGate,
+    temporal: TemporalServer,
+    run_daemon: RunDaemon,
+    tmp_path: Path,
+    queue: str,
+) -> None:
+    asked = {
+        "calm": labels(f"{queue}-calm"),
+        "full": labels(f"{queue}-full", target="1", max="1"),
+        "held": labels(f"{queue}-held", target="1", group="gpu"),
+        "broken": labels(f"{queue}-broken", min="1"),
+        "away": labels(f"{queue}-away", integration="away"),
+    }
+    compose_stage.up(
+        dict.fromkeys(asked, 1),
+        asked,
+        command=IDLE,
+        each={"broken": {"command": CRASHES}},
+    )
+    # Labels of the containers alone reach no service of a Swarm: it is refused.
+    swarm_stage.up(
+        {"chosen": 1, "stray": 1},
+        {"chosen": labels(f"{queue}-chosen", swarm_choice="any")},
+        container_labels=labels(f"{queue}-stray"),
+    )
+    await temporal.enqueue(f"{queue}-held", 3)
+    daemon = run_daemon(
+        compose_stage,
+        DOCKER_HOST=engine_gate.endpoint,
+        AUTOSCALER_PROJECTS=f"{compose_stage.project},{swarm_stage.project}",
+        AUTOSCALER_GROUPS__GPU="1",
+        AUTOSCALER_INTEGRATIONS__AWAY__ENDPOINT=f"127.0.0.1:{free_port()}",
+        AUTOSCALER_INTEGRATIONS__AWAY__API_KEY=expiring_key(),
+    )
+    daemon.wait_for("tick")
+    calm, full = compose_stage.name("calm"), compose_stage.name("full")
+    done = autoscaler(
+        tmp_path, "set", calm, "max=4", "--for", "4m", AUTOSCALER_STATE=str(tmp_path / "state")
+    )
+    assert done.returncode == 0, done.stderr
+
+    expected = {
+        ("AutoscalerBacklogGrowingAtMax", full),
+        ("AutoscalerOldestTaskTooOld", full),
+        ("AutoscalerHeldByShare", compose_stage.name("held")),
+        ("AutoscalerReplicasCrash", compose_stage.name("broken")),
+        ("AutoscalerServiceBroken", compose_stage.name("away")),
+        ("AutoscalerOverrideEnding", calm),
+        ("AutoscalerAgentMissing", swarm_stage.name("chosen")),
+        ("AutoscalerServiceRefused", swarm_stage.name("stray")),
+        ("AutoscalerIntegrationDown", "away"),
+        ("AutoscalerCredentialExpiring", "away"),
+    }
+    with watch(tmp_path, daemon) as server:
+        fired: set[tuple[str, str]] = set()
+
+        def all_fired() -> bool:
+            fired.update(server.firing())
+            return expected <= fired
+
+        while not all_fired():
+            # Each second more tasks wait.
+            await temporal.put(f"{queue}-full", 3)
+            await asyncio.sleep(1)
+        names = {name for name, about in fired if about == calm}
+        assert names == {"AutoscalerOverrideEnding"}
+
+        engine_gate.cut()
+        engine = ("AutoscalerEngineNotAnswering", "")
+        await until_async(lambda: engine in server.firing(), "an alert about the engine")
+        daemon.kill()
+        until(lambda: ("AutoscalerDown", "") in server.firing(), "an alert about the daemon")
+    engine_gate.mend()
+
+    rules = yaml.safe_load((FOLDER / "alerts.yaml").read_text("utf-8"))["groups"][0]["rules"]
+    brought_about = {name for name, _ in expected} | {engine[0], "AutoscalerDown"}
+    assert {rule["alert"] for rule in rules} == brought_about | NEVER
