@@ -21,7 +21,8 @@ from tests.docs.test_docs import COMPOSE_FILES, PAGES, ROOT, labels_of
 FENCE = re.compile(r"(?ms)^```(\w+)\n(.*?)^```")
 PLAIN = {"cat", "curl", "export", "install", "openssl", "seq", "tcld", "watch", "xargs"}
 """Commands of other projects, whose arguments are not checked."""
-KNOWN = {"make", "docker", "autoscaler", "python", *PLAIN}
+PYTEST = ".venv/bin/pytest"
+KNOWN = {"make", "docker", "autoscaler", "python", PYTEST, *PLAIN}
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -83,6 +84,8 @@ def test_every_command_is_known_and_parsed(page: Path) -> None:
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
         if words[0] == "python" and words[1] != "-m":
             assert (ROOT / words[1]).exists()
+        if words[0] == PYTEST:
+            assert (ROOT / words[-1]).exists()
 
 
 @pytest.mark.engine
