@@ -1,4 +1,4 @@
-"""The two files of README work as they are: with a worker of their own, and Temporal beside them."""
+"""The two files of README work as they are: with a worker of their own, and with Temporal."""
 
 from __future__ import annotations
 
