@@ -139,6 +139,19 @@ def test_compose_reads_every_example(file: Path, monkeypatch: pytest.MonkeyPatch
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize("page", ["README.md", "docs/how-do-i.md"])
+def test_compose_reads_every_whole_file_in_a_page(page: str) -> None:
+    whole = [text for text in blocks(ROOT / page, "yaml") if text.startswith("name:")]
+    assert whole
+    for text in whole:
+        done = subprocess.run(
+            ["docker", "compose", "--file", "-", "config", "--quiet"],
+            input=text, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_figures_of_the_comparison_come_from_the_policy_page() -> None:
     readme, policy = (ROOT / "README.md").read_text(), (ROOT / "docs/policy.md").read_text()
     section = readme.partition("## How it compares")[2].partition("\n## ")[0]
