@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from autoscaler.core.agent_messages import LONGEST_BODY, Header, Request, Signer, StateBody, Verb
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm.agents import AgentUnavailable
-from tests.real.agent import SECRET, AgentProcess, AgentsHere
+from tests.real.agent import SECRET, AgentProcess, AgentsAt
 from tests.real.stages import STUBBORN, TINY_IMAGE, SwarmStage, docker
 from tests.real.waiting import until, until_async
 
@@ -51,8 +51,8 @@ def agent(tmp_path: Path, swarm: None) -> Iterator[AgentProcess]:  # noqa: ARG00
 
 
 @pytest.fixture
-def daemon(engine: Engine, agent: AgentProcess) -> AgentsHere:
-    return AgentsHere(engine, SecretStr(SECRET), now, port=agent.port)
+def daemon(engine: Engine, agent: AgentProcess) -> AgentsAt:
+    return AgentsAt(engine, SecretStr(SECRET), agent.port)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def post(
 NOTHING = StateBody(service="", containers=()).model_dump_json().encode()
 
 
-async def test_it_says_which_containers_of_a_service_run(daemon: AgentsHere, worker: str) -> None:
+async def test_it_says_which_containers_of_a_service_run(daemon: AgentsAt, worker: str) -> None:
     first, second = containers_of(worker)
 
     found = await daemon.state(node_id(), worker, [first, second, NOBODY])
@@ -138,7 +138,7 @@ async def test_it_says_which_containers_of_a_service_run(daemon: AgentsHere, wor
 
 
 async def test_it_has_one_container_stopped_by_its_own_signal(
-    daemon: AgentsHere, worker: str
+    daemon: AgentsAt, worker: str
 ) -> None:
     first, second = containers_of(worker)
     since = str(time.time())
@@ -158,9 +158,7 @@ async def test_it_has_one_container_stopped_by_its_own_signal(
     assert signals == ["15"]
 
 
-async def test_the_grace_travels_with_the_order(
-    daemon: AgentsHere, swarm_stage: SwarmStage
-) -> None:
+async def test_the_grace_travels_with_the_order(daemon: AgentsAt, swarm_stage: SwarmStage) -> None:
     # Behind the grace of its service it would still run at the end of the test.
     swarm_stage.up({"worker": 1}, {"worker": LABELS}, command=STUBBORN, stop_grace_period="1h")
     service = service_id(swarm_stage.name("worker"))
@@ -173,20 +171,20 @@ async def test_the_grace_travels_with_the_order(
     docker("service", "update", "--detach", "--stop-grace-period=1s", swarm_stage.name("worker"))
 
 
-async def test_a_container_that_is_gone_needs_no_stop(daemon: AgentsHere, worker: str) -> None:
+async def test_a_container_that_is_gone_needs_no_stop(daemon: AgentsAt, worker: str) -> None:
     await daemon.drain(node_id(), worker, NOBODY, timedelta(seconds=1))
 
     assert len(containers_of(worker)) == 2
 
 
 @pytest.mark.parametrize("grace", [timedelta(seconds=-1), timedelta(hours=25)])
-async def test_no_grace_beyond_a_day_is_sent(daemon: AgentsHere, grace: timedelta) -> None:
+async def test_no_grace_beyond_a_day_is_sent(daemon: AgentsAt, grace: timedelta) -> None:
     with pytest.raises(AgentUnavailable, match="grace"):
         await daemon.drain(node_id(), "service1", NOBODY, grace)
 
 
 async def test_it_refuses_containers_of_others(
-    agent: AgentProcess, daemon: AgentsHere, worker: str, stranger: str
+    agent: AgentProcess, daemon: AgentsAt, worker: str, stranger: str
 ) -> None:
     first, *_ = containers_of(worker)
 
@@ -202,7 +200,7 @@ async def test_it_refuses_containers_of_others(
 
 
 async def test_it_refuses_a_service_that_nobody_wants_scaled(
-    daemon: AgentsHere, swarm_stage: SwarmStage
+    daemon: AgentsAt, swarm_stage: SwarmStage
 ) -> None:
     swarm_stage.up({"worker": 1}, {"worker": {}})
     service = service_id(swarm_stage.name("worker"))
@@ -220,7 +218,7 @@ async def test_it_refuses_services_of_other_stacks(
     first, *_ = containers_of(worker)
 
     with AgentProcess(tmp_path, {"AUTOSCALER_PROJECTS": "shop"}) as agent:
-        daemon = AgentsHere(engine, SecretStr(SECRET), now, port=agent.port)
+        daemon = AgentsAt(engine, SecretStr(SECRET), agent.port)
         with pytest.raises(AgentUnavailable, match=r"403.*no stack that this agent serves"):
             await daemon.drain(node_id(), worker, first, timedelta())
 
@@ -231,7 +229,7 @@ async def test_it_refuses_another_secret_and_says_so_once(
     engine: Engine, agent: AgentProcess, worker: str
 ) -> None:
     first, *_ = containers_of(worker)
-    false = AgentsHere(engine, SecretStr(OTHER_SECRET), now, port=agent.port)
+    false = AgentsAt(engine, SecretStr(OTHER_SECRET), agent.port)
 
     for _ in range(3):
         with pytest.raises(AgentUnavailable, match="the same AUTOSCALER_AGENT_SECRET") as refused:
@@ -257,7 +255,7 @@ async def test_the_daemon_refuses_what_does_not_know_the_secret(
 
     async with await asyncio.start_server(say_yes, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        daemon = AgentsHere(engine, SecretStr(SECRET), now, port=port)
+        daemon = AgentsAt(engine, SecretStr(SECRET), port)
         with pytest.raises(AgentUnavailable, match="does not know the secret"):
             await daemon.drain(node_id(), "service1", NOBODY, timedelta())
 
@@ -332,7 +330,7 @@ def test_it_refuses_a_body_of_10_mib_without_reading_it(
 
 
 async def test_a_sender_that_ends_no_request_does_not_shut_the_daemon_out(
-    agent: AgentProcess, daemon: AgentsHere
+    agent: AgentProcess, daemon: AgentsAt
 ) -> None:
     unfinished = b"POST /state HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
     held = []
@@ -368,7 +366,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 async def test_a_thousand_requests_a_second_neither_starve_the_daemon_nor_fill_the_log(
-    agent: AgentProcess, daemon: AgentsHere
+    agent: AgentProcess, daemon: AgentsAt
 ) -> None:
     flood = SimpleNamespace(goes_on=True, sent=0)
 

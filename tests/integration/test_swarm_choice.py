@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from autoscaler.core.label_values import SwarmChoice
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
@@ -17,7 +19,7 @@ from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.frost import MARK, NOWHERE
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
-from tests.real.agents import EngineAgents
+from tests.real.agent import SECRET, AgentProcess, AgentsAt
 from tests.real.stages import STUBBORN, SwarmStage, docker
 from tests.real.waiting import until
 
@@ -29,7 +31,7 @@ LABELS = {"temporal.queue": "orders", "temporal.swarm-choice": "any"}
 class Site:
     """One service with agents, and what the manager knows of it."""
 
-    def __init__(self, stage: SwarmStage, engine: Engine, agents: EngineAgents) -> None:
+    def __init__(self, stage: SwarmStage, engine: Engine, agents: AgentsAt) -> None:
         self.stage = stage
         self.agents = agents
         self.id = ServiceId("swarm", stage.name("worker"))
@@ -103,11 +105,14 @@ class MortalEngine:
 
 
 @pytest.fixture
-async def site(swarm_stage: SwarmStage, engine: Engine) -> AsyncIterator[Site]:
-    node = docker("info", "--format={{.Swarm.NodeID}}").strip()
-    agents = EngineAgents({node: engine})
-    yield Site(swarm_stage, engine, agents)
-    await agents.close()
+def agent(tmp_path: Path, swarm: None) -> Iterator[AgentProcess]:  # noqa: ARG001
+    with AgentProcess(tmp_path, {}) as process:
+        yield process
+
+
+@pytest.fixture
+def site(swarm_stage: SwarmStage, engine: Engine, agent: AgentProcess) -> Site:
+    return Site(swarm_stage, engine, AgentsAt(engine, SecretStr(SECRET), agent.port))
 
 
 def is_frozen(spec: dict[str, Any] | None) -> bool:

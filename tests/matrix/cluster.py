@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import uuid
 from collections import Counter
@@ -19,13 +20,14 @@ from autoscaler.core.model import Replica, Service, ServiceId
 from autoscaler.core.report import ServiceReport
 from autoscaler.orchestrators.engine import Engine as OurEngine
 from autoscaler.orchestrators.projects import Projects
+from autoscaler.orchestrators.swarm.agents import Agents
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 from autoscaler.reconcile import Reconciler
 from tests.fakes.backlog import FakeBacklogSource
 from tests.fakes.wishes import by_labels
 from tests.interop.engines import NestedEngine, outer
 from tests.interop.projects import BUSY
-from tests.real.agents import EngineAgents
+from tests.matrix.agents import NodeAgents
 from tests.real.changes import change_replicas
 from tests.real.stages import TINY_IMAGE
 from tests.real.waiting import LIMIT, until
@@ -81,11 +83,10 @@ class Cluster:
         lines = self.manager.docker("node", "ls", "--format={{.ID}} {{.Hostname}}").splitlines()
         return dict(line.split() for line in lines)
 
-    def agents(self) -> EngineAgents:
-        """Return what stands for an agent on each node."""
-        return EngineAgents(
-            {id_: OurEngine(self.nodes[name].environment) for id_, name in self.ids().items()}
-        )
+    @functools.cached_property
+    def agents(self) -> NodeAgents:
+        """The agents, which `ready` starts."""
+        return NodeAgents(self.nodes)
 
     def kill(self, node: str) -> None:
         """Kill a node, and wait until the Swarm has noticed."""
@@ -267,7 +268,7 @@ class Ours:
         self,
         cluster: Cluster,
         stack: Stack,
-        agents: EngineAgents | None = None,
+        agents: Agents | None = None,
         engine: OurEngine | None = None,
     ) -> None:
         """Look after the stack; without `engine`, through one of the manager's own."""
@@ -358,9 +359,7 @@ def closed(cluster: Cluster, nodes: Collection[str]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def ours(
-    cluster: Cluster, stack: Stack, agents: EngineAgents | None = None
-) -> AsyncIterator[Ours]:
+async def ours(cluster: Cluster, stack: Stack, agents: Agents | None = None) -> AsyncIterator[Ours]:
     """Yield our orchestrator for a stack."""
     hands = Ours(cluster, stack, agents)
     try:
