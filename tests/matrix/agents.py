@@ -7,7 +7,6 @@ a node that is cut off takes its agent along.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 
 from pydantic import SecretStr
@@ -16,9 +15,9 @@ from autoscaler.core.agent_messages import PORT
 from autoscaler.orchestrators.engine import Engine
 from tests.interop.engines import NestedEngine
 from tests.real.agent import SECRET, AgentsAt
+from tests.real.agent_stack import IMAGE
 from tests.real.waiting import until
 
-IMAGE = os.environ.get("TEST_IMAGE_OF_AGENTS", "temporal-docker-autoscaler:latest")
 OTHER_SECRET = "another secret that is long enough too"
 _NAME = "agent"
 
@@ -27,11 +26,9 @@ class NodeAgents:
     """An agent on every node."""
 
     def __init__(self, nodes: Mapping[str, NestedEngine]) -> None:
-        """Bring the image to these nodes, by their names."""
+        """Run on these nodes, by their names. They have the image."""
         self._nodes = nodes
         self._other_secret: set[str] = set()
-        for node in nodes.values():
-            node.bring(IMAGE)
 
     def ready(self) -> None:
         """Let an agent with the daemon's secret run on every node."""
@@ -46,7 +43,7 @@ class NodeAgents:
         node.attempt("rm", "--force", _NAME)
         node.docker(
             "run", "--detach", f"--name={_NAME}", "--network=host",
-            f"--volume={node.folder / 'docker.sock'}:/var/run/docker.sock",
+            "--volume=/var/run/docker.sock:/var/run/docker.sock",
             f"--env=AUTOSCALER_AGENT_SECRET={secret}",
             "--env=AUTOSCALER_PROJECTS=*",
             IMAGE, "agent",

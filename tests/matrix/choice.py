@@ -29,7 +29,7 @@ from pathlib import Path
 
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm.frost import is_frozen
-from tests.matrix.cluster import LABELS, Cluster, Ours, Stack, closed, three_nodes
+from tests.matrix.cluster import LABELS, Cluster, Stack, closed, three_nodes
 from tests.matrix.faults import (
     AGENT_KILLED,
     CUT_OFF,
@@ -39,6 +39,7 @@ from tests.matrix.faults import (
     NodeFault,
     let_a_daemon_die,
 )
+from tests.matrix.ours import Ours
 from tests.matrix.outcome import Outcome, first_idle, summary
 from tests.real.waiting import until
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from autoscaler.orchestrators.engine import Engine, Lane
 from autoscaler.orchestrators.swarm.agents import AgentUnavailable
 from tests.matrix.agents import OTHER_SECRET
-from tests.matrix.cluster import Cluster, Ours, Stack
+from tests.matrix.cluster import Cluster, Stack
+from tests.matrix.ours import Ours
 from tests.real.agent import AgentsAt
 
 T = TypeVar("T")

@@ -13,8 +13,9 @@ import pytest
 
 from autoscaler.orchestrators.engine import Engine
 from tests.matrix.choice import labels, lay_out, trial
-from tests.matrix.cluster import Cluster, Ours, Stack
+from tests.matrix.cluster import Cluster, Stack
 from tests.matrix.faults import FAULTS
+from tests.matrix.ours import Ours
 from tests.real.waiting import LIMIT
 
 

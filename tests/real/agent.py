@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm.agents import SwarmAgents
 from tests.real.daemon import environment
-from tests.real.waiting import free_port, until
+from tests.real.waiting import LIMIT, free_port, until
 
 SECRET = "a secret of the tests that is long enough"
 
@@ -40,6 +40,11 @@ class AgentProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
 
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
     def __enter__(self) -> Self:
         self._reader.start()
         until(lambda: self.lines("agent listening") or self._process.poll() is not None, "an agent")
@@ -47,7 +52,7 @@ class AgentProcess:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=LIMIT)
         self._reader.join()
 
     def lines(self, event: str) -> list[dict[str, Any]]:
@@ -62,7 +67,7 @@ class AgentProcess:
     def end(self) -> int:
         """End it by SIGTERM and return its exit code."""
         self._process.terminate()
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=LIMIT)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
