@@ -182,10 +182,15 @@ class Stack:
             **top,
         }
         self._file.write_text(yaml.safe_dump(content))
-        options = ("--resolve-image=never", f"--compose-file={self._file}")
-        self._cluster.manager.docker("stack", "deploy", *options, self.name)
+        self._cluster.manager.docker(*self.command)
         if wait:
             self.await_running(replicas)
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The docker command that deploys the file as it is."""
+        options = ("--resolve-image=never", f"--compose-file={self._file}")
+        return ("stack", "deploy", *options, self.name)
 
     def tasks(self) -> list[Task]:
         """Return the tasks of the service, including those that have ended."""

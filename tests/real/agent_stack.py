@@ -56,8 +56,10 @@ class AgentStack:
         secret_of_agents: str = SECRET,
         replicas: int = 1,
         agents: Mapping[str, Any] | None = None,
+        *,
+        encrypted: bool = True,
     ) -> None:
-        """Deploy the stack; `agents` are further options of the service of the agents."""
+        """Deploy the stack; `agents` has further options under `deploy` of the agents."""
         for name, value in (("daemon", secret), ("agents", secret_of_agents)):
             file = self._folder / name
             file.write_text(value)
@@ -67,6 +69,8 @@ class AgentStack:
         for name, service in self._services(replicas).items():
             content["services"].setdefault(name, {}).update(service)
         content["services"]["agent"]["deploy"] |= agents or {}
+        if not encrypted:
+            del content["networks"]["agents"]["driver_opts"]
         content["secrets"] = {
             "AUTOSCALER_AGENT_SECRET": {"external": True, "name": f"{self.name}-agents"},
             "DAEMON": {"external": True, "name": f"{self.name}-daemon"},
