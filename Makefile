@@ -83,7 +83,9 @@ matrix-parts:
 	@$(SETUP) venv
 	@$(SETUP) engine
 	@$(SETUP) compose
+	@$(SETUP) base-image
 	@$(SETUP) tiny-image
+	@$(SETUP) images
 	@$(SETUP) compose-2.40
 	@$(SETUP) compose-2.26
 	@$(SETUP) engines
@@ -129,7 +131,7 @@ demo: setup ## the quickstart under load: from 1 to 20 workers and back
 
 bench: setup ## measure every figure of docs/benchmarks.md again: more than an hour
 	@$(SETUP) bench
-	@set -e; for part in decide share tick scale reaction pipeline; do \
+	@set -e; for part in decide share tick scale agent_flood reaction pipeline; do \
 		echo "bench/$$part.py ..."; $(BIN)/python bench/$$part.py; \
 	done
 

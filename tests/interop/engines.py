@@ -29,6 +29,7 @@ iptables -nL >/dev/null 2>&1 || for name in iptables ip6tables; do
   ln -sf "$name-legacy" "/usr/sbin/$name"
 done
 rm -rf /run/docker* /var/run/docker*
+ln -s "$SOCKET" /var/run/docker.sock
 exec dockerd --host "unix://$SOCKET"
 """
 
