@@ -20,8 +20,8 @@ def deployed(cluster: Cluster, tmp_path: Path) -> Iterator[AgentStack]:
     cluster.bring(IMAGE)
     stack = AgentStack(cluster.manager, tmp_path)
     # The Swarm would start an agent that was killed again: here it is to stay away. And on an
-    # encrypted network, engines in containers exchange nothing where their kernel has no IPsec for
-    # containers: only the agent on the manager's own node answered (Engine 26.1, 2026-11).
+    # encrypted network, only the agent on the manager's own node answered where the engines run in
+    # containers (Engine 26.1, 2026-11); the cause was not examined.
     stack.deploy(replicas=3, agents={"restart_policy": {"condition": "none"}}, encrypted=False)
     yield stack
     stack.close()
