@@ -19,9 +19,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.losses import table
-from tests.losses.columns import COLUMNS
+from tests.losses.columns import COLUMNS, SWARM_COLUMNS
+from tests.losses.compose import OnCompose
 from tests.losses.fleet import Fleet
 from tests.losses.ledger import Row
+from tests.losses.swarm import OnSwarm
 
 SHOW_EVERY = 15.0
 """Seconds between two lines about the progress."""
@@ -29,10 +31,11 @@ SHOW_EVERY = 15.0
 
 async def count(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
     """Let the services work until the daemon has scaled in so often."""
-    columns = [each for each in COLUMNS if not asked.only or each.name in asked.only.split(",")]
+    stage, all_columns = (OnSwarm, SWARM_COLUMNS) if asked.swarm else (OnCompose, COLUMNS)
+    columns = [each for each in all_columns if not asked.only or each.name in asked.only.split(",")]
     with ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="tda-losses-")))
-        fleet = Fleet(folder, parts, columns, seed, asked.longest)
+        fleet = Fleet(folder, stage(folder, columns), columns, seed, asked.longest, parts)
         showing = asyncio.create_task(show(fleet, asked.scale_ins))
         try:
             await fleet.work(asked.scale_ins, asked.minutes)
@@ -67,6 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.losses", description=__doc__)
     parser.add_argument("scale_ins", type=int, help="how many scale-ins to wait for")
     parser.add_argument("seeds", type=int, nargs="*", help="one run for each; random without any")
+    parser.add_argument("--swarm", action="store_true", help="on three nodes, not on Compose")
     parser.add_argument("--minutes", type=float, default=55, help="stop earlier, after so long")
     parser.add_argument("--longest", type=float, default=120, help="seconds of the longest task")
     parser.add_argument("--only", help="names of columns, with commas; all without it")

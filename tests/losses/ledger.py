@@ -46,7 +46,7 @@ class Event:
     """An event of a container, from the engine."""
 
     host: str
-    service: str
+    column: str
     action: str
     at: float
     detail: str = ""
