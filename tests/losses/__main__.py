@@ -42,6 +42,8 @@ async def count(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
             return fleet.rows()
         finally:
             showing.cancel()
+            if asked.log:
+                asked.log.write_text("".join(f"{json.dumps(line)}\n" for line in fleet.lines))
             say("removing the containers")
 
 
@@ -73,6 +75,7 @@ def main() -> int:
     parser.add_argument("--swarm", action="store_true", help="on three nodes, not on Compose")
     parser.add_argument("--minutes", type=float, default=55, help="stop earlier, after so long")
     parser.add_argument("--longest", type=float, default=120, help="seconds of the longest task")
+    parser.add_argument("--log", type=Path, help="file for the log of the daemons")
     parser.add_argument("--only", help="names of columns, with commas; all without it")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print JSON, one line for each seed")

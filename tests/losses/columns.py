@@ -44,7 +44,7 @@ class Column:
         """What it is, in words."""
         beats = f"heartbeats {self.heartbeat:g} s" if self.heartbeat else "no heartbeats"
         kind = f"{self.language}, local activities" if self.local else self.language
-        choice = f", choice `{self.choice.value}`" if self.choice else ""
+        choice = f", `{self.choice}`" if self.choice else ""
         return f"{kind}, {self.on_signal.value}, {beats}, grace {self.grace:g} s{choice}"
 
     @property

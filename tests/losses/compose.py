@@ -19,6 +19,8 @@ from tests.real.stages import ComposeStage, docker
 class OnCompose:
     """One Compose project."""
 
+    most = 11
+
     def __init__(self, folder: Path, columns: Sequence[Column]) -> None:
         """Have these services, and keep their files in the folder of the run."""
         self._folder = folder

@@ -20,9 +20,10 @@ from tests.losses.journal import attempts_in
 from tests.losses.ledger import Row, count
 from tests.losses.load import WORKFLOWS, Load, RemoteTask, passed
 from tests.losses.stage import SERVICES, TRACES, Stage, folders
+from tests.real.daemon import Line
 
-FIRST, MOST = 4, 11
-"""Replicas of a service at the start, and at most: a step of ten is possible."""
+FIRST = 4
+"""Replicas of a service at the start."""
 STEPS = range(1, 11)
 STEP_WEIGHTS = (30, 20, 12, 8, 8, 6, 5, 4, 4, 3)
 LIFE = 60.0
@@ -88,6 +89,11 @@ class Fleet:
         return sum(len(self._scale_ins_of(column)) for column in self._columns)
 
     @property
+    def lines(self) -> Sequence[Line]:
+        """The log of every daemon until now."""
+        return self._stage.lines
+
+    @property
     def progress(self) -> str:
         """What has happened until now, in words."""
         open_ = sum(task.attempts is None for task in self._load.tasks.values())
@@ -136,8 +142,9 @@ class Fleet:
         while not self._over.is_set():
             now = self._wished[column.name]
             (step,) = dice.choices(STEPS, STEP_WEIGHTS)
-            down = now > step and (now == MOST or dice.random() < 0.5)
-            self._wish(column, now - step if down else min(now + step, MOST))
+            most = self._stage.most
+            down = now > step and (now == most or dice.random() < 0.5)
+            self._wish(column, now - step if down else min(now + step, most))
             for _ in range(round(PATIENCE)):
                 if len(self._stage.log.running[column.name]) == self._wished[column.name]:
                     break
@@ -189,7 +196,7 @@ class Fleet:
         return [
             datetime.fromisoformat(line["timestamp"]).timestamp()
             for line in self._stage.lines
-            if line["event"] == "scaling in" and line["service"].partition("/")[2] == service
+            if line["event"] == "scaling in" and line["service"] == service
         ]
 
 

@@ -25,6 +25,8 @@ class Stage(Protocol):
     """The address of the Temporal server, for this program. It is known once all has started."""
     log: EngineLog
     """What happens to the workers' containers."""
+    most: int
+    """Replicas of a service, at most."""
 
     @property
     def lines(self) -> Sequence[Line]:
