@@ -29,22 +29,40 @@ SHOW_EVERY = 15.0
 """Seconds between two lines about the progress."""
 
 
-async def count(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
-    """Let the services work until the daemon has scaled in so often."""
+async def count(asked: argparse.Namespace, seed: int) -> int:
+    """Let the services work until the daemon has scaled in so often; print what was lost.
+
+    Return the exit code. What was started is removed after the printing: that takes a while.
+    """
     stage, all_columns = (OnSwarm, SWARM_COLUMNS) if asked.swarm else (OnCompose, COLUMNS)
     columns = [each for each in all_columns if not asked.only or each.name in asked.only.split(",")]
+    began = time.monotonic()
     with ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="tda-losses-")))
         fleet = Fleet(folder, stage(folder, columns), columns, seed, asked.longest, parts)
         showing = asyncio.create_task(show(fleet, asked.scale_ins))
         try:
             await fleet.work(asked.scale_ins, asked.minutes)
-            return fleet.rows()
+            return tell(asked, seed, fleet.rows(), (time.monotonic() - began) / 60)
         finally:
             showing.cancel()
             if asked.log:
                 asked.log.write_text("".join(f"{json.dumps(line)}\n" for line in fleet.lines))
             say("removing the containers")
+
+
+def tell(asked: argparse.Namespace, seed: int, rows: Sequence[Row], minutes: float) -> int:
+    """Print what was counted; return the exit code."""
+    broken = table.broken(rows)
+    if asked.json:
+        print(json.dumps({"seed": seed, "minutes": minutes, "rows": table.data(rows)}))
+    else:
+        print(table.markdown(rows))
+    if not asked.json and not asked.markdown:
+        print(f"\nseed {seed}, {minutes:.0f} minutes")
+        print("\n".join(broken) or "no promise is broken, and every task was done")
+    sys.stdout.flush()
+    return 1 if broken else 0
 
 
 async def show(fleet: Fleet, scale_ins: int) -> None:
@@ -59,7 +77,7 @@ def say(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
-async def interruptible(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
+async def interruptible(asked: argparse.Namespace, seed: int) -> int:
     """Do the same; SIGINT and SIGTERM end it, after everything was removed."""
     counting = asyncio.create_task(count(asked, seed))
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -84,21 +102,10 @@ def main() -> int:
     code = 0
     for seed in asked.seeds or [random.randrange(10**6)]:
         say(f"seed {seed}")
-        began = time.monotonic()
         try:
-            rows = asyncio.run(interruptible(asked, seed))
+            code = max(code, asyncio.run(interruptible(asked, seed)))
         except asyncio.CancelledError:
             return 130
-        minutes = (time.monotonic() - began) / 60
-        broken = table.broken(rows)
-        if asked.json:
-            print(json.dumps({"seed": seed, "minutes": minutes, "rows": table.data(rows)}))
-        else:
-            print(table.markdown(rows))
-        if not asked.json and not asked.markdown:
-            print(f"\nseed {seed}, {minutes:.0f} minutes")
-            print("\n".join(broken) or "no promise is broken, and every task was done")
-        code = 1 if broken else code
     return code
 
 
