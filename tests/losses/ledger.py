@@ -48,7 +48,7 @@ class Event:
     """An event of a container, from the engine."""
 
     host: str
-    service: str
+    column: str
     action: str
     at: float
     detail: str = ""

@@ -35,19 +35,23 @@ LABELS = {
 class Cluster:
     """A Swarm of one manager and its workers."""
 
-    def __init__(self, network: str, manager: NestedEngine, *workers: NestedEngine) -> None:
-        """Make a Swarm of engines on one network of this machine's engine."""
+    def __init__(
+        self, network: str, manager: NestedEngine, *workers: NestedEngine, beat: str = "1s"
+    ) -> None:
+        """Make a Swarm of engines on one network of this machine's engine.
+
+        A node counts as down after a few missed heartbeats, one each `beat`.
+        """
         self.network = network
         self.manager = manager
         self.nodes = {node.name: node for node in (manager, *workers)}
         self._killed: set[str] = set()
         self._cut_off: set[str] = set()
-        # A node counts as down after a few missed heartbeats: with 1 s, tests wait less.
         manager.docker(
             "swarm",
             "init",
             "--advertise-addr=eth0",
-            "--dispatcher-heartbeat=1s",
+            f"--dispatcher-heartbeat={beat}",
             "--autolock=false",
         )
         token = manager.docker("swarm", "join-token", "--quiet", "worker").strip()
@@ -263,17 +267,21 @@ class Stack:
 
 
 @contextmanager
-def three_nodes(version: str) -> Iterator[Cluster]:
-    """Make a Swarm of three engines of this version, one of them the manager."""
+def three_nodes(version: str, *options: str, beat: str = "1s") -> Iterator[Cluster]:
+    """Make a Swarm of three engines of this version, one of them the manager.
+
+    Their containers get these `options` of `docker run`. A short `beat` lets tests wait less for a
+    node that is lost; a long one survives a machine that stalls.
+    """
     network = f"tda-nodes-{uuid.uuid4().hex[:8]}"
     with ExitStack() as stack:
         outer().docker("network", "create", network)
         stack.callback(outer().docker, "network", "rm", network)
         nodes = []
         for _ in range(3):
-            nodes.append(NestedEngine(version, f"--network={network}"))
+            nodes.append(NestedEngine(version, f"--network={network}", *options))
             stack.callback(nodes[-1].close)
-        yield Cluster(network, *nodes)
+        yield Cluster(network, *nodes, beat=beat)
 
 
 @contextmanager
