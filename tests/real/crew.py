@@ -48,6 +48,9 @@ DYNAMIC: Mapping[str, object] = {
     "matching.wv.VersionDrainageStatusRefreshInterval": "1s",
 }
 
+NOT_YET = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
+"""What a server says of a Worker Deployment that it does not know yet: 1.29 says the latter."""
+
 
 class ServerInDocker:
     """A Temporal dev server in a container, on a network that workers can join."""
@@ -144,7 +147,11 @@ class ServerInDocker:
                 try:
                     await client.workflow_service.set_worker_deployment_current_version(request)
                 except RPCError as error:
-                    if error.status is not RPCStatusCode.NOT_FOUND:
+                    # 1.29 says the latter.
+                    if error.status not in {
+                        RPCStatusCode.NOT_FOUND,
+                        RPCStatusCode.FAILED_PRECONDITION,
+                    }:
                         raise
                     await asyncio.sleep(0.2)
                 else:
