@@ -13,7 +13,7 @@ from autoscaler.core.drain import Fate, Verdict, Verdicts
 from autoscaler.core.errors import alone
 from autoscaler.core.groups import NO_GROUPS, Groups
 from autoscaler.core.host_memory import HostMemory
-from autoscaler.core.in_flight import UnknownInFlight, busy_replicas
+from autoscaler.core.in_flight import InFlight, UnknownInFlight, busy_replicas
 from autoscaler.core.integration import canonical
 from autoscaler.core.label_values import Mode, SwarmChoice
 from autoscaler.core.model import ScalingAction, Service, ServiceId
@@ -192,10 +192,22 @@ class Reporter:
 
 
 def _chooses_any(situation: Situation) -> bool | None:
-    """Whether every idle task can be chosen; None where the labels do not ask for it."""
+    """Say whether every idle task can be chosen; None where it is not asked for, or not known.
+
+    What a look has missed counts until the next look. That nothing is missing counts only as long
+    as a look is fresh: meanwhile, an agent may have gone.
+    """
     if situation.spec.swarm_choice is not SwarmChoice.ANY:
         return None
-    return situation.order_only is None
+    if situation.order_only is not None:
+        return False
+    looked = situation.in_flight
+    if not isinstance(looked, InFlight) or not looked.replicas:
+        return None
+    if not all(each.placed for each in looked.replicas):
+        # None can be chosen until all have a node.
+        return None
+    return all(each.choosable for each in looked.replicas if each.started)
 
 
 def _worth_telling(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:

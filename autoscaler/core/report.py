@@ -74,7 +74,7 @@ class ServiceReport:
     throughput: float | None = None
     """Tasks a second that a busy replica does, learnt or by its label; None where unknown."""
     chooses_any: bool | None = None
-    """Whether every idle task can be stopped by name, as of the latest look at them; None unless
+    """Whether every idle task can be stopped by name; None where no fresh look says so, and unless
     swarm-choice is any."""
 
 

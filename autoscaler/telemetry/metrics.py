@@ -57,7 +57,7 @@ _SERVICE_GAUGES: tuple[tuple[str, str, Callable[[ServiceReport], float | None]],
     ),
     (
         "autoscaler_swarm_choice_complete",
-        "1 where every idle task can be stopped by name, 0 where not; for swarm-choice any.",
+        "1 where every idle task can be stopped by name, 0 where not, none where that is unknown.",
         lambda report: None if report.chooses_any is None else float(report.chooses_any),
     ),
 )

@@ -50,6 +50,10 @@ class FakeOrchestrator:
         """Whether others are stopped than may be, as many as were chosen."""
         self.nameless = False
         """Whether it cannot be told on which hosts the replicas run."""
+        self.out_of_reach: set[str] = set()
+        """Names of replicas that cannot be stopped by name."""
+        self.unplaced: set[str] = set()
+        """Names of replicas that have no node yet."""
         self.looks = 0
         """How often discover was asked."""
         self.stubborn = False
@@ -173,7 +177,14 @@ class FakeOrchestrator:
             raise OrchestratorError(f"{service} is not there any more")
         names = [f"{service}-{number}" for number in sorted(self._numbers[service])[::-1]]
         return [
-            Replica(name, None if self.nameless else name, turn) for turn, name in enumerate(names)
+            Replica(
+                name,
+                None if self.nameless else name,
+                turn,
+                choosable=name not in self.out_of_reach,
+                placed=name not in self.unplaced,
+            )
+            for turn, name in enumerate(names)
         ]
 
     async def grow(self, action: ScalingAction) -> None:

@@ -91,23 +91,58 @@ async def test_a_value_that_contradicts_a_label_leaves_the_last_good_ones(world:
     assert any("override by anna" in error for error in report.errors)
 
 
-@pytest.mark.parametrize(
-    ("choice", "order_only", "reported"),
-    [
-        ("any", None, True),
-        ("any", "no agent answers on n2", False),
-        # Nobody has asked whether they can be chosen.
-        ("order", "no agent answers on n2", None),
-        ("order", None, None),
-    ],
-)
-async def test_whether_every_idle_task_can_be_chosen_is_reported_where_that_is_asked_for(
-    choice: str, order_only: str | None, *, reported: bool | None
-) -> None:
-    swarm = FakeOrchestrator("swarm")
-    swarm.add("shop_worker", {**LABELS, "temporal.swarm-choice": choice}, order_only=order_only)
-    reconciler = Reconciler(
-        [swarm], FakeBacklogSource(), Wishes([Labels("temporal")], "temporal"), clock=Clock()
-    )
-    report = await reconciler.tick(act=False)
-    assert [each.chooses_any for each in report.services] == [reported]
+class Swarm(FakeOrchestrator):
+    """A service with three replicas, which follows an empty task queue."""
+
+    def __init__(self, choice: str, order_only: str | None = None) -> None:
+        super().__init__("swarm")
+        # With a window, the first tick would stop nothing and so look at nothing.
+        labels = {**LABELS, "temporal.swarm-choice": choice, "temporal.scale-in.window": "0s"}
+        self.add("shop_worker", labels, replicas=3, order_only=order_only)
+        self.source = FakeBacklogSource()
+
+    async def chooses_any(self) -> bool | None:
+        """Tick once and return what is reported."""
+        wishes = Wishes([Labels("temporal")], "temporal")
+        reconciler = Reconciler([self], self.source, wishes, clock=Clock())
+        (service,) = (await reconciler.tick(act=False)).services
+        return service.chooses_any
+
+
+class TestWhetherEveryIdleTaskCanBeChosen:
+    MISSING = "no agent answers on n2"
+    SECOND = "shop_worker-2"
+
+    async def test_it_can_where_a_look_has_missed_none(self) -> None:
+        assert await Swarm("any").chooses_any() is True
+
+    async def test_it_cannot_where_a_look_has_missed_one(self) -> None:
+        assert await Swarm("any", self.MISSING).chooses_any() is False
+        swarm = Swarm("any")
+        swarm.out_of_reach = {self.SECOND}
+        assert await swarm.chooses_any() is False
+
+    async def test_it_is_unknown_while_nobody_has_looked(self) -> None:
+        swarm = Swarm("any")
+        # Nothing is to be stopped.
+        swarm.source.fill("orders", 30)
+        assert await swarm.chooses_any() is None
+
+    async def test_what_a_look_has_missed_counts_until_the_next(self) -> None:
+        swarm = Swarm("any", self.MISSING)
+        swarm.source.fill("orders", 30)
+        assert await swarm.chooses_any() is False
+
+    async def test_it_is_unknown_where_a_look_failed(self) -> None:
+        swarm = Swarm("any")
+        swarm.source.heartbeats_fail = "the server is away"
+        assert await swarm.chooses_any() is None
+
+    async def test_it_is_unknown_while_a_task_has_no_node(self) -> None:
+        swarm = Swarm("any")
+        swarm.unplaced = {self.SECOND}
+        assert await swarm.chooses_any() is None
+
+    @pytest.mark.parametrize("missing", [MISSING, None])
+    async def test_it_is_not_reported_where_nobody_asks_for_it(self, missing: str | None) -> None:
+        assert await Swarm("order", missing).chooses_any() is None
