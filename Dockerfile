@@ -43,3 +43,13 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=15s \
 EXPOSE 8080 8081
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["run"]
+# Last, as they differ for each commit. scripts/setup.py and `make release` fill them; the address of
+# the source is not known here: --build-arg=SOURCE=...
+ARG VERSION=""
+ARG REVISION=""
+ARG CREATED=""
+ARG SOURCE=""
+LABEL org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.created=$CREATED \
+      org.opencontainers.image.source=$SOURCE

@@ -21,7 +21,7 @@ from provision.compose import compose, compose_2_26, compose_2_40
 from provision.engine import engine, stop_engine
 from provision.images import images, test_image, tiny_image
 from provision.page import browser, prometheus
-from provision.python import bench, venv
+from provision.python import bench, release_tools, venv
 from provision.stand_ins import base_image, engines, proxy_image
 from provision.tools import SetupError
 from provision.typescript import typescript
@@ -51,6 +51,7 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "images": images,
     "browser": browser,
     "prometheus": prometheus,
+    "release-tools": release_tools,
     "typescript": typescript,
     "test-image": test_image,
     "all": everything,
