@@ -36,6 +36,8 @@ TIMEOUT = 60
 creates a container from a large image on a slow disk."""
 IDLE = 10.0
 """Seconds after which a client that nobody used is closed, with its connection."""
+DOCKER, PODMAN = "the Docker Engine", "Podman"
+"""The products that answer the Engine API, as they are called in a sentence."""
 GONE = (404, 409)
 """HTTP statuses: no such container, or its removal is under way already."""
 STOPS_AT_ONCE = 8
@@ -168,17 +170,24 @@ class Engine:
         """Close the clients; a client in use is closed when its call ends."""
         self._clients.close()
 
+    @property
+    def product(self) -> str:
+        """What answers, by its own word: `Podman`, or `the Docker Engine`, also before it has
+        answered.
+        """
+        return self._clients.product
+
     def _translate(self, what: str, error: Exception) -> EngineError:
         response = getattr(error, "response", None)
         if response is not None:
             return EngineError(
-                f"{what} failed: the Docker Engine answered {response.status_code}"
+                f"{what} failed: {self.product} answered {response.status_code}"
                 f" ({_explanation(error, response)})",
                 response.status_code,
             )
         if isinstance(error, Timeout):
             return EngineError(
-                f"{what} failed: the Docker Engine at {self.address} did not answer in time;"
+                f"{what} failed: {self.product} at {self.address} did not answer in time;"
                 " check that it is healthy"
             )
         return EngineError(
@@ -196,6 +205,7 @@ class _Clients:
         self._idle: deque[tuple[float, APIClient]] = deque()
         """Clients that nobody uses, each with the time it came back; the latest is used next."""
         self._keep = IDLE
+        self.product = DOCKER
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[APIClient]:
@@ -241,10 +251,11 @@ class _Clients:
         # set on it. So one that calls nothing by itself asks for the version.
         asking = self._new(MINIMUM_DOCKER_API_VERSION)
         try:
-            version: str = asking.version(api_version=False)["ApiVersion"]
+            answer: Json = asking.version(api_version=False)
         finally:
             asking.close()
-        return self._new(version)
+        self.product = _product(answer)
+        return self._new(answer["ApiVersion"])
 
     def _new(self, version: str) -> APIClient:
         """Return a client for a version of the API, which has called nothing yet."""
@@ -273,6 +284,12 @@ def _context(environment: Mapping[str, str]) -> Context | None:
     """Return the Docker context in use where DOCKER_HOST is not set; None: it does not exist."""
     found: Context | None = ContextAPI.get_context(environment.get("DOCKER_CONTEXT"))
     return found
+
+
+def _product(version: Json) -> str:
+    """Return what answers, by the engine's answer to the question for its version."""
+    parts = version.get("Components") or ()
+    return PODMAN if any(each["Name"].startswith(PODMAN) for each in parts) else DOCKER
 
 
 def _address(environment: Mapping[str, str]) -> str:

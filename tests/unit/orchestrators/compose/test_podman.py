@@ -1,0 +1,97 @@
+"""What Podman tells of a container becomes what was asked for."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from autoscaler.orchestrators.compose.podman import as_asked_for, runs, state_of
+
+ID = "61037fe259e8" + "0" * 52
+BY_PODMAN: dict[str, Any] = {
+    "Id": ID,
+    "Config": {
+        "Hostname": ID[:12],
+        "Env": ["container=podman", f"HOSTNAME={ID[:12]}", "PLAIN=1"],
+        "StopSignal": "15",
+        "StopTimeout": 10,
+    },
+    "HostConfig": {
+        "Annotations": {"io.container.manager": "libpod"},
+        "Ulimits": [
+            {"Name": "RLIMIT_NOFILE", "Soft": 512, "Hard": 1024},
+            {"Name": "RLIMIT_NPROC", "Soft": 96365, "Hard": 96365},
+        ],
+    },
+}
+"""Parts of what Podman 5.4.2 has answered."""
+
+
+def test_limits_get_the_names_that_create_takes() -> None:
+    limits = as_asked_for(BY_PODMAN)["HostConfig"]["Ulimits"]
+    assert limits == [
+        {"Name": "nofile", "Soft": 512, "Hard": 1024},
+        {"Name": "nproc", "Soft": 96365, "Hard": 96365},
+    ]
+
+
+def test_a_copy_does_not_bear_the_first_ones_name_in_its_environment() -> None:
+    assert as_asked_for(BY_PODMAN)["Config"]["Env"] == ["container=podman", "PLAIN=1"]
+
+
+def test_a_host_name_that_the_user_has_put_there_stays() -> None:
+    chosen = copy.deepcopy(BY_PODMAN)
+    chosen["Config"]["Env"] = ["HOSTNAME=shop"]
+    assert as_asked_for(chosen)["Config"]["Env"] == ["HOSTNAME=shop"]
+
+
+@pytest.mark.parametrize(("seconds", "asked_for"), [(10, None), (30, 30)])
+def test_the_default_grace_was_not_asked_for(seconds: int, asked_for: int | None) -> None:
+    inspect = copy.deepcopy(BY_PODMAN)
+    inspect["Config"]["StopTimeout"] = seconds
+    assert as_asked_for(inspect)["Config"].get("StopTimeout") == asked_for
+
+
+def test_what_was_given_is_not_changed() -> None:
+    before = copy.deepcopy(BY_PODMAN)
+    as_asked_for(BY_PODMAN)
+    assert before == BY_PODMAN
+
+
+@pytest.mark.parametrize("annotations", [None, {}, {"io.container.manager": "other"}])
+def test_an_inspect_of_docker_is_returned_as_it_is(annotations: dict[str, str] | None) -> None:
+    by_docker = copy.deepcopy(BY_PODMAN)
+    by_docker["HostConfig"]["Annotations"] = annotations
+    assert as_asked_for(by_docker) is by_docker
+
+
+@pytest.mark.parametrize(
+    ("by_podman", "by_docker"),
+    [
+        ("stopping", "running"),
+        ("stopped", "exited"),
+        ("initialized", "created"),
+        ("running", "running"),
+        ("exited", "exited"),
+    ],
+)
+def test_states_have_dockers_names(by_podman: str, by_docker: str) -> None:
+    assert state_of(by_podman) == by_docker
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"Running": True, "Status": "running"}, True),
+        ({"Running": False, "Status": "stopping"}, True),
+        ({"Running": False, "Status": "exited"}, False),
+        ({"Running": True}, True),
+    ],
+)
+def test_a_container_that_is_about_to_stop_still_runs(
+    state: dict[str, Any],
+    expected: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    assert runs(state) is expected
