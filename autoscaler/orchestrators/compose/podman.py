@@ -22,6 +22,9 @@ _STATES = {"stopping": "running", "stopped": "exited", "initialized": "created"}
 """Podman's own states: a container that was told to stop and still runs, one that has ended and is
 not cleaned up yet, and one that is being started."""
 _LIMIT = re.compile("RLIMIT_([A-Z]+)")
+_BRIDGE, _DEFAULT_NETWORK = "bridge", "podman"
+"""How Podman calls every network of its own kind, and the one of containers that name none."""
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _EXTRA_ENVIRONMENT = "HOSTNAME="
 
 
@@ -50,4 +53,21 @@ def as_asked_for(inspect: Json) -> Json:
         {**each, "Name": _LIMIT.sub(lambda found: found[1].lower(), each["Name"])}
         for each in host.get("Ulimits") or ()
     ]
-    return {**inspect, "Config": config, "HostConfig": {**host, "Ulimits": limits}}
+    # It also shows an anonymous volume by the name that it has made up for it.
+    anonymous: Json = {
+        each["Destination"]: {}
+        for each in inspect["Mounts"]
+        if each["Type"] == "volume" and _ANONYMOUS.fullmatch(each.get("Name") or "")
+    }
+    config["Volumes"] = {**(config.get("Volumes") or {}), **anonymous}
+    host = {**host, "Ulimits": limits, "NetworkMode": _network_mode(inspect)}
+    return {**inspect, "Config": config, "HostConfig": host}
+
+
+def _network_mode(inspect: Json) -> str:
+    """Return the network that a container joined first: Podman calls each of them `bridge`."""
+    mode: str = inspect["HostConfig"]["NetworkMode"]
+    networks = inspect["NetworkSettings"].get("Networks") or {}
+    if mode != _BRIDGE or _DEFAULT_NETWORK in networks:
+        return mode
+    return min(networks, default=mode)

@@ -20,11 +20,18 @@ BY_PODMAN: dict[str, Any] = {
     },
     "HostConfig": {
         "Annotations": {"io.container.manager": "libpod"},
+        "NetworkMode": "bridge",
         "Ulimits": [
             {"Name": "RLIMIT_NOFILE", "Soft": 512, "Hard": 1024},
             {"Name": "RLIMIT_NPROC", "Soft": 96365, "Hard": 96365},
         ],
     },
+    "Mounts": [
+        {"Type": "volume", "Name": "ab" * 32, "Destination": "/data"},
+        {"Type": "volume", "Name": "shop_named", "Destination": "/named"},
+        {"Type": "bind", "Source": "/srv", "Destination": "/bound"},
+    ],
+    "NetworkSettings": {"Networks": {"shop_front": {}, "shop_default": {}}},
 }
 """Parts of what Podman 5.4.2 has answered."""
 
@@ -52,6 +59,27 @@ def test_the_default_grace_was_not_asked_for(seconds: int, asked_for: int | None
     inspect = copy.deepcopy(BY_PODMAN)
     inspect["Config"]["StopTimeout"] = seconds
     assert as_asked_for(inspect)["Config"].get("StopTimeout") == asked_for
+
+
+def test_an_anonymous_volume_is_asked_for_by_its_place_alone() -> None:
+    assert as_asked_for(BY_PODMAN)["Config"]["Volumes"] == {"/data": {}}
+
+
+@pytest.mark.parametrize(
+    ("mode", "networks", "asked_for"),
+    [
+        ("bridge", ["shop_front", "shop_default"], "shop_default"),
+        ("bridge", ["podman"], "bridge"),
+        ("host", [], "host"),
+        ("none", [], "none"),
+        ("container:abc", [], "container:abc"),
+    ],
+)
+def test_a_network_is_called_by_its_name(mode: str, networks: list[str], asked_for: str) -> None:
+    inspect = copy.deepcopy(BY_PODMAN)
+    inspect["HostConfig"]["NetworkMode"] = mode
+    inspect["NetworkSettings"]["Networks"] = {each: {} for each in networks}
+    assert as_asked_for(inspect)["HostConfig"]["NetworkMode"] == asked_for
 
 
 def test_what_was_given_is_not_changed() -> None:
