@@ -16,7 +16,7 @@ from tests.interop.projects import Compose, Project
 from tests.interop.switch import MARKER, skip_unless_wanted
 
 CACHE = Path(__file__).parents[2] / ".cache"
-ENGINES = ("host", "26.1", "28.5")
+ENGINES = ("host", "26.1", "28.5", "podman")
 COMPOSES = {
     "2.26": CACHE / "compose-2.26/docker-compose",
     "2.40": CACHE / "compose/docker-compose",

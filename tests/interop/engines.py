@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.interop.kinds import kind_of
 from tests.real.stages import TINY_IMAGE
 from tests.real.waiting import until
 
@@ -23,14 +24,6 @@ CONFINED = (
     *("--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"),
     *("--device-cgroup-rule=a *:* rwm", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"),
 )
-START = """
-mount -o remount,rw /proc/sys
-iptables -nL >/dev/null 2>&1 || for name in iptables ip6tables; do
-  ln -sf "$name-legacy" "/usr/sbin/$name"
-done
-rm -rf /run/docker* /var/run/docker*
-exec dockerd --host "unix://$SOCKET"
-"""
 
 
 class Engine:
@@ -60,6 +53,11 @@ class Engine:
             timeout=TIMEOUT,
         )
 
+    @functools.cached_property
+    def is_podman(self) -> bool:
+        """Whether it is Podman that answers."""
+        return "Podman Engine" in self.docker("version", "--format={{json .Server.Components}}")
+
     @property
     def api(self) -> str:
         """The newest version of its API."""
@@ -70,18 +68,23 @@ class NestedEngine(Engine):
     """An engine in a container of this machine's engine: Docker in Docker."""
 
     def __init__(self, version: str, *options: str) -> None:
-        """Start engine `version` in a container with these options of `docker run`."""
+        """Start an engine in a container with these options of `docker run`.
+
+        `version` is a version of Docker, or another name of the matrix.
+        """
+        kind = kind_of(version)
         folder = Path(tempfile.mkdtemp(prefix="tda-engine-"))
         socket = folder / "docker.sock"
         super().__init__(f"unix://{socket}", folder)
         self.name = f"tda-engine-{uuid.uuid4().hex[:8]}"
         outer().docker(
             "run", "--detach", "--name", self.name, "--hostname", self.name, *_rights(), *options,
-            "--volume=/var/lib/docker",
+            *kind.options,
+            f"--volume={kind.storage}",
             f"--volume={folder}:{folder}",
             f"--env=SOCKET={socket}",
             "--entrypoint=sh",
-            f"autoscaler-test/dind:{version}", "-c", START,
+            kind.image, "-c", kind.start,
         )  # fmt: skip
         self.await_answer()
         self.bring(TINY_IMAGE)

@@ -24,6 +24,7 @@ not cleaned up yet, and one that is being started."""
 _LIMIT = re.compile("RLIMIT_([A-Z]+)")
 _BRIDGE, _DEFAULT_NETWORK = "bridge", "podman"
 """How Podman calls every network of its own kind, and the one of containers that name none."""
+_CPU_QUOTA = ("CpuPeriod", "CpuQuota")
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _EXTRA_ENVIRONMENT = "HOSTNAME="
 
@@ -61,7 +62,22 @@ def as_asked_for(inspect: Json) -> Json:
     }
     config["Volumes"] = {**(config.get("Volumes") or {}), **anonymous}
     host = {**host, "Ulimits": limits, "NetworkMode": _network_mode(inspect)}
-    return {**inspect, "Config": config, "HostConfig": host}
+    if host.get("NanoCpus"):
+        # It shows one limit in both forms, and takes only one.
+        host = {key: value for key, value in host.items() if key not in _CPU_QUOTA}
+    if host.get("IpcMode") == "host" or (host.get("IpcMode") or "").startswith("container:"):
+        host.pop("ShmSize", None)
+    settings = {**inspect["NetworkSettings"], "Networks": _networks(inspect)}
+    return {**inspect, "Config": config, "HostConfig": host, "NetworkSettings": settings}
+
+
+def _networks(inspect: Json) -> Json:
+    """Return the networks without the alias that Podman makes of the host name."""
+    own = inspect["Config"].get("Hostname")
+    return {
+        name: {**each, "Aliases": [alias for alias in each.get("Aliases") or () if alias != own]}
+        for name, each in (inspect["NetworkSettings"].get("Networks") or {}).items()
+    }
 
 
 def _network_mode(inspect: Json) -> str:

@@ -82,6 +82,34 @@ def test_a_network_is_called_by_its_name(mode: str, networks: list[str], asked_f
     assert as_asked_for(inspect)["HostConfig"]["NetworkMode"] == asked_for
 
 
+def test_a_limit_of_processors_is_given_in_one_form() -> None:
+    inspect = copy.deepcopy(BY_PODMAN)
+    inspect["HostConfig"] |= {"NanoCpus": 500_000_000, "CpuPeriod": 100_000, "CpuQuota": 50_000}
+    host = as_asked_for(inspect)["HostConfig"]
+    assert host["NanoCpus"] == 500_000_000
+    assert not {"CpuPeriod", "CpuQuota"} & host.keys()
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"), [("host", False), ("container:abc", False), ("shareable", True)]
+)
+def test_shared_memory_of_another_has_no_size_of_its_own(
+    mode: str,
+    kept: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    inspect = copy.deepcopy(BY_PODMAN)
+    inspect["HostConfig"] |= {"IpcMode": mode, "ShmSize": 65536}
+    assert ("ShmSize" in as_asked_for(inspect)["HostConfig"]) is kept
+
+
+def test_the_alias_that_podman_makes_of_the_host_name_is_left_to_it() -> None:
+    inspect = copy.deepcopy(BY_PODMAN)
+    inspect["Config"]["Hostname"] = "fixed"
+    inspect["NetworkSettings"]["Networks"] = {"front": {"Aliases": ["web", "fixed"]}}
+    networks = as_asked_for(inspect)["NetworkSettings"]["Networks"]
+    assert networks["front"]["Aliases"] == ["web"]
+
+
 def test_what_was_given_is_not_changed() -> None:
     before = copy.deepcopy(BY_PODMAN)
     as_asked_for(BY_PODMAN)
