@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -75,28 +74,6 @@ async def test_a_service_is_scaled_out_and_in_through_ssh(far: Engine, stage: Pr
     await change_replicas(orchestrator, worker, 4, 1)
     await orchestrator.close(timedelta(seconds=60))
     assert set(stage.ids("worker")) == names("worker", (1,))
-
-
-async def test_events_arrive_and_the_stream_ends_when_nobody_wants_it(
-    far: Engine, stage: Project
-) -> None:
-    opened, came = asyncio.Event(), asyncio.Event()
-    filters = {"type": ["container"], "event": ["start"]}
-    following = asyncio.create_task(
-        far.events(filters, None, opened.set, lambda _event: came.set())
-    )
-    async with asyncio.timeout(60):
-        await opened.wait()
-        await asyncio.to_thread(stage.up)
-        await came.wait()
-
-        following.cancel()
-        # The thread that reads is one of only two: a third stream needs one that has ended.
-        for _ in range(3):
-            opened.clear()
-            again = asyncio.create_task(far.events(filters, None, opened.set, lambda _event: None))
-            await opened.wait()
-            again.cancel()
 
 
 async def test_after_a_broken_connection_the_next_call_connects_again(
