@@ -80,14 +80,15 @@ class SshServer:
         self._folder.cleanup()
 
     def _log(self) -> str:
-        done = subprocess.run(
-            ["docker", "logs", self._name], capture_output=True, text=True, check=True, timeout=60
-        )
-        return done.stderr
+        return self._run("logs", self._name).stderr
 
     def _docker(self, *arguments: str) -> str:
-        environment = {key: value for key, value in os.environ.items() if key != "DOCKER_HOST"}
-        done = subprocess.run(
+        return self._run(*arguments).stdout
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        # A test may have another context in use in the home folder.
+        environment = {**os.environ, "DOCKER_CONTEXT": "default"}
+        return subprocess.run(
             ["docker", *arguments],
             env=environment,
             capture_output=True,
@@ -95,7 +96,6 @@ class SshServer:
             check=True,
             timeout=120,
         )
-        return done.stdout
 
 
 def _free_port() -> int:
