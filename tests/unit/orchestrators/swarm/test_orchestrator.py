@@ -269,6 +269,18 @@ class TestDiscover:
         with pytest.raises(OrchestratorError, match="docker swarm init"):
             await orchestrator.discover()
 
+    @pytest.mark.parametrize("words", ["Not Found", "page not found"])
+    async def test_an_engine_without_swarm_has_no_services(self, words: str) -> None:
+        orchestrator, manager = swarm()
+        manager.unavailable = EngineError(f"Podman answered 404 ({words})", 404)
+        assert await orchestrator.discover() == []
+
+    async def test_where_there_can_be_no_swarm_the_remedy_is_another(self) -> None:
+        orchestrator, manager = swarm(required=True)
+        manager.unavailable = EngineError("Podman answered 404 (Not Found)", 404)
+        with pytest.raises(OrchestratorError, match="does not have: set it to compose"):
+            await orchestrator.discover()
+
     async def test_any_other_error_is_not_taken_for_an_empty_swarm(self) -> None:
         orchestrator, manager = swarm()
         manager.unavailable = EngineError("no engine")
