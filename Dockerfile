@@ -38,7 +38,8 @@ COPY --from=builder /opt/venv /opt/venv
 COPY image/entrypoint.sh image/healthcheck.py /usr/local/bin/
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 # Unhealthy when the loop has stopped ticking: a minute without one, see /healthz.
-HEALTHCHECK --interval=5s --timeout=5s --start-period=15s \
+# A slow machine takes its time to start the check, and a Swarm replaces what is unhealthy.
+HEALTHCHECK --interval=5s --timeout=30s --start-period=60s \
     CMD ["python", "/usr/local/bin/healthcheck.py"]
 EXPOSE 8080 8081
 ENTRYPOINT ["entrypoint.sh"]
