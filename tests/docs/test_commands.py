@@ -25,6 +25,7 @@ PLAIN = {
     "export",
     "install",
     "openssl",
+    "pip",
     "seq",
     "systemctl",
     "tcld",
