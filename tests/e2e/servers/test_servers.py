@@ -30,6 +30,12 @@ Daemon = Callable[[], DaemonProcess]
 
 
 @pytest.fixture
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return which server the test runs on."""
+    return str(request.node.callspec.params["server_in_docker"])
+
+
+@pytest.fixture
 def endpoint(server_in_docker: ServerInDocker) -> dict[str, str]:
     return {"AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT": server_in_docker.endpoint}
 
@@ -132,9 +138,8 @@ async def test_strict_stops_nobody_where_it_lists_none(
 
 @on(*KINDS)
 def test_the_doctor_says_what_the_server_has(
-    request: pytest.FixtureRequest, tmp_path: Path, endpoint: dict[str, str]
+    tmp_path: Path, endpoint: dict[str, str], kind: str
 ) -> None:
-    kind = request.node.callspec.params["server_in_docker"]
     done = autoscaler(
         tmp_path, "doctor", "--json", AUTOSCALER_STATE=str(tmp_path / "state"), **endpoint
     )
