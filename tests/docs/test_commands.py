@@ -29,6 +29,7 @@ PLAIN = {
     "seq",
     "systemctl",
     "tcld",
+    "temporal",
     "watch",
     "xargs",
 }
