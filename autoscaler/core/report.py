@@ -12,7 +12,7 @@ from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.override import Override
-from autoscaler.core.reason import Reason
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.schedule import NextBounds
 
 
@@ -73,6 +73,12 @@ class ServiceReport:
     """Replicas that were seen to crash since the last tick."""
     throughput: float | None = None
     """Tasks a second that a busy replica does, learnt or by its label; None where unknown."""
+
+    @property
+    def at_max(self) -> bool:
+        """Whether max alone keeps the service from having more replicas."""
+        limited = any(reason.code is ReasonCode.MAX for reason in self.reasons)
+        return limited and self.desired == self.max
 
 
 @dataclass(frozen=True, slots=True)

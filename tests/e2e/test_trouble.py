@@ -154,7 +154,7 @@ async def test_a_service_that_cannot_have_copies_keeps_its_one_replica_and_plan_
                 f" {compose_stage.project}_numbers; remove it to let the service scale"
             ),
         ),
-        "free": (3, "30 waiting tasks at target 10: 3"),
+        "free": (3, "30 waiting tasks at target 10 → 3"),
     }
 
 
@@ -193,7 +193,7 @@ async def test_services_without_a_number_of_replicas_are_left_alone_and_plan_say
         service: (
             0,
             (
-                f"left at 0: its mode is {mode}, and only replicated services have a number of"
+                f"keeps 0: its mode is {mode}, and only replicated services have a number of"
                 " replicas to change; deploy it with mode replicated"
             ),
         )

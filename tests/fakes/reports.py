@@ -155,8 +155,8 @@ def busy_hour(end: datetime, services: int = 1) -> Iterator[TickReport]:
 
 def _because(waiting: int | None) -> Reason:
     if waiting is None:
-        return Reason(ReasonCode.BACKLOG_UNKNOWN, "backlog unknown: 1 held")
+        return Reason(ReasonCode.BACKLOG_UNKNOWN, "backlog unknown", "keeps 1")
     wanted = -(-waiting // TARGET)
     return Reason(
-        ReasonCode.BACKLOG, f"{counted(waiting, 'waiting task')} at target {TARGET}: {wanted}"
+        ReasonCode.BACKLOG, f"{counted(waiting, 'waiting task')} at target {TARGET} → {wanted}"
     )

@@ -50,14 +50,14 @@ class TestProtect:
     @pytest.mark.parametrize(
         ("known", "why"),
         [
-            pytest.param("iib", "1 replica may not be stopped (1 at work): 1", id="one-at-work"),
-            pytest.param("iibb", "2 replicas may not be stopped (2 at work): 2", id="two-at-work"),
+            pytest.param("iib", "1 replica may not be stopped (1 at work) → 1", id="one-at-work"),
+            pytest.param("iibb", "2 replicas may not be stopped (2 at work) → 2", id="two-at-work"),
             pytest.param(
-                "iis", "1 replica may not be stopped (1 not reporting): 1", id="one-silent"
+                "iis", "1 replica may not be stopped (1 not reporting) → 1", id="one-silent"
             ),
             pytest.param(
                 "bbsi",
-                "3 replicas may not be stopped (2 at work, 1 not reporting): 3",
+                "3 replicas may not be stopped (2 at work, 1 not reporting) → 3",
                 id="some-of-both",
             ),
         ],
@@ -94,7 +94,7 @@ class TestProtect:
     def test_all_replicas_stay_where_it_is_unknown_what_is_in_flight(self, busy: str) -> None:
         decision = decide(shrinking(UnknownInFlight("no answer"), 1, busy=busy))
         assert decision.desired == 5
-        assert str(decision.reasons[-1]) == "it is unknown what is in flight: held at 5"
+        assert str(decision.reasons[-1]) == "it is unknown what is in flight → keeps 5"
 
     def test_replicas_above_max_stay_while_they_are_at_work(self) -> None:
         decision = decide(shrinking(fleet("ibbbb"), 20, max=2))
@@ -143,7 +143,7 @@ class TestProtectWhereTheSchedulerChooses:
     def test_the_reason_says_that_the_scheduler_chooses(self) -> None:
         decision = decide(shrinking(fleet("ibii", choosable=False), 0))
         assert str(decision.reasons[-1]) == (
-            "1 replica may not be stopped (1 at work), and the scheduler would choose from them: 3"
+            "1 replica may not be stopped (1 at work), and the scheduler would choose from them → 3"
         )
 
     def test_no_replica_of_a_turn_goes_while_one_in_it_is_busy(self) -> None:
@@ -171,7 +171,7 @@ class TestNobodyReports:
     def test_until_then_the_reason_says_how_long_nobody_has_reported(self) -> None:
         decision = decide(shrinking(fleet("sss"), 1, past=silent_for(64 * SECOND)))
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.BUSY]
-        assert str(decision.reasons[-1]) == ("no worker has reported for 1m4s of 1m5s: held at 3")
+        assert str(decision.reasons[-1]) == ("no worker has reported for 1m4s of 1m5s → keeps 3")
 
     def test_the_time_starts_with_the_first_look(self) -> None:
         first = decide(shrinking(fleet("sss"), 1))
@@ -187,7 +187,7 @@ class TestNobodyReports:
     def test_with_busy_strict_no_replica_ever_goes_without_a_report(self) -> None:
         decision = decide(shrinking(fleet("sss"), 1, past=silent_for(HOUR), busy="strict"))
         assert decision.desired == 3
-        assert str(decision.reasons[-1]) == "no replica is known to be idle: held at 3"
+        assert str(decision.reasons[-1]) == "no replica is known to be idle → keeps 3"
 
     @pytest.mark.parametrize(
         ("draining", "desired"),
@@ -203,7 +203,7 @@ class TestNobodyReports:
         decision = decide(replace(given, draining=draining))
         assert decision.desired == desired
         assert str(decision.reasons[-1]) == (
-            f"no worker reports, so one replica at a time: {desired}"
+            f"no worker reports, so one replica at a time → {desired}"
         )
 
     def test_there_is_no_reason_where_only_one_replica_is_to_go(self) -> None:
@@ -249,12 +249,12 @@ class TestInUse:
     def test_the_others_go_and_the_reason_names_both(self, busy: str) -> None:
         decision = self.used("iii", busy=busy)
         assert (decision.desired, codes(decision)[-1]) == (1, ReasonCode.BUSY)
-        assert "(r3 by proxy): 1" in str(decision.reasons[-1])
+        assert "(r3 by proxy) → 1" in str(decision.reasons[-1])
 
     def test_so_it_is_where_another_one_is_at_work(self) -> None:
         decision = self.used("iib"[::-1])
         assert decision.desired == 2
-        assert "(1 at work, 1 in use by other containers): 2" in str(decision.reasons[-1])
+        assert "(1 at work, 1 in use by other containers) → 2" in str(decision.reasons[-1])
 
     def test_it_is_no_reason_where_enough_others_may_go(self) -> None:
         assert codes(self.used("iii", 1)) == [ReasonCode.BACKLOG]
