@@ -74,6 +74,14 @@ def _steps(*steps: tuple[ReasonCode, str, str]) -> tuple[Reason, ...]:
     return tuple(Reason(*step) for step in steps)
 
 
+def _unread(name: str, error: str) -> ServiceReport:
+    """Report a service whose backlog could not be read."""
+    reasons = _steps((ReasonCode.BACKLOG_UNKNOWN, "backlog unknown", "keeps 2"))
+    return service(
+        f"shop/{name}", None, queue=name, replicas=2, desired=2, errors=(error,), reasons=reasons
+    )
+
+
 def empty() -> Hour:
     """Nobody has set a label yet."""
     yield tick(at=datetime.now(UTC), integrations=(integration(),))
@@ -120,21 +128,17 @@ def doubt() -> Hour:
     """Nobody knows what is in flight, so nothing is stopped."""
     reasons = _steps(
         (ReasonCode.BACKLOG, "12 waiting tasks at target 10", "2"),
-        (ReasonCode.SCALE_IN_WINDOW, "some of the last 1m called for 9 (scale-in window)", "9"),
-        (ReasonCode.BUSY, "6 replicas may not be stopped (4 at work, 2 not reporting)", "9"),
+        (ReasonCode.SCALE_IN_LIMIT, "scale-in limit 2/15s", "4"),
+        (ReasonCode.BUSY, "6 replicas may not be stopped (4 at work, 2 not reporting)", "keeps 6"),
     )
-    held = service("shop/orders", 12, replicas=9, desired=9, busy=4, given=GIVEN, reasons=reasons)
+    held = service("shop/orders", 12, replicas=6, desired=6, busy=4, given=GIVEN, reasons=reasons)
     error = "how long tasks have waited was left out by the server: upgrade it"
-    unread = service("shop/mails", None, queue="mails", replicas=3, desired=3, errors=(error,))
-    return _well(held, unread)
+    return _well(held, _unread("mails", error))
 
 
 def temporal_unreachable() -> Hour:
     """One cause keeps all services from following their backlogs."""
-    services = [
-        service(f"shop/{name}", None, queue=name, replicas=2, desired=2, errors=(UNREACHABLE,))
-        for name in NAMES
-    ]
+    services = [_unread(name, UNREACHABLE) for name in NAMES]
     return _ticks(*services, integrations=(integration(up=False, error=UNREACHABLE),))
 
 
@@ -144,10 +148,7 @@ def key_refused() -> Hour:
         "cloud", endpoint="us-west-2.aws.api.temporal.io:7233", namespace="shop.a1b2c",
         up=False, error=KEY_REFUSED, expires_at=datetime.now(UTC) + timedelta(days=6),
     )  # fmt: skip
-    services = [
-        service(f"shop/{name}", None, queue=name, replicas=2, desired=2, errors=(KEY_REFUSED,))
-        for name in NAMES[:4]
-    ]
+    services = [_unread(name, KEY_REFUSED) for name in NAMES[:4]]
     fine = service("shop/scans", 14, queue="scans", replicas=2, desired=2)
     return _ticks(*services, fine, integrations=(integration(), cloud))
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from autoscaler.core.report import IntegrationReport, ServiceReport
-from tests.fakes.reports import broken, busy_hour, integration, scaled, service, tick
+from scripts.page_states import SIZES, fill, open_page
+from tests.fakes.reports import busy_hour
 from tests.real.browser import Browser
 from tests.real.site import ServedSite
 
@@ -91,97 +91,52 @@ def _scale(most: float, begin: float, end: float) -> Callable[[float], str]:
 
 
 def take_screenshots() -> None:
-    """Show the page in each of its states, and take a picture of each."""
+    """Take a picture of the page in the states that the docs show."""
     browser = Browser()
     try:
-        with ServedSite() as site:
-            site.observe(tick(at=datetime.now(UTC), integrations=(integration(),)))
-            _take(browser, site, "empty", "No service carries a label")
-        with ServedSite() as site:
-            _fill(site)
-            _take(browser, site, "page", "shop/orders")
-            browser.dark(on=True)
-            _take(browser, site, "page-dark", "shop/orders")
-            browser.dark(on=False)
-            browser.resize(390, 844)
-            _take(browser, site, "phone", "shop/orders")
-            browser.resize(1280, 800)
-            site.stop()
-            browser.shows("The daemon does not answer", "#banners")
-            browser.screenshot(IMAGES / "page-lost.png")
-        with ServedSite() as site:
-            _break(site)
-            _take(browser, site, "page-trouble", "shop/mailer")
-        with ServedSite() as site:
-            for report in list(busy_hour(datetime.now(UTC), 1000))[-40:]:
-                site.observe(report)
-            browser.open(site.url)
-            browser.shows("1,000", "#sum-services")
-            browser.screenshot(IMAGES / "page-thousand.png")
+        for name, state, size, dark, place in SHOWN:
+            with ServedSite() as site:
+                fill(site, state)
+                browser.resize(*SIZES[size])
+                browser.dark(on=dark)
+                open_page(browser, f"{site.url}{place}")
+                browser.screenshot(IMAGES / f"{name}.png")
+        browser.resize(*SIZES["desktop"])
+        browser.dark(on=False)
+        _take_lost(browser)
+        _take_thousand(browser)
     finally:
         browser.close()
 
 
-def _take(browser: Browser, site: ServedSite, name: str, words: str) -> None:
-    browser.resize(*((390, 844) if name == "phone" else (1280, 800)))
-    browser.open(site.url)
-    browser.shows(words)
-    if name == "page":
-        browser.find(".service summary").click()
-    browser.shows("Live", "#pulse")
-    browser.screenshot(IMAGES / f"{name}.png")
-
-
-CLOUD = integration(
-    "cloud", endpoint="us-west-2.aws.api.temporal.io:7233", namespace="my-namespace.a1b2c"
+SHOWN = (
+    ("empty", "empty", "desktop", False, ""),
+    ("page", "scaling-out", "desktop", False, ""),
+    ("page-dark", "scaling-out", "desktop", True, ""),
+    ("page-trouble", "key-refused", "desktop", False, ""),
+    ("service", "doubt", "desktop", False, "#/compose/shop/orders"),
+    ("phone", "at-max", "phone", False, ""),
+    ("phone-trouble", "key-refused", "phone", False, ""),
 )
+"""Name of the picture, state, size, whether in dark colours, and the place within the page."""
 
 
-def _fill(site: ServedSite) -> None:
-    """Show the site an hour in which everything goes well."""
-    now = datetime.now(UTC)
-    cloud = (integration(), _expiring(CLOUD, now + timedelta(days=41)))
-    for report in busy_hour(now, 2):
-        orders, mails = report.services
-        idle = service("shop/scans", 0, replicas=0, desired=0, min=0, max=5, queue="scans")
-        services = (_named(orders, "orders"), _named(mails, "mails"), idle)
-        site.observe(tick(*services, at=report.at, integrations=cloud))
+def _take_lost(browser: Browser) -> None:
+    with ServedSite() as site:
+        fill(site, "scaling-out")
+        open_page(browser, site.url)
+        site.stop()
+        browser.shows("The daemon does not answer", "#banners")
+        browser.screenshot(IMAGES / "page-lost.png")
 
 
-def _break(site: ServedSite) -> None:
-    """Show the site an hour in which some things go wrong."""
-    now = datetime.now(UTC)
-    error = f"integration cloud: PERMISSION_DENIED at {CLOUD.endpoint}: check its API key"
-    down = _expiring(CLOUD, now + timedelta(days=6), up=False, error=error)
-    unread = service("shop/reports", None, queue="reports", replicas=3, desired=3, errors=(error,))
-    warned = service(
-        "shop/scans", 12, queue="scans", replicas=2, desired=2,
-        warnings=("no worker polls scans: is the name of the task queue right?",),
-    )  # fmt: skip
-    for report in busy_hour(now):
-        (orders,) = report.services
-        services = (broken(), _named(orders, "orders"), unread, warned)
-        site.observe(tick(*services, at=report.at, integrations=(integration(), down)))
-
-
-def _named(report: ServiceReport, queue: str) -> ServiceReport:
-    """Return the report of a made-up service under another name and task queue."""
-    waiting = report.backlog or 0
-    named = service(
-        f"shop/{queue}", waiting, queue=queue, replicas=report.replicas, busy=report.busy
-    )
-    if report.action is not None:
-        return scaled(named, report.desired)
-    return service(
-        f"shop/{queue}", waiting, queue=queue, replicas=report.replicas, desired=report.replicas,
-        busy=report.busy,
-    )  # fmt: skip
-
-
-def _expiring(of: IntegrationReport, at: datetime, **found: object) -> IntegrationReport:
-    return integration(
-        of.name, endpoint=of.endpoint, namespace=of.namespace, expires_at=at, **found
-    )
+def _take_thousand(browser: Browser) -> None:
+    with ServedSite() as site:
+        for report in list(busy_hour(datetime.now(UTC), 1000))[-40:]:
+            site.observe(report)
+        open_page(browser, site.url)
+        browser.shows("1,000", "#sum-services")
+        browser.screenshot(IMAGES / "page-thousand.png")
 
 
 def main() -> int:

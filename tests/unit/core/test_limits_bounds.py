@@ -124,7 +124,7 @@ class TestBounds:
 
     def test_the_reason_names_min_or_max(self) -> None:
         assert str(decide(situation(waiting=999)).reasons[-1]) == "100 needed, at most 10 (max)"
-        assert str(decide(situation(waiting=0)).reasons[-1]) == "1 (min)"
+        assert str(decide(situation(waiting=0)).reasons[-1]) == "keeps 1 (min)"
 
     @pytest.mark.parametrize(
         ("waiting", "desired"),

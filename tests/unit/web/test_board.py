@@ -137,7 +137,7 @@ class TestServices:
         assert event is not None
         for text in (event.data, json.dumps(board.services())):
             assert "planted" not in text
-            assert text.count("the server said: [hidden] is no key") == 6
+            assert text.count("the server said: [hidden] is no key") == 8
 
     def test_a_service_that_is_gone_is_forgotten(self, board: Board) -> None:
         board.observe(tick(service("a/one"), service("b/two")))
@@ -207,6 +207,7 @@ class TestStream:
         board.observe(later(0, scaled(service(waiting=40), 4)))
         first = await told(board.stream(QUIET))
         assert first["name"] == "state"
+        assert first["about"].pop("defaults")["temporal.target"] == "10"
         assert first["about"] == {
             "version": "1.2.3",
             "prefix": "temporal",
