@@ -30,7 +30,7 @@ FEW_LOSSES := 100 20261129 --minutes 3 --longest 20 \
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
 .PHONY: help setup check static test test-matrix test-row matrix-parts test-faults fuzz soak losses \
-	demo bench pictures constraints clean
+	losses-swarm demo bench pictures constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,7 +83,9 @@ matrix-parts:
 	@$(SETUP) venv
 	@$(SETUP) engine
 	@$(SETUP) compose
+	@$(SETUP) base-image
 	@$(SETUP) tiny-image
+	@$(SETUP) images
 	@$(SETUP) compose-2.40
 	@$(SETUP) compose-2.26
 	@$(SETUP) engines
@@ -124,12 +126,24 @@ losses: ## tasks that 1,000 scale-ins lose; LOSSES=... for another number, SEED=
 	@$(SETUP) typescript
 	@$(BIN)/python -m tests.losses $(LOSSES) $(SEED)
 
+losses-swarm: LOSSES = 100
+losses-swarm: ## the same on a Swarm of three nodes, for 100 scale-ins
+	@$(SETUP) venv
+	@$(SETUP) engine
+	@$(SETUP) compose
+	@$(SETUP) base-image
+	@$(SETUP) tiny-image
+	@$(SETUP) images
+	@$(SETUP) engines
+	@$(SETUP) typescript
+	@$(BIN)/python -m tests.losses $(LOSSES) $(SEED) --swarm
+
 demo: setup ## the quickstart under load: from 1 to 20 workers and back
 	@$(BIN)/python scripts/demo.py
 
 bench: setup ## measure every figure of docs/benchmarks.md again: more than an hour
 	@$(SETUP) bench
-	@set -e; for part in decide share tick scale reaction pipeline; do \
+	@set -e; for part in decide share tick scale agent_flood reaction pipeline; do \
 		echo "bench/$$part.py ..."; $(BIN)/python bench/$$part.py; \
 	done
 

@@ -21,7 +21,8 @@ from tests.docs.test_docs import COMPOSE_FILES, PAGES, ROOT, labels_of
 FENCE = re.compile(r"(?ms)^```(\w+)\n(.*?)^```")
 PLAIN = {"cat", "curl", "export", "install", "openssl", "seq", "tcld", "watch", "xargs"}
 """Commands of other projects, whose arguments are not checked."""
-KNOWN = {"make", "docker", "autoscaler", "python", *PLAIN}
+PYTEST = ".venv/bin/pytest"
+KNOWN = {"make", "docker", "autoscaler", "python", PYTEST, *PLAIN}
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -83,6 +84,8 @@ def test_every_command_is_known_and_parsed(page: Path) -> None:
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
         if words[0] == "python" and words[1] != "-m":
             assert (ROOT / words[1]).exists()
+        if words[0] == PYTEST:
+            assert (ROOT / words[-1]).exists()
 
 
 @pytest.mark.engine
@@ -134,6 +137,19 @@ def test_compose_reads_every_example(file: Path, monkeypatch: pytest.MonkeyPatch
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("page", ["README.md", "docs/how-do-i.md"])
+def test_compose_reads_every_whole_file_in_a_page(page: str) -> None:
+    whole = [text for text in blocks(ROOT / page, "yaml") if text.startswith("name:")]
+    assert whole
+    for text in whole:
+        done = subprocess.run(
+            ["docker", "compose", "--file", "-", "config", "--quiet"],
+            input=text, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_figures_of_the_comparison_come_from_the_policy_page() -> None:

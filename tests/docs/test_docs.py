@@ -21,7 +21,8 @@ from autoscaler.wishes.services_file import read_services_file
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILES = sorted((ROOT / "compose").glob("*/*.yaml"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES += sorted((ROOT / "docs").glob("**/*.md"))
 PAGES += sorted((ROOT / "compose").glob("*/README.md"))
 VALIDATOR = Draft202012Validator(services_schema())
 

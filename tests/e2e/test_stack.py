@@ -35,7 +35,7 @@ def pipeline(swarm: None, api_port: int) -> Iterator[str]:  # noqa: ARG001 - the
     docker("stack", "rm", name)
     mine = f"--filter=label=com.docker.stack.namespace={name}"
     until(lambda: not docker("ps", "--all", "--quiet", mine), f"the end of {name}")
-    docker("volume", "rm", f"{name}_results")
+    docker("volume", "rm", f"{name}_results", f"{name}_autoscaler")
 
 
 def replicas(service: str) -> int:

@@ -6,30 +6,46 @@ import asyncio
 import http.client
 import json
 import secrets
+import select
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
-from autoscaler.core.agent_messages import LONGEST_BODY, Header, Request, Signer, StateBody, Verb
+from autoscaler.core.agent_messages import (
+    LONGEST_BODY,
+    Header,
+    Request,
+    Signer,
+    StateAnswer,
+    StateBody,
+    Verb,
+)
 from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm.agents import AgentUnavailable
-from tests.real.agent import SECRET, AgentProcess, AgentsHere
+from autoscaler.orchestrators.swarm.posting import NoAnswer
+from tests.real.agent import SECRET, AgentProcess, AgentsAt
+from tests.real.flood import Flood
 from tests.real.stages import STUBBORN, TINY_IMAGE, SwarmStage, docker
-from tests.real.waiting import until, until_async
+from tests.real.waiting import LIMIT, until_async
 
 pytestmark = pytest.mark.swarm
 
 LABELS = {"temporal.queue": "orders"}
 NOBODY = "a" * 64
-FLOOD = timedelta(seconds=4)
 FLOOD_RATE = 1000
+"""Requests a second."""
+FLOOD = 5000
+"""Requests in all, at least."""
+IN_A_ROW = 20
+STALLED = "(status 408)"
+"""What the daemon's side says where a request did not arrive within the 5 s that an agent waits."""
 OTHER_ADDRESS = "127.0.0.2"
 OTHER_SECRET = "another secret that is long enough too"
 # A handler that needs two seconds, and says that it was asked.
@@ -50,9 +66,22 @@ def agent(tmp_path: Path, swarm: None) -> Iterator[AgentProcess]:  # noqa: ARG00
         yield process
 
 
+class Patient(AgentsAt):
+    """The daemon's side. It asks again where this machine stalled for longer than one exchange."""
+
+    async def _ask(self, node: str, verb: Verb, body: BaseModel) -> StateAnswer:
+        async with asyncio.timeout(LIMIT):
+            while True:
+                try:
+                    return await super()._ask(node, verb, body)
+                except AgentUnavailable as error:
+                    if not isinstance(error.__cause__, NoAnswer) and STALLED not in str(error):
+                        raise
+
+
 @pytest.fixture
-def daemon(engine: Engine, agent: AgentProcess) -> AgentsHere:
-    return AgentsHere(engine, SecretStr(SECRET), now, port=agent.port)
+def daemon(engine: Engine, agent: AgentProcess) -> Patient:
+    return Patient(engine, SecretStr(SECRET), agent.port)
 
 
 @pytest.fixture
@@ -115,21 +144,30 @@ def post(
     agent: AgentProcess,
     path: str,
     body: bytes,
-    headers: Mapping[str, str],
+    headers: Callable[[], Mapping[str, str]],
     method: str = "POST",
 ) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=60)
-    connection.request(method, path, body, dict(headers))
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    connection.close()
-    return answer.status, text
+    """Send a request, and again with new headers where this machine stalled in the middle of it."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=LIMIT)
+        try:
+            connection.request(method, path, body, dict(headers()))
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        except ConnectionError:
+            continue
+        finally:
+            connection.close()
+        if answer.status != HTTPStatus.REQUEST_TIMEOUT:
+            return answer.status, text
+    raise AssertionError(f"no answer to {path} within {LIMIT} s")
 
 
 NOTHING = StateBody(service="", containers=()).model_dump_json().encode()
 
 
-async def test_it_says_which_containers_of_a_service_run(daemon: AgentsHere, worker: str) -> None:
+async def test_it_says_which_containers_of_a_service_run(daemon: Patient, worker: str) -> None:
     first, second = containers_of(worker)
 
     found = await daemon.state(node_id(), worker, [first, second, NOBODY])
@@ -137,9 +175,7 @@ async def test_it_says_which_containers_of_a_service_run(daemon: AgentsHere, wor
     assert found == {first: True, second: True, NOBODY: False}
 
 
-async def test_it_has_one_container_stopped_by_its_own_signal(
-    daemon: AgentsHere, worker: str
-) -> None:
+async def test_it_has_one_container_stopped_by_its_own_signal(daemon: Patient, worker: str) -> None:
     first, second = containers_of(worker)
     since = str(time.time())
 
@@ -158,9 +194,7 @@ async def test_it_has_one_container_stopped_by_its_own_signal(
     assert signals == ["15"]
 
 
-async def test_the_grace_travels_with_the_order(
-    daemon: AgentsHere, swarm_stage: SwarmStage
-) -> None:
+async def test_the_grace_travels_with_the_order(daemon: Patient, swarm_stage: SwarmStage) -> None:
     # Behind the grace of its service it would still run at the end of the test.
     swarm_stage.up({"worker": 1}, {"worker": LABELS}, command=STUBBORN, stop_grace_period="1h")
     service = service_id(swarm_stage.name("worker"))
@@ -173,20 +207,20 @@ async def test_the_grace_travels_with_the_order(
     docker("service", "update", "--detach", "--stop-grace-period=1s", swarm_stage.name("worker"))
 
 
-async def test_a_container_that_is_gone_needs_no_stop(daemon: AgentsHere, worker: str) -> None:
+async def test_a_container_that_is_gone_needs_no_stop(daemon: Patient, worker: str) -> None:
     await daemon.drain(node_id(), worker, NOBODY, timedelta(seconds=1))
 
     assert len(containers_of(worker)) == 2
 
 
 @pytest.mark.parametrize("grace", [timedelta(seconds=-1), timedelta(hours=25)])
-async def test_no_grace_beyond_a_day_is_sent(daemon: AgentsHere, grace: timedelta) -> None:
+async def test_no_grace_beyond_a_day_is_sent(daemon: Patient, grace: timedelta) -> None:
     with pytest.raises(AgentUnavailable, match="grace"):
         await daemon.drain(node_id(), "service1", NOBODY, grace)
 
 
 async def test_it_refuses_containers_of_others(
-    agent: AgentProcess, daemon: AgentsHere, worker: str, stranger: str
+    agent: AgentProcess, daemon: Patient, worker: str, stranger: str
 ) -> None:
     first, *_ = containers_of(worker)
 
@@ -198,11 +232,11 @@ async def test_it_refuses_containers_of_others(
 
     assert runs(stranger)
     assert runs(first)
-    assert len(agent.refusals()) == 1
+    assert agent.refusals().count("containers that are not the daemon's to ask for") == 1
 
 
 async def test_it_refuses_a_service_that_nobody_wants_scaled(
-    daemon: AgentsHere, swarm_stage: SwarmStage
+    daemon: Patient, swarm_stage: SwarmStage
 ) -> None:
     swarm_stage.up({"worker": 1}, {"worker": {}})
     service = service_id(swarm_stage.name("worker"))
@@ -220,7 +254,7 @@ async def test_it_refuses_services_of_other_stacks(
     first, *_ = containers_of(worker)
 
     with AgentProcess(tmp_path, {"AUTOSCALER_PROJECTS": "shop"}) as agent:
-        daemon = AgentsHere(engine, SecretStr(SECRET), now, port=agent.port)
+        daemon = Patient(engine, SecretStr(SECRET), agent.port)
         with pytest.raises(AgentUnavailable, match=r"403.*no stack that this agent serves"):
             await daemon.drain(node_id(), worker, first, timedelta())
 
@@ -231,7 +265,7 @@ async def test_it_refuses_another_secret_and_says_so_once(
     engine: Engine, agent: AgentProcess, worker: str
 ) -> None:
     first, *_ = containers_of(worker)
-    false = AgentsHere(engine, SecretStr(OTHER_SECRET), now, port=agent.port)
+    false = Patient(engine, SecretStr(OTHER_SECRET), agent.port)
 
     for _ in range(3):
         with pytest.raises(AgentUnavailable, match="the same AUTOSCALER_AGENT_SECRET") as refused:
@@ -240,8 +274,8 @@ async def test_it_refuses_another_secret_and_says_so_once(
     name = docker("node", "inspect", "--format={{.Description.Hostname}}", "self").strip()
     assert f"node {name}" in str(refused.value)
     assert runs(first)
-    assert len(agent.refusals()) == 1
-    assert "AUTOSCALER_AGENT_SECRET" in agent.refusals()[0]
+    (because,) = (each for each in agent.refusals() if "signature" in each)
+    assert "AUTOSCALER_AGENT_SECRET" in because
     assert not any(secret in line for secret in (SECRET, OTHER_SECRET) for line in agent.text)
 
 
@@ -257,22 +291,26 @@ async def test_the_daemon_refuses_what_does_not_know_the_secret(
 
     async with await asyncio.start_server(say_yes, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        daemon = AgentsHere(engine, SecretStr(SECRET), now, port=port)
+        daemon = Patient(engine, SecretStr(SECRET), port)
         with pytest.raises(AgentUnavailable, match="does not know the secret"):
             await daemon.drain(node_id(), "service1", NOBODY, timedelta())
 
 
 def test_it_refuses_unknown_verbs_and_methods(agent: AgentProcess) -> None:
-    assert post(agent, "/remove", NOTHING, signed(NOTHING, "remove"))[0] == 404
-    assert post(agent, "/state/", NOTHING, signed(NOTHING))[0] == 404
-    assert post(agent, "/state", NOTHING, signed(NOTHING), "PUT")[0] == 405
+    assert post(agent, "/remove", NOTHING, lambda: signed(NOTHING, "remove"))[0] == 404
+    assert post(agent, "/state/", NOTHING, lambda: signed(NOTHING))[0] == 404
+    assert post(agent, "/state", NOTHING, lambda: signed(NOTHING), "PUT")[0] == 405
 
 
 def test_it_follows_a_request_once(agent: AgentProcess) -> None:
-    headers = signed(NOTHING)
+    sent: list[Mapping[str, str]] = []
 
-    assert post(agent, "/state", NOTHING, headers)[0] == 200
-    status, text = post(agent, "/state", NOTHING, headers)
+    def sign() -> Mapping[str, str]:
+        sent.append(signed(NOTHING))
+        return sent[-1]
+
+    assert post(agent, "/state", NOTHING, sign)[0] == 200
+    status, text = post(agent, "/state", NOTHING, lambda: sent[-1])
 
     assert status == 401
     assert "sent before" in text
@@ -280,9 +318,9 @@ def test_it_follows_a_request_once(agent: AgentProcess) -> None:
 
 @pytest.mark.parametrize("seconds", [-60, 60])
 def test_it_refuses_signatures_of_another_time(agent: AgentProcess, seconds: int) -> None:
-    at = now() + timedelta(seconds=seconds)
+    another = timedelta(seconds=seconds)
 
-    status, text = post(agent, "/state", NOTHING, signed(NOTHING, at=at))
+    status, text = post(agent, "/state", NOTHING, lambda: signed(NOTHING, at=now() + another))
 
     assert status == 401
     assert "clock" in text
@@ -292,7 +330,7 @@ def test_it_refuses_what_was_signed_before_it_began(tmp_path: Path, swarm: None)
     headers = signed(NOTHING)
 
     with AgentProcess(tmp_path, {}) as agent:
-        status, text = post(agent, "/state", NOTHING, headers)
+        status, text = post(agent, "/state", NOTHING, lambda: headers)
 
     # Where this machine stalls, the request is too old as well.
     assert status == 401
@@ -300,61 +338,80 @@ def test_it_refuses_what_was_signed_before_it_began(tmp_path: Path, swarm: None)
 
 
 def test_it_refuses_requests_for_another_node(agent: AgentProcess) -> None:
-    assert post(agent, "/state", NOTHING, signed(NOTHING, node="elsewhere"))[0] == 421
+    assert post(agent, "/state", NOTHING, lambda: signed(NOTHING, node="elsewhere"))[0] == 421
 
 
 def test_it_refuses_a_verb_and_a_body_that_were_not_signed(agent: AgentProcess) -> None:
-    assert post(agent, "/drain", NOTHING, signed(NOTHING))[0] == 401
-    assert post(agent, "/state", NOTHING + b" ", signed(NOTHING))[0] == 401
-    assert post(agent, "/state", NOTHING, {})[0] == 401
+    assert post(agent, "/drain", NOTHING, lambda: signed(NOTHING))[0] == 401
+    assert post(agent, "/state", NOTHING + b" ", lambda: signed(NOTHING))[0] == 401
+    assert post(agent, "/state", NOTHING, dict)[0] == 401
 
 
-def test_it_refuses_a_body_that_it_does_not_understand(agent: AgentProcess) -> None:
-    for body in (b"", b"[]", b'{"service":"a","containers":["../etc"]}'):
-        assert post(agent, "/state", body, signed(body))[0] == 400
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"service":"a","containers":["../etc"]}'])
+def test_it_refuses_a_body_that_it_does_not_understand(agent: AgentProcess, body: bytes) -> None:
+    assert post(agent, "/state", body, lambda: signed(body))[0] == 400
 
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_it_refuses_a_body_of_10_mib_without_reading_it(
     agent: AgentProcess, *, announced: bool
 ) -> None:
-    size = 10 * 1024 * 1024
-    with socket.create_connection(("127.0.0.1", agent.port), timeout=60) as connection:
-        length = f"Content-Length: {size}" if announced else "Transfer-Encoding: chunked"
-        connection.sendall(f"POST /state HTTP/1.1\r\nHost: a\r\n{length}\r\n\r\n".encode())
-        if not announced:
-            # One byte more than it takes, of 10 MiB.
-            connection.sendall(f"{size:x}\r\n".encode() + b"a" * (LONGEST_BODY + 1))
-        answer = connection.recv(4096).decode()
+    answer = ""
+    while not answer:
+        answer = begin_10_mib(agent, announced=announced)
 
     assert answer.startswith("HTTP/1.1 413 ")
-    assert post(agent, "/state", NOTHING, signed(NOTHING))[0] == 200
+    assert post(agent, "/state", NOTHING, lambda: signed(NOTHING))[0] == 200
+
+
+def begin_10_mib(agent: AgentProcess, *, announced: bool) -> str:
+    """Begin to send a body of 10 MiB; return the answer, nothing where this machine stalled."""
+    size = 10 * 1024 * 1024
+    try:
+        with socket.create_connection(("127.0.0.1", agent.port), timeout=LIMIT) as connection:
+            length = f"Content-Length: {size}" if announced else "Transfer-Encoding: chunked"
+            connection.sendall(f"POST /state HTTP/1.1\r\nHost: a\r\n{length}\r\n\r\n".encode())
+            if not announced:
+                # One byte more than it takes, of 10 MiB.
+                connection.sendall(f"{size:x}\r\n".encode() + b"a" * (LONGEST_BODY + 1))
+            answer = connection.recv(4096).decode()
+    except ConnectionError:
+        return ""
+    return "" if answer.startswith("HTTP/1.1 408 ") else answer
 
 
 async def test_a_sender_that_ends_no_request_does_not_shut_the_daemon_out(
-    agent: AgentProcess, daemon: AgentsHere
+    engine: Engine, agent: AgentProcess
 ) -> None:
-    unfinished = b"POST /state HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
-    held = []
-    try:
-        for _ in range(40):
-            held.append(
-                socket.create_connection(
-                    ("127.0.0.1", agent.port), timeout=60, source_address=(OTHER_ADDRESS, 0)
-                )
-            )
-            held[-1].sendall(unfinished)
+    daemon = AgentsAt(engine, SecretStr(SECRET), agent.port)
+    answered = held_meanwhile = False
+    async with asyncio.timeout(LIMIT):
+        # Where this machine stalls, they are given up before the daemon has asked.
+        while not (answered and held_meanwhile):
+            with unfinished(agent.port, 40) as held:
+                answered = await daemon.silent() == []
+                held_meanwhile = len(held) - len(select.select(held, (), (), 0)[0]) > 0
+                # Each of them is answered or cut off, so none is held for ever.
+                for connection in held:
+                    answer = await asyncio.to_thread(read_all, connection)
+                    assert answer == b"" or answer.startswith(b"HTTP/1.1 408 ")
 
-        assert await daemon.silent() == []
-
-        # Each of them is answered or cut off, so none is held for ever.
-        for connection in held:
-            with_answer = await asyncio.to_thread(read_all, connection)
-            assert with_answer == b"" or with_answer.startswith(b"HTTP/1.1 408 ")
-    finally:
-        for connection in held:
-            connection.close()
     assert "no whole request within 5 s" in agent.refusals()
+
+
+@contextmanager
+def unfinished(port: int, number: int) -> Iterator[list[socket.socket]]:
+    """Begin so many requests, from another address than the daemon's, and end none."""
+    request = b"POST /state HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
+    with ExitStack() as stack:
+        held = []
+        for _ in range(number):
+            source = (OTHER_ADDRESS, 0)
+            connection = socket.create_connection(("127.0.0.1", port), LIMIT, source)
+            held.append(stack.enter_context(connection))
+            with suppress(ConnectionError):
+                connection.sendall(request)
+        yield held
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -362,44 +419,31 @@ def read_all(connection: socket.socket) -> bytes:
     try:
         while chunk := connection.recv(4096):
             found += chunk
-    except ConnectionResetError:
+    except ConnectionError:
         pass
     return found
 
 
 async def test_a_thousand_requests_a_second_neither_starve_the_daemon_nor_fill_the_log(
-    agent: AgentProcess, daemon: AgentsHere
+    engine: Engine, agent: AgentProcess, record_property: Callable[[str, object], None]
 ) -> None:
-    flood = SimpleNamespace(goes_on=True, sent=0)
+    """A thousand is what is aimed at; the property says what was reached on this machine.
 
-    def send() -> None:
-        request = b"POST /state HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
-        address = ("127.0.0.1", agent.port)
-        while flood.goes_on:
-            began = time.monotonic()
-            for _ in range(FLOOD_RATE // 40):
-                try:
-                    with socket.create_connection(address, 5, (OTHER_ADDRESS, 0)) as connection:
-                        connection.sendall(request)
-                        flood.sent += 1
-                except OSError:
-                    pass
-            time.sleep(max(0, began + 0.1 - time.monotonic()))
-
-    with ThreadPoolExecutor(4) as senders:
-        try:
-            for _ in range(4):
-                senders.submit(send)
-            until(lambda: flood.sent > FLOOD_RATE, "a flood")
-            answered = 0
-            deadline = time.monotonic() + FLOOD.total_seconds()
-            while time.monotonic() < deadline or answered < 10:
-                assert await daemon.silent() == []
-                answered += 1
+    `bench/agent_flood.py` measures what it does to the daemon's requests.
+    """
+    daemon = AgentsAt(engine, SecretStr(SECRET), agent.port)
+    with Flood(agent.port, FLOOD_RATE, [OTHER_ADDRESS]) as flood:
+        await until_async(lambda: flood.sent > FLOOD_RATE, "a flood")
+        flood.measure()
+        in_a_row = 0
+        async with asyncio.timeout(LIMIT):
+            while in_a_row < IN_A_ROW or flood.sent < FLOOD:
+                # A machine that stalls may cost one answer. A daemon that is starved gets hardly
+                # any, and never so many in a row.
+                in_a_row = in_a_row + 1 if await daemon.silent() == [] else 0
                 # The daemon asks a few times a second.
                 await asyncio.sleep(0.1)
-        finally:
-            flood.goes_on = False
+        record_property("requests sent a second", round(flood.rate))
 
     refused = agent.lines("refused")
     assert any("connections a second from one address" in line["because"] for line in refused)
@@ -407,7 +451,7 @@ async def test_a_thousand_requests_a_second_neither_starve_the_daemon_nor_fill_t
 
 
 def test_it_says_that_it_is_healthy(agent: AgentProcess) -> None:
-    assert post(agent, "/healthz", b"", {}, "GET")[0] == 200
+    assert post(agent, "/healthz", b"", dict, "GET")[0] == 200
 
 
 def test_it_ends_by_sigterm(agent: AgentProcess) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from autoscaler.core.label_values import SwarmChoice
 from autoscaler.core.model import Replica, ScalingAction, Service, ServiceId
@@ -17,9 +19,10 @@ from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.projects import Projects
 from autoscaler.orchestrators.swarm.frost import MARK, NOWHERE
 from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
-from tests.real.agents import EngineAgents
+from autoscaler.orchestrators.swarm.rows import LEFT_FROZEN
+from tests.real.agent import SECRET, AgentProcess, AgentsAt
 from tests.real.stages import STUBBORN, SwarmStage, docker
-from tests.real.waiting import until
+from tests.real.waiting import LIMIT, until
 
 pytestmark = pytest.mark.swarm
 
@@ -29,18 +32,21 @@ LABELS = {"temporal.queue": "orders", "temporal.swarm-choice": "any"}
 class Site:
     """One service with agents, and what the manager knows of it."""
 
-    def __init__(self, stage: SwarmStage, engine: Engine, agents: EngineAgents) -> None:
+    def __init__(self, stage: SwarmStage, engine: Engine, agents: AgentsAt) -> None:
         self.stage = stage
         self.agents = agents
         self.id = ServiceId("swarm", stage.name("worker"))
         self._engine = engine
         self.orchestrator = self.fresh()
 
-    def fresh(self) -> SwarmOrchestrator:
-        """Return the orchestrator of a daemon that has just begun."""
+    def fresh(self, after: timedelta = timedelta()) -> SwarmOrchestrator:
+        """Return the orchestrator of a daemon that has just begun, after so much more time."""
         projects = Projects(self._engine, [self.stage.project])
         return SwarmOrchestrator(
-            self._engine, clock=lambda: datetime.now(UTC), projects=projects, agents=self.agents
+            self._engine,
+            clock=lambda: datetime.now(UTC) + after,
+            projects=projects,
+            agents=self.agents,
         )
 
     async def seen(self) -> Service:
@@ -103,11 +109,14 @@ class MortalEngine:
 
 
 @pytest.fixture
-async def site(swarm_stage: SwarmStage, engine: Engine) -> AsyncIterator[Site]:
-    node = docker("info", "--format={{.Swarm.NodeID}}").strip()
-    agents = EngineAgents({node: engine})
-    yield Site(swarm_stage, engine, agents)
-    await agents.close()
+def agent(tmp_path: Path, swarm: None) -> Iterator[AgentProcess]:  # noqa: ARG001
+    with AgentProcess(tmp_path, {}) as process:
+        yield process
+
+
+@pytest.fixture
+def site(swarm_stage: SwarmStage, engine: Engine, agent: AgentProcess) -> Site:
+    return Site(swarm_stage, engine, AgentsAt(engine, SecretStr(SECRET), agent.port))
 
 
 def is_frozen(spec: dict[str, Any] | None) -> bool:
@@ -164,6 +173,28 @@ async def test_what_a_daemon_that_was_killed_left_frozen_is_put_right_by_the_nex
     until(lambda: len(site.running()) == 4, "a replacement")
     assert site.row()["Spec"] == spec
     assert site.running() >= before - {chosen.id}
+
+
+async def test_what_was_left_frozen_is_put_right_although_its_labels_are_gone(site: Site) -> None:
+    site.stage.up({"worker": 3}, {"worker": LABELS})
+    before = site.running()
+    chosen = (await site.replicas())[1]
+    await site.kill_a_daemon(chosen)
+    without = [f"--label-rm={name}" for name in LABELS]
+    docker("service", "update", "--detach", *without, site.id.name)
+    assert is_frozen(site.row()["Spec"])
+
+    async with asyncio.timeout(LIMIT):
+        while is_frozen(site.row()["Spec"]) or is_frozen(site.row().get("PreviousSpec")):
+            later = site.fresh(after=timedelta(minutes=2))
+            for service in await later.discover():
+                assert service.refusal == LEFT_FROZEN
+                await later.restore(service.id)
+            await asyncio.sleep(0.2)
+
+    until(lambda: len(site.running()) == 3, "a replacement")
+    assert site.running() >= before - {chosen.id}
+    assert await site.fresh(after=timedelta(minutes=2)).discover() == []
 
 
 async def test_a_task_that_crashes_meanwhile_is_made_up_for(site: Site) -> None:
@@ -236,7 +267,7 @@ def container_of(task: str) -> str:
 
 async def settle(site: Site) -> None:
     """Restore the service as the ticks of a daemon do, until nothing is left to restore."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LIMIT):
         while (await site.seen()).frozen or is_frozen(site.row().get("PreviousSpec")):
             await site.orchestrator.restore(site.id)
             await asyncio.sleep(0.2)

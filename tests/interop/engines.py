@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.real.stages import TINY_IMAGE
@@ -29,7 +30,7 @@ iptables -nL >/dev/null 2>&1 || for name in iptables ip6tables; do
   ln -sf "$name-legacy" "/usr/sbin/$name"
 done
 rm -rf /run/docker* /var/run/docker*
-exec dockerd --host "unix://$SOCKET"
+exec dockerd --host "unix://$SOCKET" --host unix:///var/run/docker.sock
 """
 
 
@@ -72,26 +73,29 @@ class NestedEngine(Engine):
     def __init__(self, version: str, *options: str) -> None:
         """Start engine `version` in a container with these options of `docker run`."""
         folder = Path(tempfile.mkdtemp(prefix="tda-engine-"))
-        socket = folder / "docker.sock"
-        super().__init__(f"unix://{socket}", folder)
+        super().__init__(f"unix://{folder}/docker.sock", folder)
         self.name = f"tda-engine-{uuid.uuid4().hex[:8]}"
+        try:
+            self._start(version, *options)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, version: str, *options: str) -> None:
         outer().docker(
             "run", "--detach", "--name", self.name, "--hostname", self.name, *_rights(), *options,
             "--volume=/var/lib/docker",
-            f"--volume={folder}:{folder}",
-            f"--env=SOCKET={socket}",
+            f"--volume={self.folder}:{self.folder}",
+            f"--env=SOCKET={self.folder}/docker.sock",
             "--entrypoint=sh",
             f"autoscaler-test/dind:{version}", "-c", START,
         )  # fmt: skip
         self.await_answer()
         self.bring(TINY_IMAGE)
 
-    def bring(self, image: str) -> None:
-        """Copy an image of this machine's engine to it."""
-        archive = self.folder / "image.tar"
-        outer().docker("save", f"--output={archive}", image)
-        self.docker("load", f"--input={archive}")
-        archive.unlink()
+    def bring(self, *images: str) -> None:
+        """Copy images of this machine's engine to it."""
+        bring(images, self)
 
     @property
     def address(self) -> str:
@@ -130,8 +134,17 @@ class NestedEngine(Engine):
 
     def close(self) -> None:
         """Remove it with everything in it."""
-        outer().docker("rm", "--force", "--volumes", self.name)
+        outer().attempt("rm", "--force", "--volumes", self.name)
         shutil.rmtree(self.folder)
+
+
+def bring(images: Collection[str], *engines: NestedEngine) -> None:
+    """Copy images of this machine's engine to others, all at once."""
+    with tempfile.TemporaryDirectory(prefix="tda-images-") as folder:
+        archive = f"{folder}/images.tar"
+        outer().docker("save", f"--output={archive}", *images)
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(lambda engine: engine.docker("load", f"--input={archive}"), engines))
 
 
 class Engines:

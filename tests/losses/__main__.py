@@ -19,27 +19,50 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.losses import table
-from tests.losses.columns import COLUMNS
+from tests.losses.columns import COLUMNS, SWARM_COLUMNS
+from tests.losses.compose import OnCompose
 from tests.losses.fleet import Fleet
 from tests.losses.ledger import Row
+from tests.losses.swarm import OnSwarm
 
 SHOW_EVERY = 15.0
 """Seconds between two lines about the progress."""
 
 
-async def count(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
-    """Let the services work until the daemon has scaled in so often."""
-    columns = [each for each in COLUMNS if not asked.only or each.name in asked.only.split(",")]
+async def count(asked: argparse.Namespace, seed: int) -> int:
+    """Let the services work until the daemon has scaled in so often; print what was lost.
+
+    Return the exit code. What was started is removed after the printing: that takes a while.
+    """
+    stage, all_columns = (OnSwarm, SWARM_COLUMNS) if asked.swarm else (OnCompose, COLUMNS)
+    columns = [each for each in all_columns if not asked.only or each.name in asked.only.split(",")]
+    began = time.monotonic()
     with ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="tda-losses-")))
-        fleet = Fleet(folder, parts, columns, seed, asked.longest)
+        fleet = Fleet(folder, stage(folder, columns), columns, seed, asked.longest, parts)
         showing = asyncio.create_task(show(fleet, asked.scale_ins))
         try:
             await fleet.work(asked.scale_ins, asked.minutes)
-            return fleet.rows()
+            return tell(asked, seed, fleet.rows(), (time.monotonic() - began) / 60)
         finally:
             showing.cancel()
+            if asked.log:
+                asked.log.write_text("".join(f"{json.dumps(line)}\n" for line in fleet.lines))
             say("removing the containers")
+
+
+def tell(asked: argparse.Namespace, seed: int, rows: Sequence[Row], minutes: float) -> int:
+    """Print what was counted; return the exit code."""
+    broken = table.broken(rows)
+    if asked.json:
+        print(json.dumps({"seed": seed, "minutes": minutes, "rows": table.data(rows)}))
+    else:
+        print(table.markdown(rows))
+    if not asked.json and not asked.markdown:
+        print(f"\nseed {seed}, {minutes:.0f} minutes")
+        print("\n".join(broken) or "no promise is broken, and every task was done")
+    sys.stdout.flush()
+    return 1 if broken else 0
 
 
 async def show(fleet: Fleet, scale_ins: int) -> None:
@@ -54,7 +77,7 @@ def say(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
 
 
-async def interruptible(asked: argparse.Namespace, seed: int) -> Sequence[Row]:
+async def interruptible(asked: argparse.Namespace, seed: int) -> int:
     """Do the same; SIGINT and SIGTERM end it, after everything was removed."""
     counting = asyncio.create_task(count(asked, seed))
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,8 +90,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.losses", description=__doc__)
     parser.add_argument("scale_ins", type=int, help="how many scale-ins to wait for")
     parser.add_argument("seeds", type=int, nargs="*", help="one run for each; random without any")
+    parser.add_argument("--swarm", action="store_true", help="on three nodes, not on Compose")
     parser.add_argument("--minutes", type=float, default=55, help="stop earlier, after so long")
     parser.add_argument("--longest", type=float, default=120, help="seconds of the longest task")
+    parser.add_argument("--log", type=Path, help="file for the log of the daemons")
     parser.add_argument("--only", help="names of columns, with commas; all without it")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print JSON, one line for each seed")
@@ -77,21 +102,10 @@ def main() -> int:
     code = 0
     for seed in asked.seeds or [random.randrange(10**6)]:
         say(f"seed {seed}")
-        began = time.monotonic()
         try:
-            rows = asyncio.run(interruptible(asked, seed))
+            code = max(code, asyncio.run(interruptible(asked, seed)))
         except asyncio.CancelledError:
             return 130
-        minutes = (time.monotonic() - began) / 60
-        broken = table.broken(rows)
-        if asked.json:
-            print(json.dumps({"seed": seed, "minutes": minutes, "rows": table.data(rows)}))
-        else:
-            print(table.markdown(rows))
-        if not asked.json and not asked.markdown:
-            print(f"\nseed {seed}, {minutes:.0f} minutes")
-            print("\n".join(broken) or "no promise is broken, and every task was done")
-        code = 1 if broken else code
     return code
 
 

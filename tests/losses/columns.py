@@ -1,13 +1,15 @@
 """The services at work, and what each is promised. Pure.
 
 Each column is one kind of worker: its language, what it does on its stop signal, how often it sends
-heartbeats, and its stop grace.
+heartbeats, its stop grace, and on a Swarm, how the tasks that go are chosen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+
+from autoscaler.core.label_values import SwarmChoice
 
 REPORTED = 5.0
 """Seconds after which a heartbeat that was due has surely come, and the daemon has acted on it."""
@@ -34,23 +36,28 @@ class Column:
     """Seconds between stop signal and SIGKILL."""
     local: bool = False
     """Whether its tasks are local activities."""
+    choice: SwarmChoice | None = None
+    """How the Swarm's tasks that go are chosen; None: the service is on Compose."""
 
     @property
     def title(self) -> str:
         """What it is, in words."""
         beats = f"heartbeats {self.heartbeat:g} s" if self.heartbeat else "no heartbeats"
         kind = f"{self.language}, local activities" if self.local else self.language
-        return f"{kind}, {self.on_signal.value}, {beats}, grace {self.grace:g} s"
+        choice = f", `{self.choice}`" if self.choice else ""
+        return f"{kind}, {self.on_signal.value}, {beats}, grace {self.grace:g} s{choice}"
 
     @property
     def nothing_lost(self) -> bool:
         """Whether no task at all may be lost.
 
         At the end of the grace, a heartbeat has told of every task that runs. A worker that ends at
-        once cannot be helped: its newest task has never been reported.
+        once cannot be helped: its newest task has never been reported. Neither can one on a Swarm,
+        which kills what still runs when the grace is over.
         """
         return (
-            self.on_signal is not OnSignal.ENDS
+            self.choice is None
+            and self.on_signal is not OnSignal.ENDS
             and self.heartbeat > 0
             and self.grace >= self.heartbeat + REPORTED
         )
@@ -92,3 +99,18 @@ COLUMNS = (
     Column("ts-ends", TYPESCRIPT, OnSignal.ENDS, 5, 10),
     Column("ts-ignores", TYPESCRIPT, OnSignal.IGNORES, 5, 30),
 )
+"""On Compose."""
+
+ORDER, ANY = SwarmChoice.ORDER, SwarmChoice.ANY
+
+SWARM_COLUMNS = (
+    Column("py-any", PYTHON, OnSignal.FINISHES, 5, 10, choice=ANY),
+    Column("py-any-60", PYTHON, OnSignal.FINISHES, 60, 30, choice=ANY),
+    Column("py-any-off", PYTHON, OnSignal.FINISHES, 0, 30, choice=ANY),
+    Column("py-any-ends", PYTHON, OnSignal.ENDS, 5, 10, choice=ANY),
+    Column("py-order", PYTHON, OnSignal.FINISHES, 5, 10, choice=ORDER),
+    Column("ts-any", TYPESCRIPT, OnSignal.FINISHES, 5, 10, choice=ANY),
+    Column("ts-order", TYPESCRIPT, OnSignal.FINISHES, 5, 150, choice=ORDER),
+    Column("ts-order-ends", TYPESCRIPT, OnSignal.ENDS, 5, 10, choice=ORDER),
+)
+"""On a Swarm. Their graces are shorter than the longest task, but for one."""

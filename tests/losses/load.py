@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.api.enums.v1 import TimeoutType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -82,16 +83,14 @@ class Load:
         """Run one task and read from its history how often it was tried."""
         id_ = f"{column.name}-{next(self._numbers)}"
         self.tasks[id_] = Task(id_, seconds, None)
-        attempts: int | None = None
-        while attempts is None:
+        while self.tasks[id_].attempts is None:
             try:
                 await self._start(client, column, id_, seconds)
                 handle = client.get_workflow_handle(id_)
                 await handle.result()
-                attempts = await attempts_of(handle)
+                self.tasks[id_] = await read(handle, seconds)
             except (RPCError, RuntimeError):
                 await asyncio.sleep(1)
-        self.tasks[id_] = Task(id_, seconds, attempts)
 
     @staticmethod
     async def _start(client: Client, column: Column, id_: str, seconds: float) -> None:
@@ -117,15 +116,17 @@ async def passed(over: asyncio.Event, seconds: float) -> bool:
     return over.is_set()
 
 
-async def attempts_of(handle: WorkflowHandle[Any, Any]) -> int:
-    """Return how often the task of a workflow was tried, as its history has it.
+async def read(handle: WorkflowHandle[Any, Any], seconds: float) -> Task:
+    """Return a task that is done, as its history has it; one attempt takes so many seconds.
 
-    A history has no attempts of local activities: the journals alone have them.
+    A history has no attempts of local activities: the journals alone have them. But it says when
+    Temporal gave up the workflow task in which one ran.
     """
-    return max(
-        [
-            event.activity_task_started_event_attributes.attempt
-            async for event in handle.fetch_history_events()
-        ]
-        + [1]
-    )
+    attempts, timed_out = 1, []
+    async for event in handle.fetch_history_events():
+        started = event.activity_task_started_event_attributes
+        attempts = max(attempts, started.attempt)
+        given_up = event.workflow_task_timed_out_event_attributes
+        if given_up.timeout_type == TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE:
+            timed_out.append(event.event_time.ToMicroseconds() / 1e6)
+    return Task(handle.id, seconds, attempts, timed_out)

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from autoscaler.core.model import Replica, Service, ServiceId
-from autoscaler.core.report import ServiceReport
-from autoscaler.orchestrators.engine import Engine as OurEngine
-from autoscaler.orchestrators.projects import Projects
-from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
-from autoscaler.reconcile import Reconciler
-from tests.fakes.backlog import FakeBacklogSource
-from tests.fakes.wishes import by_labels
 from tests.interop.engines import NestedEngine, outer
 from tests.interop.projects import BUSY
-from tests.real.agents import EngineAgents
-from tests.real.changes import change_replicas
+from tests.matrix.agents import NodeAgents
+from tests.real.agent_stack import IMAGE
 from tests.real.stages import TINY_IMAGE
-from tests.real.waiting import LIMIT, until
+from tests.real.waiting import until
 
 QUEUE = "orders"
 TARGET = 10
@@ -44,19 +35,23 @@ LABELS = {
 class Cluster:
     """A Swarm of one manager and its workers."""
 
-    def __init__(self, network: str, manager: NestedEngine, *workers: NestedEngine) -> None:
-        """Make a Swarm of engines on one network of this machine's engine."""
+    def __init__(
+        self, network: str, manager: NestedEngine, *workers: NestedEngine, beat: str = "1s"
+    ) -> None:
+        """Make a Swarm of engines on one network of this machine's engine.
+
+        A node counts as down after a few missed heartbeats, one each `beat`.
+        """
         self.network = network
         self.manager = manager
         self.nodes = {node.name: node for node in (manager, *workers)}
         self._killed: set[str] = set()
         self._cut_off: set[str] = set()
-        # A node counts as down after a few missed heartbeats: with 1 s, tests wait less.
         manager.docker(
             "swarm",
             "init",
             "--advertise-addr=eth0",
-            "--dispatcher-heartbeat=1s",
+            f"--dispatcher-heartbeat={beat}",
             "--autolock=false",
         )
         token = manager.docker("swarm", "join-token", "--quiet", "worker").strip()
@@ -81,11 +76,17 @@ class Cluster:
         lines = self.manager.docker("node", "ls", "--format={{.ID}} {{.Hostname}}").splitlines()
         return dict(line.split() for line in lines)
 
-    def agents(self) -> EngineAgents:
-        """Return what stands for an agent on each node."""
-        return EngineAgents(
-            {id_: OurEngine(self.nodes[name].environment) for id_, name in self.ids().items()}
-        )
+    @functools.cached_property
+    def agents(self) -> NodeAgents:
+        """The agents, which `ready` starts."""
+        self.bring(IMAGE)
+        return NodeAgents(self.nodes)
+
+    def bring(self, image: str) -> None:
+        """Copy an image of this machine's engine to every node, where it is not there yet."""
+        for node in self.nodes.values():
+            if not node.docker("image", "ls", "--quiet", image).strip():
+                node.bring(image)
 
     def kill(self, node: str) -> None:
         """Kill a node, and wait until the Swarm has noticed."""
@@ -185,10 +186,15 @@ class Stack:
             **top,
         }
         self._file.write_text(yaml.safe_dump(content))
-        options = ("--resolve-image=never", f"--compose-file={self._file}")
-        self._cluster.manager.docker("stack", "deploy", *options, self.name)
+        self._cluster.manager.docker(*self.command)
         if wait:
             self.await_running(replicas)
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The docker command that deploys the file as it is."""
+        options = ("--resolve-image=never", f"--compose-file={self._file}")
+        return ("stack", "deploy", *options, self.name)
 
     def tasks(self) -> list[Task]:
         """Return the tasks of the service, including those that have ended."""
@@ -260,89 +266,22 @@ class Stack:
         until(lambda: not manager.docker("network", "ls", "--quiet", filter_), "no network")
 
 
-class Ours:
-    """Our orchestrator, and the ticks of a daemon, for one stack."""
-
-    def __init__(
-        self,
-        cluster: Cluster,
-        stack: Stack,
-        agents: EngineAgents | None = None,
-        engine: OurEngine | None = None,
-    ) -> None:
-        """Look after the stack; without `engine`, through one of the manager's own."""
-        self._stack = stack
-        self.engine = engine or OurEngine(environment=cluster.manager.environment)
-        self.orchestrator = SwarmOrchestrator(
-            self.engine, clock=now, projects=Projects(self.engine, [stack.name]), agents=agents
-        )
-        self._source = FakeBacklogSource()
-        self._reconciler = Reconciler([self.orchestrator], self._source, by_labels(), clock=now)
-
-    async def apply(self, current: int, desired: int) -> None:
-        """Change the number of replicas."""
-        service = ServiceId("swarm", self._stack.service)
-        await change_replicas(self.orchestrator, service, current, desired)
-
-    async def replicas(self) -> Sequence[Replica]:
-        """Return the tasks of the stack in the order in which the Swarm would stop them."""
-        return await self.orchestrator.replicas(ServiceId("swarm", self._stack.service))
-
-    async def service(self) -> Service:
-        """Return the service as it stands now."""
-        (service,) = await self.orchestrator.discover()
-        return service
-
-    def busy_on(self, hosts: Collection[str]) -> None:
-        """Let the workers on these hosts, and on no others, run a task; none waits."""
-        self._source.running = dict.fromkeys(hosts, 1)
-        self._source.fill(QUEUE, 0)
-
-    async def refusal(self) -> str | None:
-        """Return why the service cannot be changed at present, or None where it can."""
-        return (await self.service()).refusal
-
-    async def tick_until(self, replicas: int) -> None:
-        """Tick with the backlog for this number of replicas, until they run."""
-        self._source.fill(QUEUE, replicas * TARGET)
-        await self.tick_while(
-            lambda: not self._stack.replicas() == len(self._stack.running()) == replicas
-        )
-
-    async def tick_until_refused(self) -> str:
-        """Tick until the service cannot be changed, and return why."""
-        refusal: str | None = None
-        async with asyncio.timeout(LIMIT):
-            while refusal is None:
-                await self.tick()
-                refusal = await self.refusal()
-        return refusal
-
-    async def tick_while(self, goes_on: Callable[[], bool]) -> None:
-        """Tick while `goes_on` is true."""
-        async with asyncio.timeout(LIMIT):
-            while await asyncio.to_thread(goes_on):
-                await self.tick()
-
-    async def tick(self) -> ServiceReport:
-        """Tick, and wait until the changes are complete."""
-        (report,) = (await self._reconciler.tick()).services
-        await self._reconciler.close(timedelta(seconds=30))
-        return report
-
-
 @contextmanager
-def three_nodes(version: str) -> Iterator[Cluster]:
-    """Make a Swarm of three engines of this version, one of them the manager."""
+def three_nodes(version: str, *options: str, beat: str = "1s") -> Iterator[Cluster]:
+    """Make a Swarm of three engines of this version, one of them the manager.
+
+    Their containers get these `options` of `docker run`. A short `beat` lets tests wait less for a
+    node that is lost; a long one survives a machine that stalls.
+    """
     network = f"tda-nodes-{uuid.uuid4().hex[:8]}"
     with ExitStack() as stack:
         outer().docker("network", "create", network)
         stack.callback(outer().docker, "network", "rm", network)
         nodes = []
         for _ in range(3):
-            nodes.append(NestedEngine(version, f"--network={network}"))
+            nodes.append(NestedEngine(version, f"--network={network}", *options))
             stack.callback(nodes[-1].close)
-        yield Cluster(network, *nodes)
+        yield Cluster(network, *nodes, beat=beat)
 
 
 @contextmanager
@@ -355,19 +294,3 @@ def closed(cluster: Cluster, nodes: Collection[str]) -> Iterator[None]:
     finally:
         for node in nodes:
             cluster.manager.docker("node", "update", "--availability=active", node)
-
-
-@asynccontextmanager
-async def ours(
-    cluster: Cluster, stack: Stack, agents: EngineAgents | None = None
-) -> AsyncIterator[Ours]:
-    """Yield our orchestrator for a stack."""
-    hands = Ours(cluster, stack, agents)
-    try:
-        yield hands
-    finally:
-        hands.engine.close()
-
-
-def now() -> datetime:
-    return datetime.now(UTC)

@@ -22,7 +22,8 @@ from autoscaler.reconcile import Reconciler
 from autoscaler.sources.connections.clients import Connections
 from autoscaler.sources.temporal.backlogs import TemporalBacklogSource
 from tests.fakes.wishes import by_labels
-from tests.matrix.cluster import Cluster, Stack, now
+from tests.matrix.cluster import Cluster, Stack
+from tests.matrix.ours import now
 from tests.real.crew import CODE, IMAGE, Crew, Handle, ServerInDocker
 from tests.real.waiting import until_async
 
@@ -94,8 +95,7 @@ async def attempts(client: Client, task: Handle) -> list[int]:
 async def test_idle_tasks_are_stopped_as_far_as_the_order_allows_and_no_busy_one(
     cluster: Cluster, stack: Stack, server: ServerInDocker, daemon: Daemon, tmp_path: Path
 ) -> None:
-    for node in cluster.nodes.values():
-        await asyncio.to_thread(node.bring, IMAGE)
+    await asyncio.to_thread(cluster.bring, IMAGE)
     crew = Crew(server, tmp_path, QUEUE)
     stack.deploy(
         20,

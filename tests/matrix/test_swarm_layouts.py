@@ -13,7 +13,8 @@ from collections.abc import Collection
 import pytest
 
 from autoscaler.core.model import Replica
-from tests.matrix.cluster import LABELS, Cluster, Ours, Stack, closed, ours
+from tests.matrix.cluster import LABELS, Cluster, Stack, closed
+from tests.matrix.ours import Ours, ours
 from tests.real.waiting import until
 
 LAYOUTS = 6

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.matrix.cluster import Cluster, Stack, ours
+from tests.matrix.cluster import Cluster, Stack
+from tests.matrix.ours import ours
 from tests.real.waiting import until
 
 FAILING = ["sh", "-c", "exit 1"]

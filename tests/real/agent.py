@@ -6,13 +6,17 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import SecretStr
+
+from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm.agents import SwarmAgents
 from tests.real.daemon import environment
-from tests.real.waiting import free_port, until
+from tests.real.waiting import LIMIT, free_port, until
 
 SECRET = "a secret of the tests that is long enough"
 
@@ -36,6 +40,11 @@ class AgentProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
 
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
     def __enter__(self) -> Self:
         self._reader.start()
         until(lambda: self.lines("agent listening") or self._process.poll() is not None, "an agent")
@@ -43,7 +52,7 @@ class AgentProcess:
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=LIMIT)
         self._reader.join()
 
     def lines(self, event: str) -> list[dict[str, Any]]:
@@ -58,7 +67,7 @@ class AgentProcess:
     def end(self) -> int:
         """End it by SIGTERM and return its exit code."""
         self._process.terminate()
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=LIMIT)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -66,8 +75,22 @@ class AgentProcess:
             self.text.append(line)
 
 
-class AgentsHere(SwarmAgents):
-    """The daemon's side. It finds every agent on this machine instead of asking the Swarm."""
+class AgentsAt(SwarmAgents):
+    """The daemon's side. A test says where the agents are, instead of the Swarm."""
 
-    async def _address(self, node: str) -> str:  # noqa: ARG002 - as the original
-        return "127.0.0.1"
+    def __init__(
+        self, engine: Engine, secret: SecretStr, port: int, hosts: Mapping[str, str] | None = None
+    ) -> None:
+        """Find the agents at these addresses, by NodeIDs; without any, on this machine."""
+        super().__init__(engine, secret, lambda: datetime.now(UTC), port=port)
+        self._hosts = hosts
+        self.before_drain: Callable[[], None] = lambda: None
+        """Is called before each container is told to stop."""
+
+    async def drain(self, node: str, service: str, container: str, grace: timedelta) -> None:
+        """Have a container stopped behind this grace. Raises AgentUnavailable."""
+        self.before_drain()
+        await super().drain(node, service, container, grace)
+
+    async def _address(self, node: str) -> str:
+        return "127.0.0.1" if self._hosts is None else self._hosts[node]

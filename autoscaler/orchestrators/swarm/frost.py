@@ -34,6 +34,15 @@ def is_frozen(spec: Json) -> bool:
     return MARK in (spec.get("Labels") or {}) or placement.get("Platforms") == NOWHERE
 
 
+def frozen_since(spec: Json) -> datetime | None:
+    """Return when the spec of a service was frozen; None where it was not, or no mark says when."""
+    try:
+        at = datetime.fromisoformat(json.loads((spec.get("Labels") or {})[MARK])["at"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if at.tzinfo is None else at
+
+
 def freeze(spec: Json, at: datetime) -> Json:
     """Return the spec of a service with its placement frozen, and a mark that says so."""
     frozen = copy.deepcopy(spec)

@@ -23,6 +23,7 @@ from autoscaler.orchestrators.swarm.failures import Failures, Zero, replicas_of,
 from autoscaler.orchestrators.swarm.manager import rewrite, tasks_of
 from autoscaler.orchestrators.swarm.reach import Reach
 from autoscaler.orchestrators.swarm.rows import (
+    LEFT_FROZEN,
     grace_of,
     labels_of,
     lag_of,
@@ -30,6 +31,7 @@ from autoscaler.orchestrators.swarm.rows import (
     refusal,
     stack_of,
     task_labels_of,
+    was_left_frozen,
 )
 from autoscaler.orchestrators.swarm.tasks import container_of, grace_of_task, in_turn
 from autoscaler.ports import LooksAfter
@@ -81,7 +83,10 @@ class SwarmOrchestrator:
         self._choosing = Choosing(engine, agents, clock, self._failures, self._zero)
 
     async def discover(self) -> Sequence[Service]:
-        """Return the Swarm services that are looked after. Raises OrchestratorError."""
+        """Return the Swarm services that are looked after, and those that were left frozen.
+
+        Raises OrchestratorError.
+        """
         if self._ask_again is not None and self._clock() < self._ask_again:
             return []
         self._surroundings = Surroundings()
@@ -99,11 +104,16 @@ class SwarmOrchestrator:
                 " node, or `docker swarm init` to make this engine one"
             ) from error
         self._surroundings = self._seen_beside(rows, territory)
-        ours = [row for row in self._meant(rows) if territory.includes(stack_of(row))]
+        now = self._clock()
+        ours = [
+            row
+            for row in rows
+            if territory.includes(stack_of(row))
+            and (self._is_meant(row) or was_left_frozen(row, now))
+        ]
         # The tasks of a job are meant to end, and those of other modes are not counted here either.
         lagging = [row for row in ours if "Replicated" in row["Spec"]["Mode"] and lag_of(row) > 0]
         tasks = await self._tasks_of([row["ID"] for row in lagging])
-        now = self._clock()
         names = {row["Spec"]["Name"] for row in ours}
         self._zero.forget_all_but(names)
         self._failures.forget_all_but(names)
@@ -122,7 +132,9 @@ class SwarmOrchestrator:
         return Surroundings(
             frozenset(stack for stack in map(stack_of, rows) if stack is not None),
             tuple(
-                self._id(row) for row in self._meant(rows) if not territory.includes(stack_of(row))
+                self._id(row)
+                for row in rows
+                if self._is_meant(row) and not territory.includes(stack_of(row))
             ),
             frozenset(map(self._id, rows)),
         )
@@ -260,9 +272,9 @@ class SwarmOrchestrator:
     async def close(self, patience: timedelta) -> None:
         """Do nothing: the Swarm drains its tasks itself."""
 
-    def _meant(self, rows: Sequence[Json]) -> list[Json]:
-        """Return the services that are looked after, and those whose labels do not count."""
-        return [row for row in rows if self._follows(row) or self._stray_labels(row)]
+    def _is_meant(self, row: Json) -> bool:
+        """Whether a service is looked after, or has labels that do not count."""
+        return self._follows(row) or self._stray_labels(row) is not None
 
     def _follows(self, row: Json) -> bool:
         return self._looks_after(self._id(row), labels_of(row))
@@ -305,7 +317,7 @@ class SwarmOrchestrator:
             labels=labels_of(row),
             replicas=replicas,
             ceiling=None if trouble is None else Ceiling(replicas, trouble),
-            refusal=OWN_SERVICE if own else refusal(row) if follows else stray,
+            refusal=OWN_SERVICE if own else refusal(row) if follows else stray or LEFT_FROZEN,
             warnings=(stray,) if follows and stray else (),
             draining=max(0, -lag_of(row)),
             grace=grace_of(row),

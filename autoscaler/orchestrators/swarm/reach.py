@@ -65,12 +65,12 @@ class Reach:
     ) -> tuple[Collection[str], str]:
         """Return the nodes within reach, and what is missing; empty where nothing is."""
         try:
-            managers: list[Json] = await self._engine.call(
-                "listing the managers of the Swarm",
-                lambda client: client.nodes(filters={"role": "manager"}),
+            rows: list[Json] = await self._engine.call(
+                "listing the nodes of the Swarm", lambda client: client.nodes()
             )
         except OrchestratorError as error:
             return (), f"it is unknown how many managers the Swarm has ({describe(error)})"
+        managers = [row for row in rows if row["Spec"]["Role"] == "manager"]
         if len(managers) != 1:
             # A change of the leader while a service was frozen cost busy tasks in 7 of 50 trials
             # (Engine 26.1, 2026-11), for a reason that is not known.
@@ -78,13 +78,14 @@ class Reach:
                 f"the Swarm has {len(managers)} managers, and busy tasks were lost where the leader"
                 " changed while tasks were chosen; it takes exactly one manager"
             )
-        asked = (_ask(agents, *each) for each in running.items())
+        names = {row["ID"]: row["Description"]["Hostname"] for row in rows}
+        asked = (_ask(agents, names.get(node, node), node, running[node]) for node in running)
         problems = dict(zip(running, await asyncio.gather(*asked), strict=True))
         within = {node for node, problem in problems.items() if problem is None}
         return within, "; ".join(sorted(filter(None, problems.values())))
 
 
-async def _ask(agents: Agents, node: str, tasks: Sequence[Json]) -> str | None:
+async def _ask(agents: Agents, name: str, node: str, tasks: Sequence[Json]) -> str | None:
     """Return why the agent of a node cannot be asked to stop these tasks; None where it can."""
     containers = [container_of(task) for task in tasks]
     try:
@@ -93,5 +94,8 @@ async def _ask(agents: Agents, node: str, tasks: Sequence[Json]) -> str | None:
     except OrchestratorError as error:
         return describe(error)
     except TimeoutError:
-        return f"the agent of node {node} did not answer within {ANSWERS_WITHIN:.0f} s"
+        return (
+            f"the agent on node {name} did not answer within {ANSWERS_WITHIN:.0f} s: see"
+            " docs/agents.md, and the agent's log"
+        )
     return None

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from autoscaler.orchestrators.engine import Json
 from autoscaler.orchestrators.projects import STACK
-from autoscaler.orchestrators.swarm.frost import is_frozen
+from autoscaler.orchestrators.swarm.frost import frozen_since, is_frozen
 
+LEFT_FROZEN = (
+    "a daemon was stopped while it had frozen its placement, and it has no labels of the autoscaler"
+    " any more; its placement is restored, and it is not scaled"
+)
+LEFT_AFTER = timedelta(minutes=1)
+"""A daemon freezes a service for ten seconds at most. After this, no daemon is at work on it."""
 _ROLLING_OUT = ("updating", "paused", "rollback_started", "rollback_paused")
 
 
@@ -66,6 +72,14 @@ def needs_thaw(row: Json) -> bool:
     previous: Json | None = row.get("PreviousSpec")
     returns = previous is not None and is_frozen(previous) and refusal(row) is None
     return is_frozen(row["Spec"]) or returns
+
+
+def was_left_frozen(row: Json, now: datetime) -> bool:
+    """Whether a service needs a thaw, and was frozen so long ago that nobody is at work on it."""
+    if not needs_thaw(row):
+        return False
+    since = frozen_since(row["Spec"]) or frozen_since(row.get("PreviousSpec") or {})
+    return since is not None and now - since > LEFT_AFTER
 
 
 def _mode_name(mode: Json) -> str:

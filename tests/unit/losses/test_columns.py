@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from tests.losses.columns import COLUMNS, PYTHON, Column, OnSignal
+from autoscaler.core.label_values import SwarmChoice
+from tests.losses.columns import COLUMNS, PYTHON, SWARM_COLUMNS, Column, OnSignal
 
 FINISHES, ENDS, IGNORES = OnSignal.FINISHES, OnSignal.ENDS, OnSignal.IGNORES
 
 
-def column(on_signal: OnSignal, heartbeat: float, grace: float) -> Column:
-    return Column("one", PYTHON, on_signal, heartbeat, grace)
+def column(
+    on_signal: OnSignal, heartbeat: float, grace: float, choice: SwarmChoice | None = None
+) -> Column:
+    return Column("one", PYTHON, on_signal, heartbeat, grace, choice=choice)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,35 @@ def test_no_grace_keeps_a_task_of_a_worker_that_ends_at_once() -> None:
     assert column(ENDS, 5, 60).promised(11, 1)
 
 
-def test_every_column_has_a_name_and_a_title_of_its_own() -> None:
-    assert len({each.name for each in COLUMNS}) == len(COLUMNS)
-    assert len({each.title for each in COLUMNS}) == len(COLUMNS)
+@pytest.mark.parametrize("choice", SwarmChoice)
+class TestOnASwarm:
+    """It kills what still runs when the grace is over, however the tasks that go are chosen."""
+
+    def test_a_task_is_kept_that_was_reported_or_ends_within_the_grace(
+        self, choice: SwarmChoice
+    ) -> None:
+        one = column(FINISHES, 5, 10, choice)
+
+        assert one.promise == "none that has run for 5 s or ends within 10 s"
+        assert one.promised(11, 100)
+        assert one.promised(1, 4)
+        assert not one.promised(1, 100)
+
+    def test_a_worker_that_ignores_its_signal_finishes_what_ends_within_the_grace(
+        self, choice: SwarmChoice
+    ) -> None:
+        one = column(IGNORES, 5, 30, choice)
+
+        assert one.promised(0, 20)
+        assert not one.promised(0, 31)
+
+    def test_the_title_names_the_choice(self, choice: SwarmChoice) -> None:
+        title = column(FINISHES, 5, 10, choice).title
+
+        assert title == f"Python, finishes its tasks, heartbeats 5 s, grace 10 s, `{choice}`"
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, SWARM_COLUMNS])
+def test_every_column_has_a_name_and_a_title_of_its_own(columns: Sequence[Column]) -> None:
+    assert len({each.name for each in columns}) == len(columns)
+    assert len({each.title for each in columns}) == len(columns)

@@ -92,6 +92,20 @@ class TestWhoCausedIt:
         killed = tried_twice(told("a", 104), died("a", 134), column=column)
         assert only(killed).cause is Cause.SCALE_IN
 
+    def test_a_workflow_task_that_temporal_gave_up_while_its_worker_ran_on(self) -> None:
+        def cause(given_up: float, *events: Event) -> Cause:
+            begun = [Begun("py-1", "a", 100), Begun("py-1", "b", 200)]
+            task = Task("py-1", 120, 1, timed_out=[given_up])
+            return only(count(COLUMN, [task], begun, [told("a", 104), *events], (), [104.0])).cause
+
+        assert cause(150) is Cause.LATE
+        assert cause(150, died("a", 160, 0)) is Cause.LATE
+        # A worker that was gone by then cannot have told of its task.
+        assert cause(150, died("a", 114)) is Cause.SCALE_IN
+        # An older attempt was given up, or the next one.
+        assert cause(90, died("a", 114)) is Cause.SCALE_IN
+        assert cause(210) is Cause.SCALE_IN
+
     def test_what_happened_before_a_container_was_started_again_did_not_cause_it(self) -> None:
         earlier = [told("a", 10), died("a", 11, 0), Event("a", "py", "start", 50)]
 

@@ -88,9 +88,15 @@ class Swarm:
     def inspect_service(self, _name: str) -> dict[str, Any]:
         return copy.deepcopy(self.row)
 
-    def nodes(self, *, filters: Mapping[str, str]) -> list[dict[str, Any]]:
-        assert filters == {"role": "manager"}
-        return [{"ID": id_} for id_ in NODES[: self.managers]]
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "ID": id_,
+                "Spec": {"Role": "manager" if number < self.managers else "worker"},
+                "Description": {"Hostname": id_},
+            }
+            for number, id_ in enumerate(NODES)
+        ]
 
     def info(self) -> dict[str, Any]:
         return {"Swarm": {"NodeID": "n1", "Nodes": 3}}

@@ -11,7 +11,15 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from autoscaler.orchestrators.swarm.frost import MARK, NOWHERE, can_freeze, freeze, is_frozen, thaw
+from autoscaler.orchestrators.swarm.frost import (
+    MARK,
+    NOWHERE,
+    can_freeze,
+    freeze,
+    frozen_since,
+    is_frozen,
+    thaw,
+)
 from tests.fakes.clock import START
 
 AMD64 = {"Architecture": "amd64", "OS": "linux"}
@@ -54,6 +62,18 @@ class TestFreezing:
     ) -> None:
         assert can_freeze({"TaskTemplate": template}) is can
         assert can_freeze(template) is can
+
+    def test_the_mark_says_since_when(self) -> None:
+        assert frozen_since(freeze(spec(), START)) == START
+
+    @pytest.mark.parametrize(
+        "mark", [None, "", "{", "[]", "{}", '{"at": 1}', '{"at": "2026"}', '{"at": "2026-01-01"}']
+    )
+    def test_without_a_mark_that_can_be_read_nobody_knows_since_when(
+        self, mark: str | None
+    ) -> None:
+        labels = {} if mark is None else {MARK: mark}
+        assert frozen_since(spec({"Platforms": NOWHERE}, labels)) is None
 
 
 class TestThawing:

@@ -18,13 +18,15 @@ from autoscaler.core.protect import Choice, Stopped, choose_in_order
 from autoscaler.core.spec import ScalingSpec
 from autoscaler.orchestrators.engine import Engine, EngineError, Lane
 from autoscaler.orchestrators.projects import OWN_SERVICE, SWARM_SERVICE, Projects
+from autoscaler.orchestrators.swarm.frost import freeze, is_frozen
 from autoscaler.orchestrators.swarm.orchestrator import (
     PICK_LOOKS,
     PICK_PAUSE,
     SwarmOrchestrator,
 )
+from autoscaler.orchestrators.swarm.rows import LEFT_FROZEN
 from tests.fakes.backlog import FakeBacklogSource
-from tests.fakes.clock import Clock, run_in_virtual_time
+from tests.fakes.clock import START, Clock, run_in_virtual_time
 from tests.unit.orchestrators.swarm.rows import task
 
 T = TypeVar("T")
@@ -104,6 +106,16 @@ def row(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def left_frozen(place: str, ago: timedelta) -> dict[str, Any]:
+    """Return a service without labels of ours that was frozen so long ago.
+
+    With `place` "PreviousSpec" it is frozen no more, and a rollback would freeze it again.
+    """
+    stack = {"com.docker.stack.namespace": "shop"}
+    plain = row(spec={"Labels": stack, "TaskTemplate": {"Placement": {}}})
+    return plain | {place: freeze(plain["Spec"], START - ago)}
+
+
 def swarm(*rows: dict[str, Any], **options: Any) -> tuple[SwarmOrchestrator, Manager]:
     """Make an orchestrator of a Swarm with these services."""
     manager = Manager(*rows)
@@ -151,6 +163,32 @@ class TestDiscover:
         adopted.add(WORKER)
         (found,) = await orchestrator.discover()
         assert (found.id, found.refusal, found.warnings) == (WORKER, None, ())
+
+    @pytest.mark.parametrize("place", ["Spec", "PreviousSpec"])
+    async def test_one_that_was_left_frozen_is_put_right_whatever_its_labels(
+        self, place: str
+    ) -> None:
+        orchestrator, manager = swarm(left_frozen(place, timedelta(minutes=2)))
+        (found,) = await orchestrator.discover()
+        assert (found.frozen, found.refusal) == (True, LEFT_FROZEN)
+
+        await orchestrator.restore(WORKER)
+
+        (_, written), *_ = manager.written
+        assert not is_frozen(written)
+
+    @pytest.mark.parametrize("place", ["Spec", "PreviousSpec"])
+    async def test_one_that_another_daemon_may_be_at_work_on_is_left_to_it(
+        self, place: str
+    ) -> None:
+        orchestrator, _ = swarm(left_frozen(place, timedelta(seconds=50)))
+        assert await orchestrator.discover() == []
+
+    async def test_one_that_was_left_frozen_in_another_stack_is_left_to_others(self) -> None:
+        row_ = left_frozen("Spec", timedelta(minutes=2))
+        orchestrator, _ = swarm(row_, projects=Projects(Engine(), ["mail"]))
+        assert await orchestrator.discover() == []
+        assert orchestrator.surroundings.left_alone == ()
 
     async def test_labels_in_the_wrong_place_do_not_refuse_one_that_counts_without_them(
         self,

@@ -41,9 +41,15 @@ class Nodes:
             raise self.unreachable
         return work(self)
 
-    def nodes(self, *, filters: Mapping[str, str]) -> list[dict[str, Any]]:
-        assert filters == {"role": "manager"}
-        return [{"ID": f"n{number}"} for number in range(self.managers)]
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "ID": f"n{number}",
+                "Spec": {"Role": "manager" if number <= self.managers else "worker"},
+                "Description": {"Hostname": f"host{number}"},
+            }
+            for number in (1, 2, 3)
+        ]
 
     async def state(
         self, node: str, service: str, containers: Collection[str]
@@ -84,7 +90,8 @@ async def test_a_node_whose_agent_cannot_be_asked_is_left_out_and_it_is_said_why
     seen = reach(nodes)
     assert await seen.look(TASKS) == {"n1"}
     assert seen.shortfall(ROW) == (
-        "the agent of node n3 did not answer within 5 s; there is no agent on node two"
+        "the agent on node host3 did not answer within 5 s: see docs/agents.md, and the agent's"
+        " log; there is no agent on node two"
     )
     nodes.fails = {}
     await seen.look(TASKS)
