@@ -52,10 +52,18 @@ class Remembered:
 
 
 def tick(report: TickReport, redactor: Redactor) -> Plain:
-    """Return a whole tick: the object that `plan --json` prints and `/api/services` returns."""
+    """Return a whole tick: the object that `plan --json` prints and `/api/services` returns.
+
+    It is taken for the first tick: what lasts began with it.
+    """
     set_live = by_service(report.overrides)
     services = [
-        service(each, redactor, overrides=set_live.get(each.service, ()))
+        service(
+            each,
+            redactor,
+            Remembered(at_max_since=report.at if each.at_max else None),
+            overrides=set_live.get(each.service, ()),
+        )
         for each in report.services
     ]
     return {**summary(report, redactor), "services": services}

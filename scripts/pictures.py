@@ -1,5 +1,8 @@
 """Make the pictures of README and docs: `python -m scripts.pictures` in the project's folder.
 
+With a folder, `python -m scripts.pictures FOLDER` makes a picture of each state of the page,
+on a desktop and on a phone, in light and dark colours, to be looked at when the page has changed.
+
 demo.svg is drawn from docs/images/demo.json, which `RECORD=docs/images/demo.json make demo`
 records. The screenshots show the real page in Chromium, with made-up ticks: only the times of day
 differ from run to run.
@@ -11,9 +14,10 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
-from scripts.page_states import SIZES, fill, open_page
+from tests.fakes.page_states import PLACES, STATES
 from tests.fakes.reports import busy_hour
 from tests.real.browser import Browser
 from tests.real.site import ServedSite
@@ -22,6 +26,7 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs/images"
 RECORD = IMAGES / "demo.json"
 DRAWING = IMAGES / "demo.svg"
 
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 WIDTH, HEIGHT = 860, 340
 LEFT, RIGHT, TOP, BOTTOM = 52, 52, 64, 44
 STYLE = Path(__file__).with_name("pictures.css").read_text("utf-8")
@@ -96,10 +101,10 @@ def take_screenshots() -> None:
     try:
         for name, state, size, dark, place in SHOWN:
             with ServedSite() as site:
-                fill(site, state)
+                _fill(site, state)
                 browser.resize(*SIZES[size])
                 browser.dark(on=dark)
-                open_page(browser, f"{site.url}{place}")
+                _open(browser, f"{site.url}{place}")
                 browser.screenshot(IMAGES / f"{name}.png")
         browser.resize(*SIZES["desktop"])
         browser.dark(on=False)
@@ -123,8 +128,8 @@ SHOWN = (
 
 def _take_lost(browser: Browser) -> None:
     with ServedSite() as site:
-        fill(site, "scaling-out")
-        open_page(browser, site.url)
+        _fill(site, "scaling-out")
+        _open(browser, site.url)
         site.stop()
         browser.shows("The daemon does not answer", "#banners")
         browser.screenshot(IMAGES / "page-lost.png")
@@ -134,13 +139,54 @@ def _take_thousand(browser: Browser) -> None:
     with ServedSite() as site:
         for report in list(busy_hour(datetime.now(UTC), 1000))[-40:]:
             site.observe(report)
-        open_page(browser, site.url)
+        _open(browser, site.url)
         browser.shows("1,000", "#sum-services")
         browser.screenshot(IMAGES / "page-thousand.png")
 
 
+# ------------------------------------------------------------------ each state of the page
+
+
+def take_states(folder: Path) -> None:
+    """Take a picture of each state in each size and in both colours into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    browser = Browser()
+    try:
+        for state in STATES:
+            with ServedSite() as site:
+                _fill(site, state)
+                urls = {state: site.url}
+                if state in PLACES:
+                    urls[f"{state}-service"] = f"{site.url}#/{PLACES[state]}"
+                for (size, pixels), dark in product(SIZES.items(), (False, True)):
+                    browser.dark(on=dark)
+                    colours = "dark" if dark else "light"
+                    for name, url in urls.items():
+                        browser.resize(*pixels)
+                        _open(browser, url)
+                        browser.screenshot(folder / f"{name}-{size}-{colours}.png")
+    finally:
+        browser.close()
+
+
+def _fill(site: ServedSite, state: str) -> None:
+    """Let the site see the ticks of a state."""
+    for report in STATES[state]():
+        site.observe(report)
+
+
+def _open(browser: Browser, url: str) -> None:
+    """Open the page and wait until it shows what it was told."""
+    browser.open("about:blank")
+    browser.open(url)
+    browser.shows("Live", "#pulse")
+
+
 def main() -> int:
-    """Make every picture."""
+    """Make every picture: of the docs, or of all states into the folder that is named."""
+    if sys.argv[1:]:
+        take_states(Path(sys.argv[1]))
+        return 0
     DRAWING.write_text(drawing(json.loads(RECORD.read_text("utf-8"))), encoding="utf-8")
     take_screenshots()
     return 0

@@ -1,16 +1,14 @@
 """The status page in each state that matters, as made-up ticks of an hour that ends now.
 
-`python -m scripts.page_states FOLDER` takes a picture of each of them on a desktop and on a phone,
-in light and in dark colours, so that a person can look at all of them after a change of the page.
+`make pictures` shows some of them in the docs. `python -m scripts.pictures FOLDER` shows all of them,
+to be looked at when the page has changed.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from autoscaler.core.model import ServiceId
@@ -19,10 +17,6 @@ from autoscaler.core.override import Override
 from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.report import LimitReport, ServiceReport, TickReport
 from tests.fakes.reports import LATE, broken, busy_hour, compose, integration, scaled, service, tick
-from tests.real.browser import Browser
-from tests.real.site import ServedSite
-
-SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 
 GIVEN = {
     "temporal.queue": Given("orders", "label"),
@@ -228,51 +222,3 @@ STATES: Mapping[str, Callable[[], Hour]] = {
 }  # fmt: skip
 PLACES = {"at-max": "compose/shop/orders", "doubt": "compose/shop/orders"}
 """The states in which a service's own page is looked at too."""
-
-
-def fill(site: ServedSite, state: str) -> None:
-    """Let the site see the ticks of a state."""
-    for report in STATES[state]():
-        site.observe(report)
-
-
-def open_page(browser: Browser, url: str) -> None:
-    """Open the page and wait until it shows what it was told."""
-    browser.open("about:blank")
-    browser.open(url)
-    browser.shows("Live", "#pulse")
-
-
-def take_all(folder: Path) -> None:
-    """Take every picture into a folder."""
-    browser = Browser()
-    try:
-        for state in STATES:
-            with ServedSite() as site:
-                fill(site, state)
-                urls = {state: site.url}
-                if state in PLACES:
-                    urls[f"{state}-service"] = f"{site.url}#/{PLACES[state]}"
-                for size, (width, height) in SIZES.items():
-                    for dark in (False, True):
-                        browser.dark(on=dark)
-                        for name, url in urls.items():
-                            browser.resize(width, height)
-                            open_page(browser, url)
-                            colours = "dark" if dark else "light"
-                            browser.screenshot(folder / f"{name}-{size}-{colours}.png")
-    finally:
-        browser.close()
-
-
-def main() -> int:
-    """Take every picture into the folder that the command line names."""
-    if len(sys.argv) != 2:  # noqa: PLR2004 - the script and one folder
-        sys.stderr.write("usage: python -m scripts.page_states FOLDER\n")
-        return 2
-    take_all(Path(sys.argv[1]))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
