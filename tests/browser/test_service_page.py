@@ -54,7 +54,7 @@ def test_its_decision_is_explained_in_order(seen: ServedSite, browser: Browser) 
         "some of the last 1m called for 9 → 9 scale-in-window",
         "6 replicas may not be stopped (6 at work) → keeps 9 busy",
     ]
-    assert "So 9 replicas are wanted, and 9 count now." in browser.text(card("shop/worker"))
+    assert "So 9 replicas are wanted, and there are 9 now." in browser.text(card("shop/worker"))
 
 
 def test_every_value_says_where_it_comes_from(seen: ServedSite, browser: Browser) -> None:

@@ -1,7 +1,7 @@
 """The status page in each state that matters, as made-up ticks of an hour that ends now.
 
-`make pictures` shows some of them in the docs. `python -m scripts.pictures FOLDER` shows all of them,
-to be looked at when the page has changed.
+`make pictures` shows some of them in the docs. `python -m scripts.pictures FOLDER` shows all, to be
+looked at when the page has changed.
 """
 
 from __future__ import annotations
@@ -76,6 +76,15 @@ def _unread(name: str, error: str) -> ServiceReport:
     )
 
 
+def _named(report: ServiceReport, name: str) -> ServiceReport:
+    """Return a report of a service and its task queue under another name."""
+    id_ = ServiceId("compose", f"shop/{name}")
+    action = report.action and replace(report.action, service=id_)
+    parts = {replace(queue, name=name): stats for queue, stats in report.parts.items()}
+    given = {**GIVEN, "temporal.queue": Given(name, "label")}
+    return replace(report, service=id_, queues=(name,), parts=parts, given=given, action=action)
+
+
 def empty() -> Hour:
     """Nobody has set a label yet."""
     yield tick(at=datetime.now(UTC), integrations=(integration(),))
@@ -91,12 +100,9 @@ def at_rest() -> Hour:
 
 
 def scaling_out() -> Hour:
-    """Two busy services, one of which grows in this tick."""
-    for report in busy_hour(datetime.now(UTC), 2):
-        named = [
-            replace(each, service=ServiceId("compose", f"shop/{name}"), given=GIVEN)
-            for each, name in zip(report.services, ("mails", "orders"), strict=True)
-        ]
+    """Three busy services, one of which grows in this tick."""
+    for report in busy_hour(datetime.now(UTC), 3):
+        named = map(_named, report.services, ("mails", "orders", "reports"))
         yield replace(report, services=tuple(named), integrations=(integration(),))
 
 
@@ -149,7 +155,9 @@ def key_refused() -> Hour:
 
 def engine_unreachable() -> Hour:
     """The engine has gone, and what was seen before stays."""
-    services = [service(f"shop/{name}", 14, queue=name) for name in NAMES[:5]]
+    services = [
+        service(f"shop/{name}", 14, queue=name, replicas=2, desired=2) for name in NAMES[:5]
+    ]
     names = compose(*(each.service.name for each in services))
     now = datetime.now(UTC)
     yield from _well(*services)
@@ -207,9 +215,10 @@ def trouble() -> Hour:
 
 def many() -> Hour:
     """Forty services; one changes all the time."""
-    for report in busy_hour(datetime.now(UTC), 40):
-        first, *others = report.services
-        restless = scaled(replace(first, replicas=2), 3)
+    for number, report in enumerate(busy_hour(datetime.now(UTC), 40)):
+        _, *others = report.services
+        before, after = (3, 2) if number % 2 else (2, 3)
+        restless = scaled(service("shop/worker-0", 10 * after, replicas=before), after)
         yield replace(report, services=(restless, *others), integrations=(integration(),))
 
 

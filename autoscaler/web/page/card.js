@@ -60,7 +60,7 @@ const makeCards = ({ services, changing, causes, now, daemon }) => {
     showTroubles(part, one, key === alone);
     const last = one.changes.at(-1);
     text(part.summary, last ? `Last change ${timeOfDay(last.at)}, ${step(last.current, last.desired)}` : "Details");
-    part.details.hidden = !last && !one.parts.length && !Object.keys(one.values).length;
+    part.details.hidden = !last && ![one.reasons, one.parts, Object.keys(one.values)].some((list) => list.length);
     showDetails(key);
     draw(key);
   }
@@ -115,7 +115,7 @@ const makeCards = ({ services, changing, causes, now, daemon }) => {
     part["steps-box"].hidden = !one.reasons.length;
     part.steps.replaceChildren(...one.reasons.map(({ text, code, bearing }) =>
       make("li", [text, " ", make("code", code)], { "data-bearing": bearing })));
-    text(part.decided, `So ${count.format(one.desired)} ${plural(one.desired, "replica is", "replicas are")} wanted, and ${count.format(one.replicas)} ${plural(one.replicas, "counts", "count")} now.`);
+    text(part.decided, `So ${count.format(one.desired)} ${plural(one.desired, "replica is", "replicas are")} wanted, and there ${plural(one.replicas, "is", "are")} ${count.format(one.replicas)} now.`);
     part["changes-box"].hidden = !one.changes.length;
     part.changes.replaceChildren(...one.changes.toReversed().map(changeItem));
     part["parts-box"].hidden = !one.parts.length;

@@ -62,8 +62,9 @@
     $("none").hidden = any || (alone === null && !services.size);
   }
 
-  // Goes to one service, or back to all, as the address says. The focus follows.
-  function follow() {
+  // Goes to one service, or back to all, as the address says. The focus follows a step of a person,
+  // which comes with an event.
+  function follow(event) {
     if (location.hash && !location.hash.startsWith("#/")) return; // a place within the page
     const before = alone;
     alone = named();
@@ -72,7 +73,7 @@
     cards.showAlone(alone);
     filter();
     showPulse();
-    if (before === alone) return;
+    if (!event || before === alone) return;
     if (alone !== null) scrollTo(0, 0);
     const focused = alone === null ? cards.all.get(before)?.parts.name : $("back").querySelector("a");
     focused?.focus();
