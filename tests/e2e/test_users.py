@@ -296,8 +296,8 @@ async def test_a_service_with_a_fixed_port_keeps_its_one_replica_and_says_why(
     line = run_daemon(compose_stage).wait_for("held")
 
     assert line["reasons"][-1] == (
-        f"at most 1: host port {port} is published for 80/tcp, and only one container can have"
-        " it; publish a range of ports or none"
+        f"3 needed, at most 1: host port {port} is published for 80/tcp, and only one container can"
+        " have it; publish a range of ports or none"
     )
     assert len(compose_stage.running("worker")) == 1
 

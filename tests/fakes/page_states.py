@@ -80,7 +80,7 @@ def _named(report: ServiceReport, name: str) -> ServiceReport:
     """Return a report of a service and its task queue under another name."""
     id_ = ServiceId("compose", f"shop/{name}")
     action = report.action and replace(report.action, service=id_)
-    parts = {replace(queue, name=name): stats for queue, stats in report.parts.items()}
+    parts = {queue._replace(name=name): stats for queue, stats in report.parts.items()}
     given = {**GIVEN, "temporal.queue": Given(name, "label")}
     return replace(report, service=id_, queues=(name,), parts=parts, given=given, action=action)
 
