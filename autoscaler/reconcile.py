@@ -232,6 +232,7 @@ class Reconciler:
                     ceiling=service.ceiling,
                     refusal=service.refusal,
                     draining=service.draining,
+                    finishing=service.finishing,
                     grace=service.grace,
                     ignored_signal=service.ignored_signal,
                     changing=under_way is not None,

@@ -18,7 +18,7 @@ HOST, _, PORT = LISTEN.strip().rpartition(":")
 NEAR = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(HOST, HOST)  # noqa: S104 - the daemon binds it
 
 try:
-    with urlopen(f"http://{NEAR}:{PORT}/healthz", timeout=4) as answer:
+    with urlopen(f"http://{NEAR}:{PORT}/healthz", timeout=20) as answer:
         print(answer.read().decode().strip())
 except OSError as error:
     sys.exit(f"{NEAR}:{PORT}/healthz: {error}")

@@ -19,10 +19,11 @@ from collections.abc import Callable, Mapping
 
 from provision.compose import compose, compose_2_26, compose_2_40
 from provision.engine import engine, stop_engine
+from provision.engines import engines, ssh_image
 from provision.images import images, test_image, tiny_image
 from provision.page import browser, prometheus
-from provision.python import bench, venv
-from provision.stand_ins import base_image, engines, proxy_image
+from provision.python import bench, release_tools, venv
+from provision.stand_ins import base_image, proxy_image
 from provision.tools import SetupError
 from provision.typescript import typescript
 
@@ -44,6 +45,7 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "compose-2.26": compose_2_26,
     "compose-2.40": compose_2_40,
     "engines": engines,
+    "ssh-image": ssh_image,
     "base-image": base_image,
     "bench": bench,
     "tiny-image": tiny_image,
@@ -51,6 +53,7 @@ VERBS: Mapping[str, Callable[[], None]] = {
     "images": images,
     "browser": browser,
     "prometheus": prometheus,
+    "release-tools": release_tools,
     "typescript": typescript,
     "test-image": test_image,
     "all": everything,

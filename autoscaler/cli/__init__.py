@@ -11,6 +11,7 @@ import typer
 
 from autoscaler.cli import (
     agent,
+    completion,
     doctor,
     integrations,
     labels,
@@ -19,19 +20,22 @@ from autoscaler.cli import (
     plan,
     resume,
     run,
+    say,
     scale_flags,
     set,  # noqa: A004 - a file is named like its verb
     simulate,
     status,
     unset,
 )
-from autoscaler.core.errors import ConfigurationError, OverrideError
+from autoscaler.cli.exit_codes import ExitCode
+from autoscaler.cli.verbs import Verbs
 
 commands = typer.Typer(
     name="autoscaler",
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Scales Docker Compose and Swarm services by the backlog of their Temporal task queues.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -69,6 +73,7 @@ for name, verb in (
     ("simulate", simulate.simulate),
     ("labels", labels.labels),
     ("agent", agent.agent),
+    ("completion", completion.completion),
 ):
     commands.command(name)(verb)
 commands.add_typer(integrations.commands, name="integrations")
@@ -76,22 +81,20 @@ commands.add_typer(integrations.commands, name="integrations")
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    code: int | str | None = 0
+    code: int | str | None = ExitCode.DONE
     try:
-        commands()
+        commands(prog_name=completion.PROGRAM)
     except SystemExit as end:
         code = end.code
-    except OverrideError as error:
-        for problem in error.problems:
-            print(f"autoscaler: {problem}", file=sys.stderr)  # noqa: T201
-        code = 2
-    except ConfigurationError as error:
-        print("autoscaler: the configuration is wrong:", file=sys.stderr)  # noqa: T201
-        for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)  # noqa: T201
-        code = 2
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # Who read the output has gone, as `head` does: there is nobody to tell.
+        code = ExitCode.TROUBLE
+    except OSError as error:
+        say.error(f"the output could not be written ({error.strerror})")
+        code = ExitCode.TROUBLE
     # Not sys.exit: it waits for threads that wait for a container to stop, and an interpreter that
     # shuts down right after a call of the Temporal client may crash in the client's threads.
-    os._exit(code if isinstance(code, int) else 0)
+    os._exit(code if isinstance(code, int) else ExitCode.DONE)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from autoscaler.app import App, build
+from autoscaler.cli import say
 from autoscaler.cli.findings import show
 from autoscaler.core.durations import format_duration, seconds_passed
 from autoscaler.core.errors import IntegrationError
@@ -49,10 +50,9 @@ async def _examine(settings: Settings) -> Sequence[Finding]:
 
 def _say_that_it_waits(span: timedelta) -> None:
     """Say on stderr what takes so long."""
-    typer.echo(
+    say.note(
         f"waiting {format_duration(seconds_passed(span))} for the next heartbeats of workers at"
-        " work: services without a stop_grace_period may interrupt their tasks",
-        err=True,
+        " work: services without a stop_grace_period may interrupt their tasks"
     )
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import typer
 
+from autoscaler.cli.exit_codes import ExitCode
 from autoscaler.core.findings import Finding, Outcome
 
 
 def show(findings: Sequence[Finding], *, as_json: bool) -> None:
-    """Print findings. Raises typer.Exit with exit code 1 when something needs doing."""
+    """Print findings. Raises typer.Exit with TROUBLE when something needs doing."""
     if as_json:
         objects = [
             {"subject": each.subject, "outcome": each.outcome.value, "text": each.text}
@@ -22,4 +23,4 @@ def show(findings: Sequence[Finding], *, as_json: bool) -> None:
         for each in findings:
             print(f"{each.outcome.value:<7}  {each.subject}: {each.text}")  # noqa: T201
     if any(each.outcome is not Outcome.OK for each in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.TROUBLE)

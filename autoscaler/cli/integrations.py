@@ -7,9 +7,8 @@ import io
 import select
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from autoscaler.app import App, build
+from autoscaler.cli import say
 from autoscaler.cli.findings import show
 from autoscaler.core.errors import ConfigurationError, IntegrationError, OrchestratorError
 from autoscaler.core.integration import DEFAULT_NAMESPACE, Integration, TlsMode, canonical
@@ -33,7 +33,9 @@ LONGEST_LINE = 10_000
 STDIN_WITHIN = 2.0
 """Seconds in which something has to arrive on a standard input that is no terminal."""
 
-Name = Annotated[str, typer.Argument(help="Its name, as in the label temporal.integration.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Its name, as in the label temporal.integration.")
+]
 
 
 @commands.command(name="list")
@@ -63,7 +65,7 @@ def list_() -> None:
     console.width = max(console.width, needed)
     console.print(table)
     if problem is not None:
-        _fail(problem)
+        raise IntegrationError(problem)
 
 
 def _cells(integration: Integration) -> tuple[str, ...]:
@@ -120,10 +122,9 @@ def add(  # noqa: PLR0913 - the options are the parts of an integration
         "tls_ca": _content(ca),
     }
     app = build(settings)
-    with _one_line():
-        integration = _validated({part: value for part, value in parts.items() if value})
-        app.check_credentials(name, integration)
-        made_key = app.store.add(name, integration, replace=replace)
+    integration = _validated({part: value for part, value in parts.items() if value})
+    app.check_credentials(name, integration)
+    made_key = app.store.add(name, integration, replace=replace)
     if made_key:
         print(f"created a key for the store: {app.store.key_file}")  # noqa: T201
         print("  keep a copy of the key in another place: without it nobody can read the store")  # noqa: T201
@@ -132,7 +133,7 @@ def add(  # noqa: PLR0913 - the options are the parts of an integration
     if canonical(name) in settings.integrations:
         print(f"  it is not used: the one from {settings.origins[canonical(name)]} comes first")  # noqa: T201
     for remark in _where_it_counts(app, name):
-        print(f"  {remark}")  # noqa: T201
+        say.warning(remark)
     print(f"  try it with: autoscaler integrations test {canonical(name)}")  # noqa: T201
 
 
@@ -141,12 +142,12 @@ def _where_it_counts(app: App, name: str) -> Iterator[str]:
     folder = app.store.path.parent
     if not app.place.outlives(folder):
         yield (
-            f"warning: {folder} is no volume, so the integration goes with this container;"
+            f"{folder} is no volume, so the integration goes with this container;"
             f" mount a volume at {folder}, and add it again"
         )
     for daemon in asyncio.run(app.daemons_without(folder)):
         yield (
-            f"warning: the autoscaler in container {daemon.name} does not read this store; add the"
+            f"the autoscaler in container {daemon.name} does not read this store; add the"
             f" integration there: {daemon.command} integrations add {canonical(name)} ..."
         )
 
@@ -159,16 +160,18 @@ def _api_key(*, from_stdin: bool, wanted: bool) -> str | None:
     if from_stdin:
         key = _one_word(sys.stdin.read())
         if key is None:
-            _fail("--api-key-stdin: standard input is empty; pipe the API key into the command")
+            problem = "--api-key-stdin: standard input is empty; pipe the API key into the command"
+            raise ConfigurationError([problem])
         return key
     if not on_a_terminal():
         if _arrives():
             return _one_word(sys.stdin.read())
         if wanted:
-            _fail(
+            problem = (
                 "standard input is open, and nothing arrives on it; pipe the API key into the"
                 " command with --api-key-stdin, or add `< /dev/null` where there is no key"
             )
+            raise ConfigurationError([problem])
     elif wanted:
         answer: str = typer.prompt(
             "API key (empty for none)", default="", hide_input=True, show_default=False
@@ -181,10 +184,11 @@ def _one_word(text: str) -> str | None:
     """Return an API key without the blanks around it; None where there is none."""
     words = text.split()
     if len(words) > 1:
-        _fail(
+        problem = (
             "what standard input holds is no API key: it has several words or lines; pipe the key"
             " alone into the command, or add `< /dev/null` where there is no key"
         )
+        raise ConfigurationError([problem])
     return words[0] if words else None
 
 
@@ -209,7 +213,8 @@ def _content(file: Path | None) -> str | None:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        _fail(f"{file} cannot be read ({why}); check the path")
+        problem = f"{file} cannot be read ({why}); check the path"
+        raise ConfigurationError([problem]) from error
 
 
 def _validated(parts: dict[str, Any]) -> Integration:
@@ -252,8 +257,7 @@ def try_out(
 def remove(name: Name) -> None:
     """Remove an integration from the encrypted store, and name the services that still use it."""
     app = build(Settings.load())
-    with _one_line():
-        app.store.remove(name)
+    app.store.remove(name)
     print(f"removed integration {canonical(name)} from {app.store.path}")  # noqa: T201
     users, problems = asyncio.run(_users(app, canonical(name)))
     if users:
@@ -290,20 +294,5 @@ def rekey() -> None:
     or its file, first put a new key and a comma before the old key.
     """
     app = build(Settings.load())
-    with _one_line():
-        told = app.store.rekey()
+    told = app.store.rekey()
     print(f"encrypted {app.store.path} with a new key: {told}")  # noqa: T201
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Print an IntegrationError in one line, and end with exit code 1."""
-    try:
-        yield
-    except IntegrationError as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"autoscaler: {message}", file=sys.stderr)  # noqa: T201
-    raise typer.Exit(1)

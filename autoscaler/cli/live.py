@@ -7,17 +7,15 @@ import contextlib
 import difflib
 import getpass
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from autoscaler.app import build
+from autoscaler.cli import say
 from autoscaler.cli.status import NoAnswer, ask
-from autoscaler.core.errors import AutoscalerError, OverrideError
+from autoscaler.core.errors import AutoscalerError
 from autoscaler.core.model import ServiceId
 from autoscaler.core.override import Wanted
 from autoscaler.present import Plain
@@ -27,10 +25,22 @@ from autoscaler.wishes.overrides_file import OverridesFile
 ASKED_FOR = 2.0
 """Seconds that a command waits for the daemon, which it only asks for advice."""
 
+
+def known_services() -> list[str]:
+    """Return the names of the services that a shell completes: none while no daemon answers."""
+    try:
+        rows = ask(Settings.load(), ASKED_FOR)["services"]
+    except AutoscalerError:
+        return []
+    return [row["service"] for row in rows]
+
+
 Service = Annotated[
     str,
     typer.Argument(
-        metavar="SERVICE", help="project/service on Compose, such as shop/worker; a name on Swarm."
+        metavar="SERVICE",
+        help="project/service on Compose, such as shop/worker; a name on Swarm.",
+        autocompletion=known_services,
     ),
 ]
 For = Annotated[str, typer.Option("--for", help="How long: a duration such as 30m, or ever.")]
@@ -44,12 +54,11 @@ def put(new: Wanted) -> None:
     file = OverridesFile(settings.state)
     daemon = Daemon(settings)
     now = datetime.now(UTC)
-    with in_one_line():
-        replaced = file.put(new, settings.label_prefix, daemon.values_of(new.service), now)
-        for each in new.overrides(now):
-            print(f"{new.service}: {each}")  # noqa: T201
-        for each in replaced:
-            print(f"  instead of {each}")  # noqa: T201
+    replaced = file.put(new, settings.label_prefix, daemon.values_of(new.service), now)
+    for each in new.overrides(now):
+        print(f"{new.service}: {each}")  # noqa: T201
+    for each in replaced:
+        print(f"  instead of {each}")  # noqa: T201
     say_where_it_counts(settings, file, daemon, new.service)
 
 
@@ -59,25 +68,20 @@ def say_where_it_counts(
     """Print what keeps overrides from lasting, or a daemon from taking them up."""
     app = build(settings)
     if file.damage:
-        warn(file.damage)
+        say.warning(file.damage)
     if not app.place.outlives(file.folder):
-        warn(
+        say.warning(
             f"{file.folder} is no volume, so overrides go with this container; mount a volume there"
         )
     others = asyncio.run(app.daemons_without(file.folder))
     for each in others:
-        warn(
+        say.warning(
             f"the autoscaler in container {each.name} does not read {file.folder}; run this command"
             f" there: {each.command} ..."
         )
     remark = daemon.remark_on(service)
     if remark and not others:
-        warn(remark)
-
-
-def warn(text: str) -> None:
-    """Print a warning."""
-    print(f"autoscaler: warning: {text}", file=sys.stderr)  # noqa: T201
+        say.warning(remark)
 
 
 class Daemon:
@@ -121,15 +125,3 @@ def user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.geteuid()}"
-
-
-@contextmanager
-def in_one_line() -> Iterator[None]:
-    """End with exit code 1 and one line for an error that is no mistake of who typed."""
-    try:
-        yield
-    except OverrideError:
-        raise
-    except AutoscalerError as error:
-        print(f"autoscaler: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1) from error

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoscaler import present
-from autoscaler.cli import live
+from autoscaler.cli import say
 from autoscaler.core.override import Override, holding, time_left
 from autoscaler.core.redaction import Redactor
 from autoscaler.settings import Settings
@@ -25,10 +25,9 @@ def overrides(
     """Show what is set live: until when, by whom and why."""
     file = OverridesFile(Settings.load().state)
     now = datetime.now(UTC)
-    with live.in_one_line():
-        found = holding(file.read(), now)
+    found = holding(file.read(), now)
     if file.damage:
-        live.warn(file.damage)
+        say.warning(file.damage)
     if json:
         print(jsonlib.dumps([_plain(each) for each in found], indent=2))  # noqa: T201
     elif not found:

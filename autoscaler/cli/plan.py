@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
-import sys
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Annotated
@@ -15,7 +14,8 @@ from rich.console import Console
 
 from autoscaler import present
 from autoscaler.app import build
-from autoscaler.cli import table
+from autoscaler.cli import say, table
+from autoscaler.cli.exit_codes import ExitCode
 from autoscaler.core.errors import ConfigurationError
 from autoscaler.core.report import TickReport
 from autoscaler.core.zones import YEARS, moment
@@ -59,11 +59,11 @@ def plan(
             print(f"With the schedules of {wall:%a %Y-%m-%d %H:%M %Z}:")  # noqa: T201
         _print_table(planned, report, settings.label_prefix)
     for warning in planned["warnings"]:
-        print(f"autoscaler: warning: {warning}", file=sys.stderr)  # noqa: T201
+        say.warning(warning)
     for error in planned["errors"]:
-        print(f"autoscaler: {error}", file=sys.stderr)  # noqa: T201
+        say.error(error)
     if report.failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.TROUBLE)
 
 
 def _read_time(text: str, zone: ZoneInfo) -> datetime:
@@ -83,10 +83,9 @@ def _read_time(text: str, zone: ZoneInfo) -> datetime:
     found = moment(given, zone)
     wall = found.astimezone(zone)
     if wall.replace(tzinfo=None, fold=0) != given:
-        print(  # noqa: T201
-            f"autoscaler: warning: {given:%Y-%m-%d %H:%M} does not exist in {zone}, where clocks"
-            f" skip it: {wall:%H:%M %Z} is planned for, the end of the gap",
-            file=sys.stderr,
+        say.warning(
+            f"{given:%Y-%m-%d %H:%M} does not exist in {zone}, where clocks"
+            f" skip it: {wall:%H:%M %Z} is planned for, the end of the gap"
         )
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +12,7 @@ from typing import Annotated
 import typer
 
 from autoscaler.app import build
-from autoscaler.cli import live
+from autoscaler.cli import say
 from autoscaler.cli.status import NoAnswer, ask
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.present import Plain
@@ -57,10 +56,9 @@ def scale_flags(
     Without them, `up` brings each service back to the replicas in its file.
     """
     settings = Settings.load()
-    with live.in_one_line():
-        found = _of_project(_running(settings), project)
+    found = _of_project(_running(settings), project)
     if not found:
-        print("autoscaler: no Compose service is looked after here: no flags", file=sys.stderr)  # noqa: T201
+        say.note("no Compose service is looked after here: no flags")
     print(" ".join(each.flag for each in sorted(found, key=lambda it: it.service)))  # noqa: T201
 
 

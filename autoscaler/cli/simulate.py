@@ -77,7 +77,10 @@ class _Stage:
 def simulate(  # noqa: PLR0913 - an option each
     trace: Annotated[
         str | None,
-        typer.Argument(help=f"A CSV or JSON-lines file, or one of {', '.join(shipped_names())}."),
+        typer.Argument(
+            help=f"A CSV or JSON-lines file, or one of {', '.join(shipped_names())}.",
+            autocompletion=shipped_names,
+        ),
     ] = None,
     *,
     label: Annotated[

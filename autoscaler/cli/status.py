@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import json
-import sys
+import json as jsonlib
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,7 +14,8 @@ from rich.live import Live
 from rich.text import Text
 
 from autoscaler.cli import table
-from autoscaler.core.errors import AutoscalerError
+from autoscaler.cli.exit_codes import ExitCode
+from autoscaler.core.errors import AutoscalerError, ConfigurationError
 from autoscaler.present import Plain
 from autoscaler.settings import Settings
 
@@ -32,26 +32,31 @@ class NoAnswer(AutoscalerError):
 
 
 def status(
-    *, watch: Annotated[bool, typer.Option(help="Go on until Ctrl-C, every 2 seconds.")] = False
+    *,
+    watch: Annotated[bool, typer.Option(help="Go on until Ctrl-C, every 2 seconds.")] = False,
+    json: Annotated[
+        bool, typer.Option(help="Print the object that /api/services returns, for programs.")
+    ] = False,
 ) -> None:
     """Show what the running daemon last saw and did.
 
     Exit code 1 when it does not answer, or when something keeps it from scaling a service.
     """
+    if watch and json:
+        raise ConfigurationError(["--watch and --json are both given: keep one of them"])
     settings = Settings.load()
     # Square brackets in names and errors are no markup.
     console = Console(markup=False, highlight=False)
     if watch:
         _watch(settings, console)
         return
-    try:
-        answer = ask(settings)
-    except NoAnswer as error:
-        print(f"autoscaler: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1) from error
-    console.print(picture(answer, datetime.now(UTC)))
+    answer = ask(settings)
+    if json:
+        print(jsonlib.dumps(answer, indent=2))  # noqa: T201
+    else:
+        console.print(picture(answer, datetime.now(UTC)))
     if answer["errors"] or any(service["errors"] for service in answer["services"]):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.TROUBLE)
 
 
 def _watch(settings: Settings, console: Console) -> None:
@@ -87,7 +92,7 @@ def ask(settings: Settings, timeout: float = ANSWER_TIMEOUT) -> Plain:
         response = connection.getresponse()
         body = response.read()
         if response.status == http.HTTPStatus.OK:
-            answer: Plain = json.loads(body)
+            answer: Plain = jsonlib.loads(body)
             return answer
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from autoscaler.cli import live
+from autoscaler.cli import live, say
+from autoscaler.cli.exit_codes import ExitCode
 from autoscaler.core.model import ServiceId
 from autoscaler.core.override import Override, parse_service, without_prefix
 from autoscaler.settings import Settings
@@ -31,8 +31,8 @@ def unset(
     removed = remove(parse_service(service), lambda each: not asked or each.name in asked)
     missing = sorted(asked - {each.name for each in removed})
     if missing:
-        print(f"autoscaler: not set for {service}: {', '.join(missing)}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1)
+        say.error(f"not set for {service}: {', '.join(missing)}")
+        raise typer.Exit(ExitCode.TROUBLE)
     if not removed:
         print(f"nothing is set for {service}")  # noqa: T201
 
@@ -41,8 +41,7 @@ def remove(service: ServiceId, which: Callable[[Override], bool]) -> Sequence[Ov
     """Remove the overrides of a service that are asked for; print and return them."""
     settings = Settings.load()
     file = OverridesFile(settings.state)
-    with live.in_one_line():
-        removed = file.remove(service, which, datetime.now(UTC))
+    removed = file.remove(service, which, datetime.now(UTC))
     for each in removed:
         print(f"{service}: removed {each}")  # noqa: T201
     if removed:

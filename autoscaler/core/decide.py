@@ -11,7 +11,12 @@ from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import LONGEST_WINDOW, Busy, Mode
 from autoscaler.core.limits import LIMITS, Limiter, follow_schedule, take_share, within_bounds
 from autoscaler.core.model import ServiceId
-from autoscaler.core.protect import keep_all_where_one_ignores_its_signal, keep_used, protect
+from autoscaler.core.protect import (
+    keep_all_where_one_ignores_its_signal,
+    keep_all_while_some_finish,
+    keep_used,
+    protect,
+)
 from autoscaler.core.reason import Reason, ReasonCode, kept
 from autoscaler.core.recommend import learn, recommend
 from autoscaler.core.situation import Decision, Situation
@@ -20,6 +25,7 @@ from autoscaler.core.words import figure
 AFTER_THE_WISH: tuple[Limiter, ...] = (
     take_share,
     keep_all_where_one_ignores_its_signal,
+    keep_all_while_some_finish,
     keep_used,
     protect,
 )

@@ -78,6 +78,23 @@ def keep_all_where_one_ignores_its_signal(
     return replicas, Reason(ReasonCode.IGNORES_STOP, text, kept(replicas, replicas))
 
 
+def keep_all_while_some_finish(situation: Situation, _history: History, desired: int) -> Limited:
+    """Stop nobody while a scale-in would repeat the stop signal of replicas that finish their work.
+
+    A worker that no longer listens after its first signal, as in the TypeScript SDK, dies by the
+    second one (measured, docs/losses.md).
+    """
+    replicas, finishing = situation.replicas, situation.finishing
+    if desired >= replicas or not finishing:
+        return desired, None
+    text = (
+        f"{counted(finishing, 'replica')} of an earlier scale-in still"
+        f" {agreeing(finishing, 'finishes its work', 'finish their work')}, and another scale-in"
+        f" would repeat {agreeing(finishing, 'its', 'their')} stop signal"
+    )
+    return replicas, Reason(ReasonCode.BUSY, text, kept(replicas, replicas))
+
+
 def keep_used(situation: Situation, _history: History, desired: int) -> Limited:
     """Keep the replicas that other containers use something of, such as their network."""
     least = min(len(situation.in_use), situation.replicas)

@@ -30,6 +30,8 @@ class Situation:
     """Why the service cannot be scaled at all at present; one sentence without a full stop."""
     draining: int = 0
     """Replicas that were told to stop and have not ended. `replicas` does not count them."""
+    finishing: int = 0
+    """Those of them that would get their stop signal once more with the next scale-in."""
     grace: timedelta | None = None
     """Time between stop signal and kill; None where Docker's default of 10 s applies."""
     ignored_signal: IgnoredSignal | None = None

@@ -9,23 +9,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import docker
 from anyio import CapacityLimiter, to_thread
 from docker import APIClient
 from docker.constants import MINIMUM_DOCKER_API_VERSION
-from docker.context import Context, ContextAPI
-from docker.context.config import get_current_context_name
 from docker.errors import APIError, DockerException
 from docker.transport import UnixHTTPAdapter
 from docker.types import CancellableStream
 from requests.exceptions import RequestException, Timeout
-from requests.utils import get_environ_proxies
 
 from autoscaler.core.errors import OrchestratorError
+from autoscaler.orchestrators import ssh
+from autoscaler.orchestrators.address import Address, proxies
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -36,6 +33,8 @@ TIMEOUT = 60
 creates a container from a large image on a slow disk."""
 IDLE = 10.0
 """Seconds after which a client that nobody used is closed, with its connection."""
+DOCKER, PODMAN = "the Docker Engine", "Podman"
+"""The products that answer the Engine API, as they are called in a sentence."""
 GONE = (404, 409)
 """HTTP statuses: no such container, or its removal is under way already."""
 STOPS_AT_ONCE = 8
@@ -91,8 +90,9 @@ class Engine:
         environment = dict(os.environ if environment is None else environment)
         self._lanes = {lane: CapacityLimiter(calls) for lane, calls in _AT_ONCE.items()}
         self._turns = asyncio.Semaphore(STOPS_AT_ONCE)
-        self._clients = _Clients(environment)
-        self.address = _address(environment)
+        self._address = Address(environment)
+        self._clients = _Clients(environment, self._address)
+        self.address = str(self._address)
 
     async def call(self, what: str, work: Callable[[APIClient], T], lane: Lane = Lane.LOOK) -> T:
         """Run `work` in a thread with a client of its own, and return what it returns.
@@ -149,9 +149,11 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         stream: CancellableStream[Json] | None = None
+        reading: APIClient | None = None
 
         def work(client: APIClient) -> None:
-            nonlocal stream
+            nonlocal reading, stream
+            reading = client
             stream = client.events(decode=True, filters=dict(filters), since=since)
             loop.call_soon_threadsafe(began)
             for event in stream:
@@ -160,7 +162,7 @@ class Engine:
         try:
             await self.call("following the engine's events", work, Lane.EVENTS)
         finally:
-            if stream is not None:
+            if stream is not None and reading is not None and not ssh.cut_off(reading):
                 with contextlib.suppress(DockerException, OSError):
                     stream.close()
 
@@ -168,34 +170,44 @@ class Engine:
         """Close the clients; a client in use is closed when its call ends."""
         self._clients.close()
 
+    @property
+    def product(self) -> str:
+        """What answers, by its own word: `Podman`, or `the Docker Engine`, also before it has
+        answered.
+        """
+        return self._clients.product
+
     def _translate(self, what: str, error: Exception) -> EngineError:
         response = getattr(error, "response", None)
         if response is not None:
             return EngineError(
-                f"{what} failed: the Docker Engine answered {response.status_code}"
+                f"{what} failed: {self.product} answered {response.status_code}"
                 f" ({_explanation(error, response)})",
                 response.status_code,
             )
         if isinstance(error, Timeout):
             return EngineError(
-                f"{what} failed: the Docker Engine at {self.address} did not answer in time;"
+                f"{what} failed: {self.product} at {self.address} did not answer in time;"
                 " check that it is healthy"
             )
+        if isinstance(error, ssh.NoPackageError):
+            return EngineError(f"no Docker Engine answers at {self.address}: {error}")
         return EngineError(
             f"no Docker Engine answers at {self.address} ({_root_cause(error)});"
-            " check that it runs, that DOCKER_HOST leads to it, and that the daemon's user"
-            " may read and write the socket"
+            f" {self._address.remedy}"
         )
 
 
 class _Clients:
     """docker-py's clients, each used by one thread at a time: they are not thread-safe."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], address: Address) -> None:
         self._environment = environment
+        self._address = address
         self._idle: deque[tuple[float, APIClient]] = deque()
         """Clients that nobody uses, each with the time it came back; the latest is used next."""
         self._keep = IDLE
+        self.product = DOCKER
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[APIClient]:
@@ -241,18 +253,18 @@ class _Clients:
         # set on it. So one that calls nothing by itself asks for the version.
         asking = self._new(MINIMUM_DOCKER_API_VERSION)
         try:
-            version: str = asking.version(api_version=False)["ApiVersion"]
+            answer: Json = asking.version(api_version=False)
         finally:
             asking.close()
-        return self._new(version)
+        self.product = _product(answer)
+        return self._new(answer["ApiVersion"])
 
     def _new(self, version: str) -> APIClient:
         """Return a client for a version of the API, which has called nothing yet."""
-        if not self._environment.get("DOCKER_HOST") and _context(self._environment) is None:
-            raise DockerException("there is no Docker context of that name")
-        client: APIClient = docker.from_env(
-            version=version, timeout=TIMEOUT, environment=self._environment
-        ).api
+        with ssh.logging_in(self._address.host()):
+            client: APIClient = docker.from_env(
+                version=version, timeout=TIMEOUT, environment=self._environment
+            ).api
         # Of the environment, the docker command heeds only the proxies. With `trust_env`,
         # REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE replace the authority of the engine, and .netrc adds
         # a password.
@@ -264,42 +276,15 @@ class _Clients:
             socket = f"http+unix://{adapter.socket_path}"
             client.mount(client.base_url, UnixHTTPAdapter(socket, TIMEOUT, pool_connections=1))
             adapter.close()
-        else:
-            client.proxies.update(_proxies(client.base_url))
+        elif not ssh.keep_alive(client):
+            client.proxies.update(proxies(client.base_url))
         return client
 
 
-def _context(environment: Mapping[str, str]) -> Context | None:
-    """Return the Docker context in use where DOCKER_HOST is not set; None: it does not exist."""
-    found: Context | None = ContextAPI.get_context(environment.get("DOCKER_CONTEXT"))
-    return found
-
-
-def _address(environment: Mapping[str, str]) -> str:
-    """Return where the engine is, in words for people."""
-    if environment.get("DOCKER_HOST"):
-        return environment["DOCKER_HOST"]
-    name = environment.get("DOCKER_CONTEXT") or get_current_context_name()
-    if name == "default":
-        return "the default socket"
-    # What is wrong with the context itself is said by the first call.
-    with contextlib.suppress(Exception):
-        context = _context(environment)
-        if context is not None:
-            return f"{context.Host} (Docker context {name})"
-    return f"Docker context {name!r}"
-
-
-def _proxies(url: str) -> Mapping[str, str]:
-    """Return the proxies for an engine's URL as the docker command has them: none to this host."""
-    host = urlsplit(url).hostname or ""
-    with contextlib.suppress(ValueError):
-        if ip_address(host).is_loopback:
-            return {}
-    if host == "localhost":
-        return {}
-    found: Mapping[str, str] = get_environ_proxies(url)
-    return {scheme: proxy for scheme, proxy in found.items() if scheme in ("http", "https")}
+def _product(version: Json) -> str:
+    """Return what answers, by the engine's answer to the question for its version."""
+    parts = version.get("Components") or ()
+    return PODMAN if any(each["Name"].startswith(PODMAN) for each in parts) else DOCKER
 
 
 def api_url(client: APIClient, path: str) -> str:

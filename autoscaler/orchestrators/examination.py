@@ -35,7 +35,8 @@ async def examine_engine(
             Finding(
                 SUBJECT,
                 Outcome.OK,
-                f"Docker Engine {version[0]} answers at {engine.address} (API {version[1]})",
+                f"{engine.product.removeprefix('the ')} {version[0]} answers at {engine.address}"
+                f" (API {version[1]})",
             )
         ]
         found.append(await _may_read(engine))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from provision import apt
+from provision.origin import build_arguments
 from provision.tools import (
     BUILD,
     INSTALL,
@@ -28,7 +29,7 @@ TINY_IMAGE = "autoscaler-test/busybox:1"
 
 def images() -> None:
     """Build the project's image and the example's."""
-    _build(IMAGE, ROOT)
+    _build(IMAGE, ROOT, *build_arguments())
     example = ROOT / "compose/quickstart"
     if (example / "Dockerfile").exists():
         _build(EXAMPLE_IMAGE, example)

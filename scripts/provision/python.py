@@ -15,6 +15,7 @@ from provision.tools import CACHE, INSTALL, ROOT, SetupError, query, run, step, 
 VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "constraints.txt"
 BENCH_PACKAGES = CACHE / "bench"
+RELEASE_TOOLS = CACHE / "release"
 
 
 def venv() -> None:
@@ -58,6 +59,20 @@ def bench() -> None:
                 INSTALL,
             )  # fmt: skip
     print("bench: grpcio is there")
+
+
+def release_tools() -> None:
+    """Provide what builds and checks a release, in .cache/release: no test needs it in .venv."""
+    if not (RELEASE_TOOLS / "bin/cyclonedx-py").exists():
+        python = str(VENV / "bin/python")
+        with step("installing the tools of a release into .cache/release"):
+            run([python, "-m", "venv", "--clear", "--without-pip", str(RELEASE_TOOLS)], INSTALL)
+            run(
+                [python, "-m", "pip", "--python", str(RELEASE_TOOLS / "bin/python"), "install",
+                 "--no-input", "--constraint", str(CONSTRAINTS), "--group", "release"],
+                INSTALL,
+            )  # fmt: skip
+    print("release tools: they are there")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from provision import apt
-from provision.apt import DEBIAN_RELEASE, NEXT_DEBIAN_RELEASE
+from provision.apt import DEBIAN_RELEASE
 from provision.images import has, import_folder, pull
 from provision.python import VENV
 from provision.tools import INSTALL, QUERY, SetupError, query, run, step, temporary_folder
@@ -20,14 +20,6 @@ BASE_IMAGE = "python:3.13-slim"
 PROXY_IMAGE = "haproxy:3.0"
 """The proxy of compose/hardened."""
 PROXY_PACKAGES = ("haproxy", "base-files")
-
-ENGINE_IMAGES = {
-    "autoscaler-test/dind:26.1": (DEBIAN_RELEASE, "docker:26.1-dind"),
-    "autoscaler-test/dind:28.5": (NEXT_DEBIAN_RELEASE, "docker:28.5-dind"),
-}
-"""Images of other engines, for Docker in Docker: each with the Debian release that has this
-version, and the official image that has it."""
-ENGINE_PACKAGES = ("docker.io", "iptables", "mount", "dash", "coreutils", "base-files")
 
 DOCUMENTATION = ("usr/share/doc/*", "usr/share/locale/*", "usr/share/man/*")
 
@@ -45,20 +37,7 @@ def proxy_image() -> None:
     if has(PROXY_IMAGE):
         print(f"proxy image: {PROXY_IMAGE} is there")
     elif not pull(PROXY_IMAGE):
-        _make_of_packages(PROXY_IMAGE, DEBIAN_RELEASE, PROXY_PACKAGES, [_stand_in_for(PROXY_IMAGE)])
-
-
-def engines() -> None:
-    """Provide the images of other engines, which the test matrix runs in containers."""
-    for image, (release, official) in ENGINE_IMAGES.items():
-        if has(image):
-            print(f"engines: {image} is there")
-        elif apt.debian_mirror():
-            _make_engine(image, release)
-        elif pull(official):
-            run(["docker", "tag", official, image], QUERY)
-        else:
-            apt.require_debian_mirror(f"{official} could not be pulled: {image}")
+        make_of_packages(PROXY_IMAGE, DEBIAN_RELEASE, PROXY_PACKAGES, [_stand_in_for(PROXY_IMAGE)])
 
 
 def _stand_in_for(image: str) -> str:
@@ -146,20 +125,7 @@ def _pip_settings() -> dict[str, str]:
 # ---------------------------------------------------------------- one program and its libraries
 
 
-def _make_engine(image: str, release: str) -> None:
-    """Make an image of the engine of a Debian release, for Docker in Docker."""
-
-    def link_iptables(root: Path) -> None:
-        for name in ("iptables", "ip6tables"):
-            (root / "usr/sbin" / name).symlink_to(f"{name}-nft")
-
-    title = f'LABEL org.opencontainers.image.title="{image.partition(":")[0]}"'
-    _make_of_packages(
-        image, release, ENGINE_PACKAGES, ["VOLUME /var/lib/docker", title], link_iptables
-    )
-
-
-def _make_of_packages(
+def make_of_packages(
     image: str,
     release: str,
     packages: Sequence[str],

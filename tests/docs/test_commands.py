@@ -19,7 +19,19 @@ from autoscaler.core.labels import read_labels, scaling_labels
 from tests.docs.test_docs import COMPOSE_FILES, PAGES, ROOT, labels_of
 
 FENCE = re.compile(r"(?ms)^```(\w+)\n(.*?)^```")
-PLAIN = {"cat", "curl", "export", "install", "openssl", "seq", "tcld", "watch", "xargs"}
+PLAIN = {
+    "cat",
+    "curl",
+    "export",
+    "install",
+    "openssl",
+    "pip",
+    "seq",
+    "systemctl",
+    "tcld",
+    "watch",
+    "xargs",
+}
 """Commands of other projects, whose arguments are not checked."""
 PYTEST = ".venv/bin/pytest"
 KNOWN = {"make", "docker", "autoscaler", "python", PYTEST, *PLAIN}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,16 @@ def test_every_make_target_in_a_page_exists(page: Path) -> None:
     named = re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)
 
     assert [target for target in named if f"\n{target}:" not in makefile] == []
+
+
+def test_every_make_target_with_a_description_is_in_the_help_below_a_group() -> None:
+    described = re.findall(r"(?m)^([a-z-]+):.*## ", (ROOT / "Makefile").read_text())
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    first, *groups = shown.stdout.split("\n\n")
+
+    assert first.startswith("  help ")
+    assert all(re.match(r"\w.*\n  [a-z]", group) for group in groups)
+    assert re.findall(r"(?m)^  ([a-z-]+) ", shown.stdout) == described
 
 
 def variables(text: str) -> set[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import tomllib
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.real.waiting import until
 pytestmark = pytest.mark.engine
 
 IMAGE = "temporal-docker-autoscaler"
+ROOT = Path(__file__).parents[2]
 SOCKET = "/var/run/docker.sock"
 
 Start = Callable[..., str]
@@ -132,7 +135,28 @@ def test_an_integration_that_would_go_with_its_container_is_stored_with_a_warnin
     start: Start,
 ) -> None:
     container = start(f"--volume={SOCKET}:{SOCKET}", "--env=AUTOSCALER_STORE=/tmp/store/it")
-    add = ("exec", container, "autoscaler", "integrations", "add", "cloud", "--endpoint=cloud:7233")
+    add = "autoscaler integrations add cloud --endpoint=cloud:7233 2>&1 >/dev/null"
     assert "warning: /tmp/store is no volume, so the integration goes with this container" in (
-        docker(*add)
+        docker("exec", container, "sh", "-c", add)
     )
+
+
+def test_its_labels_say_which_version_and_commit_it_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    labels = json.loads(docker("image", "inspect", "--format={{json .Config.Labels}}", IMAGE))
+    of = {name.removeprefix("org.opencontainers.image."): text for name, text in labels.items()}
+
+    assert of["version"] == project["version"]
+    assert docker("run", "--rm", IMAGE, "--version").strip() == project["version"]
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", of["revision"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", of["created"])
+
+
+def test_it_holds_what_the_daemon_needs_and_nothing_that_builds_or_tests_it() -> None:
+    find = ("run", "--rm", "--entrypoint=find", IMAGE, "/opt/venv")
+    names = docker(*find, "-path", "*/site-packages/*", "-prune", "-printf", "%f\\n").split()
+    tests = docker(*find, "-path", "*/site-packages/autoscaler/*", "-name", "*test*")
+
+    assert {"autoscaler", "docker", "temporalio"} <= set(names)
+    assert {"pip", "hatchling", "pytest", "grpc", "mypy", "ruff", "setuptools"}.isdisjoint(names)
+    assert tests == ""

@@ -56,7 +56,7 @@ def test_run_without_an_engine_says_so_once_and_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in daemon.text
 
 
-def test_wrong_settings_end_the_start_with_one_message_that_names_them_all(tmp_path: Path) -> None:
+def test_wrong_settings_end_the_start_with_a_line_for_each(tmp_path: Path) -> None:
     done = autoscaler(
         tmp_path,
         "run",
@@ -70,13 +70,12 @@ def test_wrong_settings_end_the_start_with_one_message_that_names_them_all(tmp_p
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "autoscaler: the configuration is wrong:",
-        "  AUTOSCALER_DRYRUN is not a setting (the nearest is AUTOSCALER_DRY_RUN)",
-        "  AUTOSCALER_POLL_INTERVAL='5': a duration such as 30s, 5m or 1h30m is needed",
-        "  AUTOSCALER_LOG_LEVEL='loud': must be 'debug', 'info', 'warning' or 'error'",
+        "autoscaler: AUTOSCALER_DRYRUN is not a setting (the nearest is AUTOSCALER_DRY_RUN)",
+        "autoscaler: AUTOSCALER_POLL_INTERVAL='5': a duration such as 30s, 5m or 1h30m is needed",
+        "autoscaler: AUTOSCALER_LOG_LEVEL='loud': must be 'debug', 'info', 'warning' or 'error'",
         (
-            "  AUTOSCALER_INTEGRATIONS__CLOUD__ENDPOINT='no port': host and port are needed,"
-            " such as localhost:7233"
+            "autoscaler: AUTOSCALER_INTEGRATIONS__CLOUD__ENDPOINT='no port': host and port are"
+            " needed, such as localhost:7233"
         ),
     ]
 
@@ -124,14 +123,14 @@ def test_a_wrong_trace_is_told_row_by_row_and_wrong_labels_all_at_once(tmp_path:
     named = autoscaler(tmp_path, "simulate", "burst", *labels)
 
     assert (rows.returncode, rows.stdout) == (named.returncode, named.stdout) == (2, "")
-    assert [line.split(":")[0] for line in rows.stderr.splitlines()[1:]] == [
-        "  orders.csv, row 2, column arrivals",
-        "  orders.csv, row 3, column time",
-        "  orders.csv, row 4, column time",
+    assert [line.split(":")[:2] for line in rows.stderr.splitlines()] == [
+        ["autoscaler", " orders.csv, row 2, column arrivals"],
+        ["autoscaler", " orders.csv, row 3, column time"],
+        ["autoscaler", " orders.csv, row 4, column time"],
     ]
-    assert [line.split()[0] for line in named.stderr.splitlines()[1:]] == [
-        "temporal.tarqet='2'",
-        "temporal.max='many'",
+    assert [line.split()[:2] for line in named.stderr.splitlines()] == [
+        ["autoscaler:", "temporal.tarqet='2'"],
+        ["autoscaler:", "temporal.max='many'"],
     ]
 
 
@@ -209,6 +208,6 @@ def test_a_pipe_on_which_nothing_arrives_is_refused_and_not_waited_for(tmp_path:
         os.close(read)
         os.close(write)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "nothing arrives" in done.stderr
     assert not (tmp_path / "store").exists()

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.interop.kinds import Kind, kind_of
 from tests.real.stages import TINY_IMAGE
 from tests.real.waiting import until
 
@@ -24,14 +25,6 @@ CONFINED = (
     *("--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined"),
     *("--device-cgroup-rule=a *:* rwm", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw"),
 )
-START = """
-mount -o remount,rw /proc/sys
-iptables -nL >/dev/null 2>&1 || for name in iptables ip6tables; do
-  ln -sf "$name-legacy" "/usr/sbin/$name"
-done
-rm -rf /run/docker* /var/run/docker*
-exec dockerd --host "unix://$SOCKET" --host unix:///var/run/docker.sock
-"""
 
 
 class Engine:
@@ -61,6 +54,11 @@ class Engine:
             timeout=TIMEOUT,
         )
 
+    @functools.cached_property
+    def is_podman(self) -> bool:
+        """Whether it is Podman that answers."""
+        return "Podman Engine" in self.docker("version", "--format={{json .Server.Components}}")
+
     @property
     def api(self) -> str:
         """The newest version of its API."""
@@ -71,24 +69,27 @@ class NestedEngine(Engine):
     """An engine in a container of this machine's engine: Docker in Docker."""
 
     def __init__(self, version: str, *options: str) -> None:
-        """Start engine `version` in a container with these options of `docker run`."""
+        """Start an engine in a container with these options of `docker run`.
+
+        `version` is a version of Docker, or another name of the matrix.
+        """
         folder = Path(tempfile.mkdtemp(prefix="tda-engine-"))
         super().__init__(f"unix://{folder}/docker.sock", folder)
         self.name = f"tda-engine-{uuid.uuid4().hex[:8]}"
         try:
-            self._start(version, *options)
+            self._start(kind_of(version), *options)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, version: str, *options: str) -> None:
+    def _start(self, kind: Kind, *options: str) -> None:
         outer().docker(
             "run", "--detach", "--name", self.name, "--hostname", self.name, *_rights(), *options,
-            "--volume=/var/lib/docker",
+            f"--volume={kind.storage}",
             f"--volume={self.folder}:{self.folder}",
             f"--env=SOCKET={self.folder}/docker.sock",
             "--entrypoint=sh",
-            f"autoscaler-test/dind:{version}", "-c", START,
+            kind.image, "-c", kind.start,
         )  # fmt: skip
         self.await_answer()
         self.bring(TINY_IMAGE)

@@ -130,7 +130,8 @@ class Project:
 
     def close(self) -> None:
         """Remove everything, including containers that Compose might not treat as its own."""
-        for each in self.inspects().values():
+        # Podman wants those first that use the network or the processes of others.
+        for each in sorted(self.inspects().values(), key=_uses_another, reverse=True):
             removed = self.engine.attempt("rm", "--force", "--volumes", each["Id"])
             # A daemon that has just ended may have removed it too.
             too_late = ("No such container", "already in progress")
@@ -142,6 +143,12 @@ class Project:
 
     def _short(self, name: str) -> str:
         return name.removeprefix("/").removeprefix(f"{self.name}-")
+
+
+def _uses_another(inspect: Json) -> bool:
+    """Whether a container uses the network, processes or memory of another one."""
+    modes = (inspect["HostConfig"][key] or "" for key in ("NetworkMode", "PidMode", "IpcMode"))
+    return any(mode.startswith("container:") for mode in modes)
 
 
 class Ours:

@@ -1,7 +1,8 @@
 """Inspects of containers, as they were configured.
 
 On an attachable overlay network, Swarm writes the address that it assigned to a container into the
-place of a fixed one (`IPAMConfig`). It goes when the container stops.
+place of a fixed one (`IPAMConfig`). It goes when the container stops. Podman writes what a
+container has got into the place of what was asked for.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from docker import APIClient
 from docker.errors import NotFound
 
+from autoscaler.orchestrators.compose.podman import as_asked_for, runs
 from autoscaler.orchestrators.engine import Json
 
 _ADDRESSES = ("IPv4Address", "IPv6Address")
@@ -20,11 +22,11 @@ def inspect_as_configured(client: APIClient, container: str) -> Json:
     While a container runs, nothing tells whether its address in a network of Swarm is fixed. Left
     out, a fixed address does no harm: it stays with this container, and a new one gets another.
     """
-    found: Json = client.inspect_container(container)
+    found = as_asked_for(client.inspect_container(container))
     for network, endpoint in (found["NetworkSettings"].get("Networks") or {}).items():
         ipam = endpoint.get("IPAMConfig") or {}
         addressed = any(ipam.get(each) for each in _ADDRESSES)
-        if addressed and found["State"]["Running"] and _is_of_swarm(client, network):
+        if addressed and runs(found["State"]) and _is_of_swarm(client, network):
             kept = {key: value for key, value in ipam.items() if key not in _ADDRESSES}
             endpoint["IPAMConfig"] = kept or None
     return found

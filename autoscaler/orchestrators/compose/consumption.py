@@ -86,7 +86,7 @@ class Consumption:
                 raise error
         if late and (all_of_them or not done):
             raise EngineError(
-                f"the Docker Engine did not say within {DEADLINE:g} s what containers use;"
+                f"{self._engine.product} did not say within {DEADLINE:g} s what containers use;"
                 " check that it is healthy"
             )
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators.compose import recipe
+from autoscaler.orchestrators.compose.podman import state_of
 
 NAME = "compose"
 """The orchestrator part of every ServiceId made here."""
@@ -57,7 +58,7 @@ class Container:
             number=int(number),
             config_hash=hashed,
             created=row["Created"],
-            state=row["State"],
+            state=state_of(row["State"]),
             status=row.get("Status") or row["State"],
             labels=labels,
             image=row.get("ImageID") or "",

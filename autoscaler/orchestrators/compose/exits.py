@@ -16,6 +16,7 @@ from autoscaler.core.backoff import Backoff
 from autoscaler.core.durations import format_duration
 from autoscaler.core.model import EndedBy, Ending, ServiceId
 from autoscaler.orchestrators.compose.containers import Container, Replicas
+from autoscaler.orchestrators.engine import Json
 
 SETTLED = timedelta(seconds=30)
 """A replica that has run for this long has started well."""
@@ -46,6 +47,12 @@ class Exit:
         details = ("out of memory" if self.out_of_memory else "", self.last_words)
         told = ": ".join(filter(None, details))
         return f"exit code {self.code}" + (f" ({told})" if told else "")
+
+
+def may_be_a_stop(event: Json) -> bool:
+    """Whether an engine event is an end as it would be if somebody had stopped the container."""
+    code = event["Actor"]["Attributes"].get("exitCode", "")
+    return event["Action"] == "die" and code in map(str, _WHEN_STOPPED)
 
 
 class _By(Enum):

@@ -39,11 +39,18 @@ class OtherHands:
     """Containers that others have made and not started since."""
 
     def notice(
-        self, service: ServiceId, event: Mapping[str, Any], now: datetime, grace: timedelta
+        self,
+        service: ServiceId,
+        event: Mapping[str, Any],
+        now: datetime,
+        grace: timedelta,
+        *,
+        untold: bool = False,
     ) -> None:
         """Take in a container event that others caused.
 
-        `grace` is how long a container of the service may take to stop.
+        `grace` is how long a container of the service may take to stop. `untold` says of an end
+        that others may have caused it and no event has told of a signal.
         """
         container = event["Actor"]["ID"]
         if event["Action"] == "create":
@@ -58,6 +65,8 @@ class OtherHands:
                 del self._stopping[container]
             case "destroy":
                 self._stopping.pop(container, None)
+            case "die" if untold:
+                pass
             case "die" | "start":
                 # It ended or came up by itself.
                 return

@@ -14,6 +14,7 @@ from autoscaler.orchestrators.compose.configured import inspect_as_configured
 from autoscaler.orchestrators.compose.containers import Container, Replicas
 from autoscaler.orchestrators.compose.ended import read_exit
 from autoscaler.orchestrators.compose.exits import Exit
+from autoscaler.orchestrators.compose.podman import runs
 from autoscaler.orchestrators.compose.uses import OtherContainer, Use, uses_of, uses_something_of
 from autoscaler.orchestrators.engine import GONE, Engine, EngineError
 from autoscaler.orchestrators.projects import Projects
@@ -252,7 +253,7 @@ class Inventory:
             if error.status not in GONE:
                 raise
             return False
-        return bool(found["State"]["Running"])
+        return runs(found["State"])
 
     async def exit(self, container: Container) -> Exit | None:
         """Return how a container has ended; None where it is gone. Raises EngineError."""

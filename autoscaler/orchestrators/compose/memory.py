@@ -187,8 +187,8 @@ class EngineHost:
                 info = await self._engine.call("asking for the engine's host", lambda it: it.info())
         except TimeoutError as error:
             raise EngineError(
-                f"the Docker Engine did not say within {DEADLINE:g} s how much memory its host has;"
-                " check that it is healthy"
+                f"{self._engine.product} did not say within {DEADLINE:g} s how much memory its host"
+                " has; check that it is healthy"
             ) from error
         except EngineError as error:
             if error.status not in REFUSALS:

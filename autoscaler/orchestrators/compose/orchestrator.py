@@ -15,13 +15,13 @@ from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.territory import Surroundings
 from autoscaler.orchestrators.compose.containers import NAME, Container, Replicas, service_id
 from autoscaler.orchestrators.compose.draining import Drainer
-from autoscaler.orchestrators.compose.exits import Exits
+from autoscaler.orchestrators.compose.exits import Exits, may_be_a_stop
 from autoscaler.orchestrators.compose.hands import QUIET, OtherHands, OwnHands
 from autoscaler.orchestrators.compose.inventory import Inventory
 from autoscaler.orchestrators.compose.making import OTHERS_AT_WORK, Maker
 from autoscaler.orchestrators.compose.signals import Signals
 from autoscaler.orchestrators.compose.uses import Use
-from autoscaler.orchestrators.engine import GONE, Engine, EngineError, Json
+from autoscaler.orchestrators.engine import GONE, PODMAN, Engine, EngineError, Json
 from autoscaler.orchestrators.projects import OWN_SERVICE, Projects
 from autoscaler.ports import LooksAfter
 from autoscaler.wishes.labels import Labels
@@ -45,6 +45,7 @@ class ComposeOrchestrator:
 
         `looks_after` says which; without it, those with a label that begins with `prefix`.
         """
+        self._engine = engine
         self._clock = clock
         self._looks_after = looks_after or Labels(prefix).looks_after
         self._projects = projects or Projects(engine)
@@ -86,18 +87,24 @@ class ComposeOrchestrator:
         service = service_id(actor["Attributes"])
         if service is None or service not in self._graces:
             return None
-        self._note_ends(service, actor["ID"], event["Action"])
+        untold = self._engine.product == PODMAN and may_be_a_stop(event)
+        self._note_ends(service, actor["ID"], event["Action"], untold=untold)
         if self._is_own(actor["ID"], actor["Attributes"].get("name", ""), event["Action"]):
             return None
-        self._others.notice(service, event, self._clock(), self._graces[service])
+        now = self._clock()
+        self._others.notice(service, event, now, self._graces[service], untold=untold)
         return QUIET
 
-    def _note_ends(self, service: ServiceId, container: str, action: str) -> None:
-        """Take in that a replica has ended or come up, whoever did it."""
+    def _note_ends(self, service: ServiceId, container: str, action: str, *, untold: bool) -> None:
+        """Take in that a replica has ended or come up, whoever did it.
+
+        `untold`: somebody may have stopped it, and no event would have told.
+        """
         if action == "die":
             now = self._clock()
             by_others = self._others.stopping(container, now)
-            unknown = container in self._drainer.draining and not self._drainer.follows(container)
+            drains = container in self._drainer.draining
+            unknown = (drains or untold) and not self._drainer.follows(container)
             if self._drainer.has_ignored(container):
                 # It has heeded its signal in the end.
                 self._exits.told_to_stop(service, container)

@@ -41,6 +41,9 @@ _FROZEN = ("freez", "refrigerator")
 """Parts of the names of what a paused thread waits in, whatever it did before."""
 _ALWAYS_WORK = (signal.SIGKILL, signal.SIGSTOP)
 """The signals that work on every process."""
+_FIRST = "1"
+"""The first process of a container as Podman shows it, which counts from the container's own. To
+Docker, this would be the first process of the host, which belongs to no container."""
 _SHELLS = ("sh", "ash", "bash", "busybox", "dash", "ksh", "zsh")
 
 
@@ -200,11 +203,14 @@ class _Thread:
 
 
 def _threads(top: Json, pid: str) -> Sequence[_Thread]:
-    """Read the threads of a process. Raises ValueError or KeyError where they cannot be read."""
+    """Read the threads of a container's first process, which is `pid` to the host.
+
+    Raises ValueError or KeyError where they cannot be read.
+    """
     threads = []
     for row in top["Processes"] or ():
         process, thread, state, age, caught, blocked, waits_in, name = row
-        if process == pid:
+        if process in (pid, _FIRST):
             threads.append(
                 _Thread(
                     thread == process,

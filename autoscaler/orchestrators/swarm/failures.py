@@ -40,8 +40,12 @@ class Failures:
         self._told[name].add(task)
 
     def look(self, name: str, tasks: Sequence[Json], now: datetime) -> tuple[Ending | None, int]:
-        """Return the crash of a service, and how many tasks have failed since the look before."""
-        self._told[name].intersection_update(task["ID"] for task in tasks)
+        """Return the crash of a service, and how many tasks have failed since the look before.
+
+        `tasks` are all of the service, or none where nobody has asked for them.
+        """
+        if tasks:
+            self._told[name].intersection_update(task["ID"] for task in tasks)
         tasks = [task for task in tasks if task["ID"] not in self._told[name]]
         recent = [task for task in tasks if _state(task) in _FAILED and _age(task, now) < RECENT]
         ids = frozenset(task["ID"] for task in recent)

@@ -1,15 +1,41 @@
-"""What the manager of a Swarm is asked: the tasks of a service, and to compare and set its spec."""
+"""What the manager of a Swarm is asked: services, their tasks, and to compare and set a spec."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
 from docker import APIClient
 
 from autoscaler.core.model import ServiceId
-from autoscaler.orchestrators.engine import Engine, EngineError, Json, Lane, api_url
+from autoscaler.orchestrators.engine import Engine, EngineError, Json, Lane, api_url, api_version
 
 _OUT_OF_SEQUENCE = "update out of sequence"
+
+
+async def services_of(engine: Engine) -> list[Json]:
+    """Return all services, with the numbers of their tasks. Raises EngineError."""
+
+    def look(client: APIClient) -> list[Json]:
+        # The engine counts running tasks from API 1.41 on.
+        counted = api_version(client) >= (1, 41)
+        rows: list[Json] = client.services(status=True if counted else None)
+        return rows
+
+    return await engine.call("listing Swarm services", look)
+
+
+async def tasks_by_service(engine: Engine, services: Sequence[str]) -> Mapping[str, Sequence[Json]]:
+    """Return the tasks of these services, by the id of the service. Raises EngineError."""
+    found: dict[str, list[Json]] = defaultdict(list)
+    if services:
+        tasks: list[Json] = await engine.call(
+            "listing Swarm tasks",
+            lambda client: client.tasks(filters={"service": list(services)}),
+        )
+        for task in tasks:
+            found[task["ServiceID"]].append(task)
+    return found
 
 
 async def tasks_of(engine: Engine, service: ServiceId) -> list[Json]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-
-from docker import APIClient
 
 from autoscaler.core.drain import Drain
 from autoscaler.core.errors import OrchestratorError
@@ -15,12 +13,17 @@ from autoscaler.core.labels import DEFAULT_PREFIX, scaling_labels
 from autoscaler.core.model import Ceiling, Replica, ScalingAction, Service, ServiceId
 from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.territory import Surroundings, Territory
-from autoscaler.orchestrators.engine import Engine, EngineError, Json, api_version
+from autoscaler.orchestrators.engine import Engine, EngineError, Json
 from autoscaler.orchestrators.projects import OWN_SERVICE, SWARM_SERVICE, Projects
 from autoscaler.orchestrators.swarm.agents import Agents
 from autoscaler.orchestrators.swarm.choosing import Choosing
 from autoscaler.orchestrators.swarm.failures import Failures, Zero, replicas_of, stuck
-from autoscaler.orchestrators.swarm.manager import rewrite, tasks_of
+from autoscaler.orchestrators.swarm.manager import (
+    rewrite,
+    services_of,
+    tasks_by_service,
+    tasks_of,
+)
 from autoscaler.orchestrators.swarm.reach import Reach
 from autoscaler.orchestrators.swarm.rows import (
     LEFT_FROZEN,
@@ -33,14 +36,24 @@ from autoscaler.orchestrators.swarm.rows import (
     task_labels_of,
     was_left_frozen,
 )
-from autoscaler.orchestrators.swarm.tasks import container_of, grace_of_task, in_turn
+from autoscaler.orchestrators.swarm.tasks import (
+    container_of,
+    finishing,
+    grace_of_task,
+    in_turn,
+)
 from autoscaler.ports import LooksAfter
 from autoscaler.wishes.labels import Labels
 
 PICK_LOOKS, PICK_PAUSE = 20, 0.1
 """How often, and with what pause in seconds, the tasks are listed until a change shows in them."""
+_NO_SUCH_CALL = ("(Not Found)", "(page not found)")
+"""What Podman, and an engine that does not know a call at all, answer with the status 404."""
+_NOT_FOUND = 404
 _NOT_A_MANAGER = ("not a swarm manager", "not part of a swarm")
 """The engine's words where it is in no Swarm, or a worker node. A locked Swarm says other words."""
+NO_SWARM = "it has no Swarm"
+"""Of an engine such as Podman."""
 _FORBIDDEN = 403
 """HTTP status of a socket proxy that does not let services through: no Swarm to look after."""
 NO_MANAGER_PAUSE = timedelta(minutes=1)
@@ -92,16 +105,21 @@ class SwarmOrchestrator:
         self._surroundings = Surroundings()
         territory = await self._projects.territory()
         try:
-            rows: list[Json] = await self._engine.call("listing Swarm services", _services)
+            rows = await services_of(self._engine)
         except EngineError as error:
             if without_swarm(error) is None:
                 raise
             if not self._required:
                 self._ask_again = self._clock() + NO_MANAGER_PAUSE
                 return []
+            remedy = (
+                "which this engine does not have: set it to compose"
+                if without_swarm(error) == NO_SWARM
+                else "so run the daemon on a manager node, or `docker swarm init` to make this"
+                " engine one"
+            )
             raise OrchestratorError(
-                f"{error}; AUTOSCALER_ORCHESTRATORS names swarm, so run the daemon on a manager"
-                " node, or `docker swarm init` to make this engine one"
+                f"{error}; AUTOSCALER_ORCHESTRATORS names swarm, {remedy}"
             ) from error
         self._surroundings = self._seen_beside(rows, territory)
         now = self._clock()
@@ -112,8 +130,8 @@ class SwarmOrchestrator:
             and (self._is_meant(row) or was_left_frozen(row, now))
         ]
         # The tasks of a job are meant to end, and those of other modes are not counted here either.
-        lagging = [row for row in ours if "Replicated" in row["Spec"]["Mode"] and lag_of(row) > 0]
-        tasks = await self._tasks_of([row["ID"] for row in lagging])
+        moving = [row for row in ours if "Replicated" in row["Spec"]["Mode"] and lag_of(row)]
+        tasks = await tasks_by_service(self._engine, [row["ID"] for row in moving])
         names = {row["Spec"]["Name"] for row in ours}
         self._zero.forget_all_but(names)
         self._failures.forget_all_but(names)
@@ -162,7 +180,12 @@ class SwarmOrchestrator:
         by its container. The Swarm then fills its slot again: the caller has to look once more
         whether the replacement is the first to go, before the number is lowered. Where that is not
         needed, because a service can be frozen, all tasks are stopped at once.
+
+        Nothing is stopped while tasks of an earlier scale-in still run: a new task that is missing
+        may have hidden them from the decision.
         """
+        if finishing(await tasks_of(self._engine, action.service), self._clock()):
+            return Stopped()
         if choice.in_turn:
             return await self._lower(action, choice)
         for replica in choice.by_name[:1]:
@@ -293,25 +316,15 @@ class SwarmOrchestrator:
     def _id(self, row: Json) -> ServiceId:
         return ServiceId(self.name, row["Spec"]["Name"])
 
-    async def _tasks_of(self, services: Sequence[str]) -> Mapping[str, Sequence[Json]]:
-        """Return the tasks of these services, by the id of the service."""
-        found: dict[str, list[Json]] = {id_: [] for id_ in services}
-        if found:
-            tasks = await self._engine.call(
-                "listing Swarm tasks",
-                lambda client: client.tasks(filters={"service": list(services)}),
-            )
-            for task in tasks:
-                found.setdefault(task["ServiceID"], []).append(task)
-        return found
-
     def _service(self, row: Json, tasks: Sequence[Json], now: datetime, *, own: bool) -> Service:
+        """Return a service; `tasks` are all that it has where some are missing or draining."""
         replicas = replicas_of(row["Spec"])
-        trouble = stuck(tasks)
+        lacking = tasks if lag_of(row) > 0 else ()
+        trouble = stuck(lacking)
         follows, stray = self._follows(row), self._stray_labels(row)
         id_ = self._id(row)
         by_hand = self._zero.look(row, replicas)
-        crash, crashed = self._failures.look(id_.name, tasks, now)
+        crash, crashed = self._failures.look(id_.name, lacking, now)
         return Service(
             id=id_,
             labels=labels_of(row),
@@ -320,6 +333,7 @@ class SwarmOrchestrator:
             refusal=OWN_SERVICE if own else refusal(row) if follows else stray or LEFT_FROZEN,
             warnings=(stray,) if follows and stray else (),
             draining=max(0, -lag_of(row)),
+            finishing=finishing(tasks, now),
             grace=grace_of(row),
             ending=by_hand or crash,
             crashed=crashed,
@@ -335,11 +349,6 @@ def without_swarm(error: EngineError) -> str | None:
         return "a proxy before the socket lets no Swarm calls through"
     if any(words in str(error) for words in _NOT_A_MANAGER):
         return "it is no Swarm manager"
+    if error.status == _NOT_FOUND and any(words in str(error) for words in _NO_SUCH_CALL):
+        return NO_SWARM
     return None
-
-
-def _services(client: APIClient) -> list[Json]:
-    # The engine counts running tasks from API 1.41 on.
-    counted = api_version(client) >= (1, 41)
-    rows: list[Json] = client.services(status=True if counted else None)
-    return rows

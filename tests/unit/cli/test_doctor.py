@@ -170,4 +170,6 @@ def test_services_that_interrupt_long_tasks_are_named_and_stderr_says_what_takes
     result = doctor("--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)[-1]["text"] == "a task ran for longer"
-    assert result.stderr.startswith("waiting 12s for the next heartbeats of workers at work")
+    assert result.stderr.startswith(
+        "autoscaler: waiting 12s for the next heartbeats of workers at work"
+    )

@@ -7,8 +7,10 @@ import os
 import sys
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
-from autoscaler.cli import main
+from autoscaler.cli import commands, main
 
 Capture = pytest.CaptureFixture[str]
 
@@ -56,7 +58,7 @@ def test_every_verb_is_listed_in_the_help(autoscaler: Runner, capsys: Capture) -
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "status"])
-def test_wrong_settings_end_it_with_2_and_one_message_that_names_them_all(
+def test_wrong_settings_end_it_with_2_and_a_line_for_each(
     autoscaler: Runner, capsys: Capture, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.setenv("AUTOSCALER_DRYRUN", "true")
@@ -64,11 +66,9 @@ def test_wrong_settings_end_it_with_2_and_one_message_that_names_them_all(
     assert autoscaler(verb) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    head, *problems = err.splitlines()
-    assert head == "autoscaler: the configuration is wrong:"
-    assert [problem.split()[0] for problem in problems] == [
-        "AUTOSCALER_DRYRUN",
-        "AUTOSCALER_POLL_INTERVAL='often':",
+    assert [line.split()[:2] for line in err.splitlines()] == [
+        ["autoscaler:", "AUTOSCALER_DRYRUN"],
+        ["autoscaler:", "AUTOSCALER_POLL_INTERVAL='often':"],
     ]
 
 
@@ -85,17 +85,56 @@ def test_a_plan_that_failed_ends_with_1(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        pytest.param(["paln"], id="unknown-verb"),
-        pytest.param(["plan", "--jsno"], id="unknown-option"),
-        pytest.param([], id="no-verb"),
+        pytest.param(
+            ["paln"],
+            "No such command 'paln'. Did you mean 'plan'? See `autoscaler --help`.",
+            id="unknown-verb",
+        ),
+        pytest.param(
+            ["plan", "--josn"],
+            "No such option: --josn (Possible options: --json) See `autoscaler plan --help`.",
+            id="unknown-option",
+        ),
+        pytest.param(
+            ["integrations", "remove"],
+            "Missing argument 'NAME'. See `autoscaler integrations remove --help`.",
+            id="nothing-named",
+        ),
     ],
 )
-def test_a_wrong_command_line_ends_with_2_and_a_message(
-    autoscaler: Runner, capsys: Capture, arguments: list[str]
+def test_a_wrong_command_line_ends_with_2_and_one_line(
+    autoscaler: Runner, capsys: Capture, arguments: list[str], words: str
+) -> None:
+    assert autoscaler(*arguments) == 2
+    assert capsys.readouterr() == ("", f"autoscaler: {words}\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("integrations",)], ids=["no-verb", "no-second-verb"])
+def test_without_a_verb_the_help_is_shown(
+    autoscaler: Runner, capsys: Capture, arguments: tuple[str, ...]
 ) -> None:
     assert autoscaler(*arguments) == 2
     out, err = capsys.readouterr()
-    assert "Usage: " in out + err
-    assert "Traceback" not in out + err
+    assert "Usage: autoscaler" in out
+    assert err == ""
+
+
+def test_every_verb_has_a_short_help_too(autoscaler: Runner, capsys: Capture) -> None:
+    for verb in every_verb():
+        assert autoscaler(*verb, "-h") == 0
+        assert f"Usage: autoscaler {' '.join(verb)}".rstrip() in capsys.readouterr().out
+
+
+def every_verb() -> list[list[str]]:
+    """Return the words of every command and of every group of commands."""
+    group = typer.main.get_command(commands)
+    assert isinstance(group, TyperGroup)
+    within = group.commands["integrations"]
+    assert isinstance(within, TyperGroup)
+    return [
+        [],
+        *([name] for name in group.commands),
+        *(["integrations", name] for name in within.commands),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,19 @@ class TestTable:
         assert "looked 0s ago" in result.stdout
         assert "0s ago: 2 -> 20" in result.stdout
         assert cells(result, "shop/scans")[2:4] == ["0", "1"]
+
+    def test_for_programs_it_is_what_the_daemon_answers(self, site: ServedSite) -> None:
+        site.observe(tick(broken(), service(waiting=7), at=now()))
+        result = status("--json")
+        assert result.exit_code == 1
+        answer = json.loads(result.stdout)
+        assert [row["service"] for row in answer["services"]] == ["shop/mailer", "shop/worker"]
+        assert answer["services"][1]["backlog"] == 7
+
+    def test_an_object_is_not_shown_again_and_again(self) -> None:
+        result = status("--json", "--watch")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "--watch and --json are both given: keep one of them" in result.stderr
 
     def test_trouble_is_a_bad_exit_with_its_words(self, site: ServedSite) -> None:
         site.observe(tick(broken(), service(warnings=("take care",)), at=now()))

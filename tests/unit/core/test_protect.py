@@ -22,6 +22,7 @@ from tests.unit.builders import (
     fleet,
     shrinking,
     silent_for,
+    situation,
 )
 
 FIXED_NAME = Ceiling(1, "container_name is set")
@@ -263,3 +264,24 @@ class TestInUse:
         chosen = choose_idle(marked, standings(seen, NOW), 3)
         assert [each.id for each in chosen.replicas] == ["r2", "r3"]
         assert [each.id for each in choose_in_order(marked, 3).replicas] == ["r2", "r3"]
+
+
+class TestFinishing:
+    """A scale-in waits for replicas that it would tell to stop once more."""
+
+    def test_none_is_stopped_meanwhile_and_the_reason_says_why(self) -> None:
+        waiting = replace(shrinking(fleet("iiiii"), 1), draining=1, finishing=1)
+        decision = decide(waiting)
+        assert decision.desired == 5
+        assert codes(decision)[-1] is ReasonCode.BUSY
+        assert decision.limits[-1].text == (
+            "1 replica of an earlier scale-in still finishes its work, and another scale-in would"
+            " repeat its stop signal → keeps 5"
+        )
+
+    def test_replicas_that_drain_without_a_second_signal_hold_up_nothing(self) -> None:
+        assert decide(replace(shrinking(fleet("iiiii"), 1), draining=1)).desired == 1
+
+    def test_growth_goes_on(self) -> None:
+        growing = replace(situation(waiting=80, replicas=5), draining=2, finishing=2)
+        assert decide(growing).desired == 8

@@ -22,6 +22,8 @@ from docker.errors import APIError, DockerException, ImageNotFound
 
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.orchestrators import engine as module
+from autoscaler.orchestrators import ssh
+from autoscaler.orchestrators.address import Address
 from autoscaler.orchestrators.engine import (
     IDLE,
     STOPS_AT_ONCE,
@@ -221,6 +223,36 @@ class TestAddress:
             await engine.call("looking", lambda client: client.ping())
 
     @pytest.mark.usefixtures("contexts")
+    async def test_what_to_do_names_the_context(self) -> None:
+        engine = Engine({})
+        with pytest.raises(EngineError, match="that Docker context far leads to it"):
+            await engine.call("looking", lambda client: client.ping())
+
+    async def test_an_ssh_address_without_the_extra_says_how_to_install_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ssh, "find_spec", lambda _name: None)
+        engine = Engine({"DOCKER_HOST": "ssh://me@far"})
+        with pytest.raises(EngineError) as caught:
+            await engine.call("looking", lambda client: client.ping())
+        assert str(caught.value) == (
+            "no Docker Engine answers at ssh://me@far: an ssh:// address needs a package that is"
+            " not installed: pip install 'temporal-docker-autoscaler[ssh]' (the image has it)"
+        )
+
+    @pytest.mark.parametrize(
+        ("address", "command"),
+        [
+            ("ssh://me@far", "`ssh me@far docker version`"),
+            ("ssh://me@far:2222", "`ssh -p 2222 me@far docker version`"),
+        ],
+    )
+    def test_where_ssh_leads_to_nothing_a_command_shows_why(
+        self, address: str, command: str
+    ) -> None:
+        assert command in ssh.remedy(address)
+
+    @pytest.mark.usefixtures("contexts")
     def test_docker_host_comes_before_a_context(self) -> None:
         assert Engine({"DOCKER_HOST": "tcp://far:2375"}).address == "tcp://far:2375"
 
@@ -242,7 +274,8 @@ def test_of_the_environment_only_the_proxies_count(
         monkeypatch.setenv(name.lower(), value)
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    client = module._Clients({"DOCKER_HOST": host})._new("1.41")
+    environment = {"DOCKER_HOST": host}
+    client = module._Clients(environment, Address(environment))._new("1.41")
     assert client.trust_env is False
     assert client.proxies.get("http") == proxies.get("http")
 

@@ -35,6 +35,7 @@ class Socket:
         self.statuses = {"containers": 200, "services": 200, "kill": 404}
         self.posts: list[str] = []
         self.asked_for_services = False
+        self.product = "Engine"
         self.proxies: dict[str, str] = {}
 
     def get_adapter(self, _url: str) -> None:
@@ -43,8 +44,9 @@ class Socket:
     def close(self) -> None:
         """Nothing is open."""
 
-    def version(self, **_: Any) -> dict[str, str]:
-        return {"Version": "28.5.2", "ApiVersion": self.api_version}
+    def version(self, **_: Any) -> dict[str, Any]:
+        parts = [{"Name": self.product}]
+        return {"Version": "28.5.2", "ApiVersion": self.api_version, "Components": parts}
 
     def containers(self, **_: Any) -> list[object]:
         return self._list("containers")
@@ -60,7 +62,9 @@ class Socket:
     def _list(self, what: str) -> list[object]:
         status = self.statuses[what]
         if status != 200:
-            words = "This node is not a swarm manager" if status == 503 else "Forbidden"
+            words = {503: "This node is not a swarm manager", 404: "Not Found"}.get(
+                status, "Forbidden"
+            )
             raise APIError("no", response=answer(status), explanation=words)
         return []
 
@@ -95,6 +99,16 @@ async def test_one_that_is_well_says_what_it_is_and_what_is_allowed(
         (Outcome.OK, "it is a Swarm manager: Compose and Swarm services are looked after"),
     ]
     assert socket.statuses["kill"] == 404
+
+
+async def test_podman_is_called_by_its_name_and_has_no_swarm(
+    socket: Socket, engine: Engine
+) -> None:
+    socket.product = "Podman Engine"
+    socket.statuses["services"] = 404
+    found = await told(engine)
+    assert (Outcome.OK, "Podman 28.5.2 answers at tcp://proxy:2375 (API 1.41)") in found
+    assert (Outcome.OK, "it has no Swarm: Compose services are looked after") in found
 
 
 async def test_whether_changes_are_allowed_is_tried_on_a_container_that_cannot_exist(

@@ -19,6 +19,7 @@ class Host:
     def __init__(self, network: str, ipam: dict[str, Any] | None, *, running: bool = True) -> None:
         self.inspect = {
             "State": {"Running": running},
+            "HostConfig": {},
             "NetworkSettings": {"Networks": {network: {"IPAMConfig": ipam, "IPAddress": "x"}}},
         }
         self.asked: list[str] = []

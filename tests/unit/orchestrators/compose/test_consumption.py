@@ -16,7 +16,7 @@ from autoscaler.orchestrators.compose.consumption import (
     Consumption,
     used_memory,
 )
-from autoscaler.orchestrators.engine import EngineError, Lane
+from autoscaler.orchestrators.engine import DOCKER, EngineError, Lane
 from tests.fakes.clock import START
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class Statistics:
     """An engine that tells what containers use."""
 
     base_url, api_version, timeout = "http://engine", "1.41", 60
+    product = DOCKER
 
     def __init__(self) -> None:
         self.asked: list[str] = []

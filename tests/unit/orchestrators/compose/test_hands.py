@@ -67,6 +67,11 @@ def test_what_a_container_does_by_itself_is_nobodys_work(hands: OtherHands, acti
     assert not hands.at_work(WORKER, START)
 
 
+def test_an_end_that_others_may_have_caused_is_a_step_of_theirs(hands: OtherHands) -> None:
+    hands.notice(WORKER, event("die"), START, GRACE, untold=True)
+    assert hands.at_work(WORKER, START + QUIET - INSTANT)
+
+
 def test_while_a_container_stops_within_its_grace_somebody_is_at_work(hands: OtherHands) -> None:
     notice(hands, "kill")
     assert hands.at_work(WORKER, START + GRACE + SIGNAL_SLACK - INSTANT)

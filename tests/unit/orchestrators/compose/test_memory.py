@@ -23,7 +23,7 @@ from autoscaler.orchestrators.compose.memory import (
     UNSHOWN,
     EngineHost,
 )
-from autoscaler.orchestrators.engine import EngineError, Lane
+from autoscaler.orchestrators.engine import DOCKER, EngineError, Lane
 from tests.fakes.clock import Clock
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class FakeEngine:
     """An engine whose containers use some memory."""
 
     base_url, api_version, timeout = "http://engine", "1.41", 60
+    product = DOCKER
 
     def __init__(self, clock: Clock) -> None:
         self.total: int | None = TOTAL

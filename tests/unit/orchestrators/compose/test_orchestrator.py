@@ -23,7 +23,7 @@ from autoscaler.orchestrators.compose import recipe
 from autoscaler.orchestrators.compose.containers import LEFT_BEHIND
 from autoscaler.orchestrators.compose.leaving import signal_number
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
-from autoscaler.orchestrators.engine import EngineError, Json, Lane
+from autoscaler.orchestrators.engine import DOCKER, PODMAN, EngineError, Json, Lane
 from autoscaler.orchestrators.projects import OWN_SERVICE, Projects
 from tests.fakes.clock import START, Clock
 
@@ -43,6 +43,7 @@ class Host:
     base_url, api_version, timeout = "http+docker://localhost", "1.41", 60
 
     def __init__(self) -> None:
+        self.product = DOCKER
         self.steps: list[tuple[str, str]] = []
         """What was done to each container that was made, in order."""
         self.asked: list[str] = []
@@ -80,7 +81,7 @@ class Host:
 
     def inspect_container(self, container: str) -> Json:
         state: Json = {"FinishedAt": "0001-01-01T00:00:00Z", "Running": False}
-        state["StartedAt"] = "2026-01-01T00:00:01Z"
+        state |= {"StartedAt": "2026-01-01T00:00:01Z", "ExitCode": 0, "Error": "as it is"}
         created = self.created.get(container, RECORDED["Created"])
         return copy.deepcopy(RECORDED) | {"State": state, "Created": created}
 
@@ -226,6 +227,27 @@ class TestOtherHands:
         with pytest.raises(OrchestratorError, match="somebody else is changing its containers"):
             await compose.grow(ScalingAction(WEB, 1, 2))
         assert host.steps == []
+
+    async def test_podman_tells_of_no_signal_so_an_end_may_be_anybodys_work(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        host.product, host.others = PODMAN, [TestToldToStopBefore.SECOND]
+        await compose.discover()
+        assert compose.happened(event("die", "second", exitCode="0"))
+        host.others = [TestToldToStopBefore.SECOND | {"State": "exited"}]
+        (service,) = await compose.discover()
+        assert (service.ending, service.crashed) == (None, 0)
+        assert "somebody else is changing its containers" in str(service.refusal)
+
+    @pytest.mark.parametrize(("product", "code"), [(PODMAN, "3"), (DOCKER, "0")])
+    async def test_an_end_is_a_crash_where_nobody_can_have_stopped_the_replica(
+        self, host: Host, compose: ComposeOrchestrator, product: str, code: str
+    ) -> None:
+        host.product, host.others = product, [TestToldToStopBefore.SECOND]
+        await compose.discover()
+        compose.happened(event("die", "second", exitCode=code))
+        (service,) = await compose.discover()
+        assert (service.crashed, service.refusal) == (1, None)
 
     async def test_nothing_more_is_created_once_somebody_else_begins(
         self, host: Host, compose: ComposeOrchestrator

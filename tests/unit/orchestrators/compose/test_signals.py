@@ -125,6 +125,10 @@ class TestJudge:
     def test_a_container_without_processes_tells_nothing_yet(self) -> None:
         assert judge(inspect(), {"Processes": None}, TERM).hearing is Hearing.NOT_SETTLED
 
+    def test_podman_counts_processes_from_the_containers_own_first(self) -> None:
+        own, helper = row(1, 1), row(7, 7, caught=mask(TERM))
+        assert hearing(own, helper) is Hearing.IGNORES
+
     def test_the_name_and_the_age_are_those_of_the_first_thread(self) -> None:
         threads = [row(thread=101, name="helper", age=SETTLED), row(name="python")]
         sight = judge(inspect(), {"Processes": threads}, TERM)

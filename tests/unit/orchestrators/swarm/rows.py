@@ -23,5 +23,7 @@ def task(
         "ServiceID": "id1",
         "Slot": slot,
         "DesiredState": desired,
+        "UpdatedAt": (START - age).isoformat(),
+        "Spec": {"ContainerSpec": {}},
         "Status": {"State": state, "Timestamp": (START - age).isoformat(), **status},
     }

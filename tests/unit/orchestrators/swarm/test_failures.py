@@ -101,6 +101,13 @@ class TestFailures:
         failed = task("failed", desired="shutdown")
         assert failures.look(NAME, restarted(failed), START)[1] == 1
 
+    def test_what_was_told_is_kept_while_nobody_asks_for_the_tasks(self) -> None:
+        failures = Failures()
+        failures.told_to_stop(NAME, "t1")
+        failures.look(NAME, (), START)
+        told = task("failed", desired="shutdown", Err="task: non-zero exit (143)")
+        assert failures.look(NAME, restarted(told), START) == (None, 0)
+
     def test_each_failure_is_counted_once(self) -> None:
         failures = Failures()
         failed = [task("failed", id=f"t{number}", desired="shutdown") for number in (1, 2, 3)]

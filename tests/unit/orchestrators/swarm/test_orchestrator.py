@@ -269,6 +269,18 @@ class TestDiscover:
         with pytest.raises(OrchestratorError, match="docker swarm init"):
             await orchestrator.discover()
 
+    @pytest.mark.parametrize("words", ["Not Found", "page not found"])
+    async def test_an_engine_without_swarm_has_no_services(self, words: str) -> None:
+        orchestrator, manager = swarm()
+        manager.unavailable = EngineError(f"Podman answered 404 ({words})", 404)
+        assert await orchestrator.discover() == []
+
+    async def test_where_there_can_be_no_swarm_the_remedy_is_another(self) -> None:
+        orchestrator, manager = swarm(required=True)
+        manager.unavailable = EngineError("Podman answered 404 (Not Found)", 404)
+        with pytest.raises(OrchestratorError, match="does not have: set it to compose"):
+            await orchestrator.discover()
+
     async def test_any_other_error_is_not_taken_for_an_empty_swarm(self) -> None:
         orchestrator, manager = swarm()
         manager.unavailable = EngineError("no engine")
@@ -331,12 +343,20 @@ class TestDiscover:
         (found,) = await orchestrator.discover()
         assert (manager.asked_for_tasks_of, found.ending) == ([], None)
 
-    async def test_tasks_are_listed_only_for_services_that_lag(self) -> None:
+    async def test_tasks_are_listed_only_where_some_are_missing_or_drain(self) -> None:
         complete = row(ID="id1", ServiceStatus={"RunningTasks": 3, "DesiredTasks": 3})
         lagging = row(ID="id2", ServiceStatus={"RunningTasks": 2, "DesiredTasks": 3})
-        orchestrator, manager = swarm(complete, lagging)
+        draining = row(ID="id3", ServiceStatus={"RunningTasks": 4, "DesiredTasks": 3})
+        orchestrator, manager = swarm(complete, lagging, draining)
         await orchestrator.discover()
-        assert manager.asked_for_tasks_of == [["id2"]]
+        assert manager.asked_for_tasks_of == [["id2", "id3"]]
+
+    async def test_those_that_finish_their_work_are_counted(self) -> None:
+        orchestrator, manager = swarm(row(ServiceStatus={"RunningTasks": 5, "DesiredTasks": 3}))
+        finishing = [task("running", id=id_, desired="remove") for id_ in ("t8", "t9")]
+        manager.all_tasks = [task("running"), *finishing]
+        (found,) = await orchestrator.discover()
+        assert (found.draining, found.finishing, found.ending) == (2, 2, None)
 
     async def test_a_service_whose_tasks_are_stuck_does_not_grow(self) -> None:
         lagging = row(ServiceStatus={"RunningTasks": 2, "DesiredTasks": 3})
@@ -473,6 +493,7 @@ class Cluster(Manager):
             "Slot": slot,
             "NodeID": "here",
             "DesiredState": "running",
+            "UpdatedAt": START.isoformat(),
             "Status": {"State": "running", "ContainerStatus": {"ContainerID": f"on-{id_ or slot}"}},
             "Spec": self._template,
         }
@@ -608,6 +629,17 @@ class TestStopping:
         choice = choose_in_order(await orchestrator.replicas(WORKER), 2)
         stopped = await orchestrator.stop(ScalingAction(WORKER, 4, 2), choice)
         assert stopped == Stopped(("t4", "t3"))
+
+    async def test_while_tasks_of_an_earlier_scale_in_run_none_is_stopped(self) -> None:
+        """The Swarm would send those their stop signal once more."""
+        cluster = Cluster(5)
+        await shrink(cluster, 4, Workers())
+        await shrink(cluster, 1, Workers())
+        assert left(cluster) == ["t1", "t2", "t3", "t4"]
+
+        cluster.all_tasks[4]["Status"]["State"] = "shutdown"
+        await shrink(cluster, 1, Workers())
+        assert left(cluster) == ["t1"]
 
     async def test_growth_asks_no_worker(self) -> None:
         cluster, workers = Cluster(2), Workers()

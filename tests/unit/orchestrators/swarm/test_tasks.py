@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import hypothesis.strategies as st
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 
 from autoscaler.core.model import Replica
-from autoscaler.orchestrators.swarm.tasks import container_of, in_turn, is_running
+from autoscaler.orchestrators.swarm.tasks import container_of, finishing, in_turn, is_running
+from tests.fakes.clock import START
 
 HERE, THERE = "here", "there"
 
@@ -34,6 +36,12 @@ def task(
         "Status": {"State": state, "ContainerStatus": container},
         "Spec": {"ContainerSpec": {}, "RestartPolicy": {"Condition": "any"}},
     } | changes
+
+
+def told(slot: int, ago: timedelta, state: str = "running", **changes: Any) -> dict[str, Any]:
+    """Return a task that the Swarm told to stop so long ago."""
+    at = {"UpdatedAt": (START - ago).isoformat()}
+    return task(slot, state, desired="remove") | at | changes
 
 
 def order(*tasks: dict[str, Any]) -> list[str]:
@@ -161,6 +169,24 @@ class TestATaskAboutToGetItsNode:
             "t3",
             "t4",
         }
+
+
+class TestFinishing:
+    """A task that was told to stop finishes its work as long as it runs, within bounds."""
+
+    def test_it_counts_until_it_has_ended(self) -> None:
+        just_now = timedelta(seconds=2)
+        assert finishing([task(1), told(2, just_now), told(3, just_now)], START) == 2
+        assert finishing([task(1), told(2, just_now, "shutdown")], START) == 0
+
+    def test_on_a_node_that_is_lost_it_counts_a_minute_beyond_its_grace(self) -> None:
+        chosen = {"Spec": {"ContainerSpec": {"StopGracePeriod": 30_000_000_000}}}
+        assert finishing([told(1, timedelta(seconds=89), **chosen)], START) == 1
+        assert finishing([told(1, timedelta(seconds=90), **chosen)], START) == 0
+        assert finishing([told(1, timedelta(seconds=70))], START) == 0
+
+    def test_by_a_clock_ahead_of_ours_it_was_just_now(self) -> None:
+        assert finishing([told(1, -timedelta(seconds=5))], START) == 1
 
 
 class TestReplica:

@@ -1,0 +1,51 @@
+"""What other engines than Docker's own do not do, as docs/engines.md tells: tests that fail there.
+
+One that passes with every version of Compose has to leave this table, and its line the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Tests that cannot pass on an engine."""
+
+    engine: str
+    tests: str
+    """Pattern of their names, with parameters."""
+    because: str
+    """Words of the page that say what is different."""
+
+
+DIFFERENCES = (
+    Difference(
+        "podman",
+        "test_commands_have_the_same_outcome*stop-and-start*",
+        "`docker compose unpause` does nothing",
+    ),
+    Difference(
+        "podman",
+        "test_our_replica_equals_the_one_that_compose_makes*-ports*",
+        "A port that is published without a host port",
+    ),
+    Difference(
+        "podman",
+        "test_links_and_networks_by_mode_have_the_aliases*",
+        "`links` is refused",
+    ),
+)
+
+
+def because(engine: str, test: str) -> str | None:
+    """Return why a test cannot pass on an engine; None where it has to."""
+    return next(
+        (
+            each.because
+            for each in DIFFERENCES
+            if each.engine == engine and fnmatchcase(test, each.tests)
+        ),
+        None,
+    )
