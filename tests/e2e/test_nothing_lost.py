@@ -69,7 +69,9 @@ async def test_idle_replicas_are_stopped_and_busy_ones_stay_until_they_have_fini
     second = daemon()
     await until_async(lambda: hosts(compose_stage) == at_work, "only the busy replicas")
     held = second.wait_for("held", desired=5)
-    assert held["reasons"][-1] == "5 replicas may not be stopped (5 at work) → keeps 5"
+    # The first such line may come while the last idle ones go.
+    why = "5 replicas may not be stopped (5 at work) → "
+    assert held["reasons"][-1] in {f"{why}5", f"{why}keeps 5"}
 
     crew.release()
     await asyncio.gather(*(task.result() for task in tasks))
