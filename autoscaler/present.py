@@ -6,15 +6,18 @@ What is unknown is None. Secrets are hidden in every text that may quote one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from autoscaler.core.backlog import Backlog, QueueStats, TaskQueue
+from autoscaler.core.causes import Cause, causes
 from autoscaler.core.findings import expires_soon
 from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.model import ScalingAction
 from autoscaler.core.override import Override, by_service
+from autoscaler.core.reason import in_words
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, LimitReport, ServiceReport, TickReport
 from autoscaler.core.words import figure, size
@@ -27,6 +30,7 @@ BEFORE_THE_FIRST_TICK: Plain = {
     "took": 0.0,
     "errors": [],
     "warnings": [],
+    "causes": [],
     "left_alone": [],
     "integrations": [],
     "limits": [],
@@ -35,18 +39,43 @@ BEFORE_THE_FIRST_TICK: Plain = {
 """What stands in place of a summary until a tick has ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What is known of a service from earlier ticks."""
+
+    unseen: bool = False
+    """Whether its report is older than the latest tick, which did not see the service."""
+    at_max_since: datetime | None = None
+    """When max was first seen to keep it from growing; None where it does not."""
+    changes: Sequence[Plain] = ()
+    """The latest changes of replicas, the oldest first."""
+
+
 def tick(report: TickReport, redactor: Redactor) -> Plain:
-    """Return a whole tick: the object that `plan --json` prints and `/api/services` returns."""
+    """Return a whole tick: the object that `plan --json` prints and `/api/services` returns.
+
+    It is taken for the first tick: what lasts began with it.
+    """
     set_live = by_service(report.overrides)
     services = [
-        service(each, redactor, overrides=set_live.get(each.service, ()))
+        service(
+            each,
+            redactor,
+            Remembered(at_max_since=report.at if each.at_max else None),
+            overrides=set_live.get(each.service, ()),
+        )
         for each in report.services
     ]
     return {**summary(report, redactor), "services": services}
 
 
-def summary(report: TickReport, redactor: Redactor) -> Plain:
-    """Return what a tick says apart from its services."""
+def summary(
+    report: TickReport, redactor: Redactor, since: Mapping[str, datetime] | None = None
+) -> Plain:
+    """Return what a tick says apart from its services.
+
+    `since` has the moments when causes were first seen, by their names; others were seen now.
+    """
     return {
         "at": _moment(report.at),
         "took": round(report.took.total_seconds(), 3),
@@ -54,6 +83,10 @@ def summary(report: TickReport, redactor: Redactor) -> Plain:
         "warnings": _hidden(
             (*report.warnings, *report.wish_warnings, *report.memory_warnings), redactor
         ),
+        "causes": [
+            _cause(each, (since or {}).get(each.name, report.at), redactor)
+            for each in causes(report)
+        ],
         "left_alone": [str(each) for each in report.left_alone],
         "integrations": [_integration(each, report.at, redactor) for each in report.integrations],
         "limits": [_limit(each) for each in report.limits],
@@ -64,17 +97,16 @@ def summary(report: TickReport, redactor: Redactor) -> Plain:
 def service(
     report: ServiceReport,
     redactor: Redactor,
+    remembered: Remembered | None = None,
     *,
-    unseen: bool = False,
-    changes: Iterable[Plain] = (),
     overrides: Iterable[Override] = (),
 ) -> Plain:
     """Return one service, with what was set live for it.
 
-    `unseen` says that the report is older than the latest tick, which did not see the service.
-    `changes` are the latest changes of replicas that are known, the oldest first. Of a backlog that
-    several services share, `backlog` is the portion of this one, and `whole_backlog` all of it.
+    Of a backlog that several services share, `backlog` is the portion of this one, and
+    `whole_backlog` all of it.
     """
+    past = remembered or Remembered()
     backlog = Backlog(report.parts, report.shared)
     return {
         "service": report.service.name,
@@ -93,6 +125,8 @@ def service(
         "wished": report.wished,
         "min": report.min,
         "max": report.max,
+        "at_max": report.at_max,
+        "at_max_since": None if past.at_max_since is None else _moment(past.at_max_since),
         "next_bounds": _next_bounds(report),
         "busy": report.busy,
         "draining": report.draining,
@@ -116,12 +150,23 @@ def service(
             }
             for reason in report.reasons
         ],
+        "why": _hidden(in_words(report.reasons), redactor),
         "warnings": _hidden(report.warnings, redactor),
         "errors": _hidden(report.errors, redactor),
         "dry_run": report.dry_run,
-        "unseen": unseen,
-        "changes": list(changes),
+        "unseen": past.unseen,
+        "changes": list(past.changes),
         "overrides": [override(each, redactor) for each in overrides],
+    }
+
+
+def _cause(cause: Cause, since: datetime, redactor: Redactor) -> Plain:
+    return {
+        "text": redactor.hide(cause.text),
+        "warning": cause.warning,
+        "services": len(cause.services),
+        "texts": sorted(_hidden(cause.texts, redactor)),
+        "since": _moment(since),
     }
 
 
@@ -131,7 +176,7 @@ def change(action: ScalingAction, at: datetime, redactor: Redactor) -> Plain:
         "at": _moment(at),
         "current": action.current,
         "desired": action.desired,
-        "reasons": _hidden(map(str, action.reasons), redactor),
+        "reasons": _hidden(in_words(action.reasons), redactor),
     }
 
 

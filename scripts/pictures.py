@@ -1,5 +1,8 @@
 """Make the pictures of README and docs: `python -m scripts.pictures` in the project's folder.
 
+With a folder, `python -m scripts.pictures FOLDER` makes a picture of each state of the page,
+on a desktop and on a phone, in light and dark colours, to be looked at when the page has changed.
+
 demo.svg is drawn from docs/images/demo.json, which `RECORD=docs/images/demo.json make demo`
 records. The screenshots show the real page in Chromium, with made-up ticks: only the times of day
 differ from run to run.
@@ -10,11 +13,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
-from autoscaler.core.report import IntegrationReport, ServiceReport
-from tests.fakes.reports import broken, busy_hour, integration, scaled, service, tick
+from tests.fakes.page_states import PLACES, STATES
+from tests.fakes.reports import busy_hour
 from tests.real.browser import Browser
 from tests.real.site import ServedSite
 
@@ -22,6 +26,7 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs/images"
 RECORD = IMAGES / "demo.json"
 DRAWING = IMAGES / "demo.svg"
 
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 WIDTH, HEIGHT = 860, 340
 LEFT, RIGHT, TOP, BOTTOM = 52, 52, 64, 44
 STYLE = Path(__file__).with_name("pictures.css").read_text("utf-8")
@@ -91,101 +96,97 @@ def _scale(most: float, begin: float, end: float) -> Callable[[float], str]:
 
 
 def take_screenshots() -> None:
-    """Show the page in each of its states, and take a picture of each."""
+    """Take a picture of the page in the states that the docs show."""
     browser = Browser()
     try:
-        with ServedSite() as site:
-            site.observe(tick(at=datetime.now(UTC), integrations=(integration(),)))
-            _take(browser, site, "empty", "No service carries a label")
-        with ServedSite() as site:
-            _fill(site)
-            _take(browser, site, "page", "shop/orders")
-            browser.dark(on=True)
-            _take(browser, site, "page-dark", "shop/orders")
-            browser.dark(on=False)
-            browser.resize(390, 844)
-            _take(browser, site, "phone", "shop/orders")
-            browser.resize(1280, 800)
-            site.stop()
-            browser.shows("The daemon does not answer", "#banners")
-            browser.screenshot(IMAGES / "page-lost.png")
-        with ServedSite() as site:
-            _break(site)
-            _take(browser, site, "page-trouble", "shop/mailer")
-        with ServedSite() as site:
-            for report in list(busy_hour(datetime.now(UTC), 1000))[-40:]:
-                site.observe(report)
-            browser.open(site.url)
-            browser.shows("1,000", "#sum-services")
-            browser.screenshot(IMAGES / "page-thousand.png")
+        for name, state, size, dark, place in SHOWN:
+            with ServedSite() as site:
+                _fill(site, state)
+                browser.resize(*SIZES[size])
+                browser.dark(on=dark)
+                _open(browser, f"{site.url}{place}")
+                browser.screenshot(IMAGES / f"{name}.png")
+        browser.resize(*SIZES["desktop"])
+        browser.dark(on=False)
+        _take_lost(browser)
+        _take_thousand(browser)
     finally:
         browser.close()
 
 
-def _take(browser: Browser, site: ServedSite, name: str, words: str) -> None:
-    browser.resize(*((390, 844) if name == "phone" else (1280, 800)))
-    browser.open(site.url)
-    browser.shows(words)
-    if name == "page":
-        browser.find(".service summary").click()
-    browser.shows("Live", "#pulse")
-    browser.screenshot(IMAGES / f"{name}.png")
-
-
-CLOUD = integration(
-    "cloud", endpoint="us-west-2.aws.api.temporal.io:7233", namespace="my-namespace.a1b2c"
+SHOWN = (
+    ("empty", "empty", "desktop", False, ""),
+    ("page", "scaling-out", "desktop", False, ""),
+    ("page-dark", "scaling-out", "desktop", True, ""),
+    ("page-trouble", "key-refused", "desktop", False, ""),
+    ("service", "doubt", "desktop", False, "#/compose/shop/orders"),
+    ("phone", "at-max", "phone", False, ""),
+    ("phone-trouble", "key-refused", "phone", False, ""),
 )
+"""Name of the picture, state, size, whether in dark colours, and the place within the page."""
 
 
-def _fill(site: ServedSite) -> None:
-    """Show the site an hour in which everything goes well."""
-    now = datetime.now(UTC)
-    cloud = (integration(), _expiring(CLOUD, now + timedelta(days=41)))
-    for report in busy_hour(now, 2):
-        orders, mails = report.services
-        idle = service("shop/scans", 0, replicas=0, desired=0, min=0, max=5, queue="scans")
-        services = (_named(orders, "orders"), _named(mails, "mails"), idle)
-        site.observe(tick(*services, at=report.at, integrations=cloud))
+def _take_lost(browser: Browser) -> None:
+    with ServedSite() as site:
+        _fill(site, "scaling-out")
+        _open(browser, site.url)
+        site.stop()
+        browser.shows("The daemon does not answer", "#banners")
+        browser.screenshot(IMAGES / "page-lost.png")
 
 
-def _break(site: ServedSite) -> None:
-    """Show the site an hour in which some things go wrong."""
-    now = datetime.now(UTC)
-    error = f"integration cloud: PERMISSION_DENIED at {CLOUD.endpoint}: check its API key"
-    down = _expiring(CLOUD, now + timedelta(days=6), up=False, error=error)
-    unread = service("shop/reports", None, queue="reports", replicas=3, desired=3, errors=(error,))
-    warned = service(
-        "shop/scans", 12, queue="scans", replicas=2, desired=2,
-        warnings=("no worker polls scans: is the name of the task queue right?",),
-    )  # fmt: skip
-    for report in busy_hour(now):
-        (orders,) = report.services
-        services = (broken(), _named(orders, "orders"), unread, warned)
-        site.observe(tick(*services, at=report.at, integrations=(integration(), down)))
+def _take_thousand(browser: Browser) -> None:
+    with ServedSite() as site:
+        for report in list(busy_hour(datetime.now(UTC), 1000))[-40:]:
+            site.observe(report)
+        _open(browser, site.url)
+        browser.shows("1,000", "#sum-services")
+        browser.screenshot(IMAGES / "page-thousand.png")
 
 
-def _named(report: ServiceReport, queue: str) -> ServiceReport:
-    """Return the report of a made-up service under another name and task queue."""
-    waiting = report.backlog or 0
-    named = service(
-        f"shop/{queue}", waiting, queue=queue, replicas=report.replicas, busy=report.busy
-    )
-    if report.action is not None:
-        return scaled(named, report.desired)
-    return service(
-        f"shop/{queue}", waiting, queue=queue, replicas=report.replicas, desired=report.replicas,
-        busy=report.busy,
-    )  # fmt: skip
+# ------------------------------------------------------------------ each state of the page
 
 
-def _expiring(of: IntegrationReport, at: datetime, **found: object) -> IntegrationReport:
-    return integration(
-        of.name, endpoint=of.endpoint, namespace=of.namespace, expires_at=at, **found
-    )
+def take_states(folder: Path) -> None:
+    """Take a picture of each state in each size and in both colours into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    browser = Browser()
+    try:
+        for state in STATES:
+            with ServedSite() as site:
+                _fill(site, state)
+                urls = {state: site.url}
+                if state in PLACES:
+                    urls[f"{state}-service"] = f"{site.url}#/{PLACES[state]}"
+                for (size, pixels), dark in product(SIZES.items(), (False, True)):
+                    browser.dark(on=dark)
+                    colours = "dark" if dark else "light"
+                    for name, url in urls.items():
+                        browser.resize(*pixels)
+                        _open(browser, url)
+                        browser.screenshot(folder / f"{name}-{size}-{colours}.png")
+    finally:
+        browser.close()
+
+
+def _fill(site: ServedSite, state: str) -> None:
+    """Let the site see the ticks of a state."""
+    for report in STATES[state]():
+        site.observe(report)
+
+
+def _open(browser: Browser, url: str) -> None:
+    """Open the page and wait until it shows what it was told."""
+    browser.open("about:blank")
+    browser.open(url)
+    browser.shows("Live", "#pulse")
 
 
 def main() -> int:
-    """Make every picture."""
+    """Make every picture: of the docs, or of all states into the folder that is named."""
+    if sys.argv[1:]:
+        take_states(Path(sys.argv[1]))
+        return 0
     DRAWING.write_text(drawing(json.loads(RECORD.read_text("utf-8"))), encoding="utf-8")
     take_screenshots()
     return 0

@@ -123,7 +123,7 @@ def _change_of(current: int, desired: int) -> str:
 
 
 def _why(service: Plain, now: datetime) -> list[Text]:
-    lines = [Text(reason["text"]) for reason in service["reasons"]]
+    lines = [Text(line) for line in service["why"]]
     lines += [Text(set_live(each, now), "cyan") for each in service["overrides"]]
     if service["next_bounds"] is not None:
         lines.append(Text(service["next_bounds"]["text"], "dim"))

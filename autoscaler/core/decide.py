@@ -17,7 +17,7 @@ from autoscaler.core.protect import (
     keep_used,
     protect,
 )
-from autoscaler.core.reason import Reason, ReasonCode
+from autoscaler.core.reason import Reason, ReasonCode, kept
 from autoscaler.core.recommend import learn, recommend
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.words import figure
@@ -132,12 +132,13 @@ def left_alone(situation: Situation) -> Reason | None:
     """Say why the service keeps its replicas, bounds or not; None when it may be scaled."""
     spec, replicas = situation.spec, situation.replicas
     if spec.mode is Mode.OFF:
-        return Reason(ReasonCode.OFF, f"mode is off: left at {figure(replicas)}")
+        return Reason(ReasonCode.OFF, "mode is off", kept(replicas, replicas))
     if situation.refusal is not None:
-        return Reason(ReasonCode.REFUSED, f"left at {figure(replicas)}: {situation.refusal}")
+        # What keeps it comes last: it ends with what to do.
+        return Reason(ReasonCode.REFUSED, f"keeps {figure(replicas)}: {situation.refusal}")
     if situation.stopped_by_hand:
         return Reason(
             ReasonCode.STOPPED_BY_HAND,
-            "left at 0: its replicas were stopped by hand; start one to let it scale again",
+            "keeps 0: its replicas were stopped by hand; start one to let it scale again",
         )
     return None

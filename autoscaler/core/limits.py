@@ -17,7 +17,7 @@ from autoscaler.core.backlog import Backlog, BuildStatus, UnknownBacklog
 from autoscaler.core.durations import format_duration, seconds_begun, seconds_passed
 from autoscaler.core.history import History
 from autoscaler.core.label_values import Mode, StepLimit
-from autoscaler.core.reason import Reason, ReasonCode
+from autoscaler.core.reason import Reason, ReasonCode, kept
 from autoscaler.core.recommend import recommend, without_limited
 from autoscaler.core.schedule import Window
 from autoscaler.core.situation import Situation
@@ -61,8 +61,9 @@ def wake(situation: Situation, _history: History, desired: int) -> Limited:
         return desired, None
     return 0, Reason(
         ReasonCode.ACTIVATION,
-        f"{counted(waiting, 'waiting task')} not above the activation of"
-        f" {figure(spec.activation)}: 0",
+        f"{counted(waiting, 'waiting task')}, not above the activation of"
+        f" {figure(spec.activation)}",
+        "keeps 0",
     )
 
 
@@ -81,7 +82,8 @@ def sleep(situation: Situation, history: History, desired: int) -> Limited:
     return 1, Reason(
         ReasonCode.COOLDOWN,
         f"quiet for {format_duration(seconds_passed(quiet))} of the cooldown of"
-        f" {format_duration(cooldown)}: 1",
+        f" {format_duration(cooldown)}",
+        kept(1, situation.replicas),
     )
 
 
@@ -98,13 +100,11 @@ def stabilise_out(situation: Situation, history: History, desired: int) -> Limit
     held = max(smallest, situation.replicas)
     if desired <= held:
         return desired, None
+    called = f"called for {figure(held)}" if held == smallest else "did not call for growth"
     return held, Reason(
         ReasonCode.SCALE_OUT_WINDOW,
-        f"smallest recommendation in the scale-out window of {format_duration(window)}:"
-        f" {figure(held)}"
-        if held == smallest
-        else f"not every recommendation in the scale-out window of {format_duration(window)}"
-        f" asks for growth: {figure(held)}",
+        f"some of the last {format_duration(window)} {called} (scale-out window)",
+        kept(held, situation.replicas),
     )
 
 
@@ -123,8 +123,9 @@ def stabilise_in(situation: Situation, history: History, desired: int) -> Limite
         return desired, None
     return held, Reason(
         ReasonCode.SCALE_IN_WINDOW,
-        f"largest recommendation in the scale-in window of {format_duration(window)}"
-        f" is {figure(largest)}: {figure(held)}",
+        f"some of the last {format_duration(window)} called for {figure(largest)}"
+        " (scale-in window)",
+        kept(held, situation.replicas),
     )
 
 
@@ -147,8 +148,8 @@ def limit_out(situation: Situation, history: History, desired: int) -> Limited:
     most = max(replicas, *map(allowed, limits))
     if desired <= most:
         return desired, None
-    text = f"scale-out limit {_written(limits)}: {figure(most)}"
-    return most, Reason(ReasonCode.SCALE_OUT_LIMIT, text)
+    text = f"scale-out limit {_written(limits)}"
+    return most, Reason(ReasonCode.SCALE_OUT_LIMIT, text, kept(most, replicas))
 
 
 def limit_in(situation: Situation, history: History, desired: int) -> Limited:
@@ -169,8 +170,8 @@ def limit_in(situation: Situation, history: History, desired: int) -> Limited:
     least = min(replicas, *map(allowed, limits))
     if desired >= least:
         return desired, None
-    text = f"scale-in limit {_written(limits)}: {figure(least)}"
-    return least, Reason(ReasonCode.SCALE_IN_LIMIT, text)
+    text = f"scale-in limit {_written(limits)}"
+    return least, Reason(ReasonCode.SCALE_IN_LIMIT, text, kept(least, replicas))
 
 
 def hold_rate_limited(situation: Situation, history: History, desired: int) -> Limited:
@@ -193,10 +194,8 @@ def hold_rate_limited(situation: Situation, history: History, desired: int) -> L
         return desired, None
     named = " and ".join(sorted(f"{queue.name!r} ({queue.type})" for queue in limited))
     what = named if len(limited) < len(backlog.parts) else "the task queue"
-    held = "held at " if most == replicas else ""
-    return most, Reason(
-        ReasonCode.RATE_LIMITED, f"the server limits the rate of {what}: {held}{figure(most)}"
-    )
+    text = f"the server limits the rate of {what}"
+    return most, Reason(ReasonCode.RATE_LIMITED, text, kept(most, replicas))
 
 
 def hold_phantom(situation: Situation, history: History, desired: int) -> Limited:
@@ -209,7 +208,8 @@ def hold_phantom(situation: Situation, history: History, desired: int) -> Limite
         return desired, None
     return situation.replicas, Reason(
         ReasonCode.PHANTOM,
-        f"nothing was dispatched since replicas were added: held at {figure(situation.replicas)}",
+        "nothing was dispatched since replicas were added",
+        kept(situation.replicas, situation.replicas),
     )
 
 
@@ -226,7 +226,8 @@ def keep_build(situation: Situation, _history: History, desired: int) -> Limited
     if build not in (BuildStatus.DRAINING, BuildStatus.NEVER_POLLED):
         return desired, None
     why = "is draining" if build is BuildStatus.DRAINING else "has never polled"
-    return 1, Reason(ReasonCode.BUILD, f"build {situation.spec.build_id} {why}: 1")
+    text = f"build {situation.spec.build_id} {why}"
+    return 1, Reason(ReasonCode.BUILD, text, kept(1, situation.replicas))
 
 
 def pause(situation: Situation, _history: History, desired: int) -> Limited:
@@ -239,7 +240,8 @@ def pause(situation: Situation, _history: History, desired: int) -> Limited:
     if not (paused_in or paused_out):
         return desired, None
     number = held if paused_in else replicas
-    return number, Reason(ReasonCode.PAUSED, f"mode is {spec.mode}: {figure(number)}")
+    text = f"{'scale-in' if paused_in else 'scale-out'} is paused (mode)"
+    return number, Reason(ReasonCode.PAUSED, text, kept(number, replicas))
 
 
 def bound(situation: Situation, _history: History, desired: int) -> Limited:
@@ -258,16 +260,18 @@ def _within_bounds(situation: Situation, desired: int) -> Limited:
     spec = situation.spec
     if desired < spec.min:
         by = _by(spec.schedule.min_by)
-        return spec.min, Reason(ReasonCode.MIN, f"min{by}: {figure(spec.min)}")
+        so = f"{kept(spec.min, situation.replicas)} (min{by})"
+        return spec.min, Reason(ReasonCode.MIN, "", so)
     if desired > spec.max:
         by = _by(spec.schedule.max_by)
-        return spec.max, Reason(ReasonCode.MAX, f"max{by}: {figure(spec.max)}")
+        so = f"{figure(desired)} needed, at most {figure(spec.max)} (max{by})"
+        return spec.max, Reason(ReasonCode.MAX, "", so)
     return desired, None
 
 
 def _by(window: Window | None) -> str:
     """Return the window of the schedule that sets a bound, in words; empty: the label itself."""
-    return "" if window is None else f" (schedule {window.when})"
+    return "" if window is None else f", schedule {window.when}"
 
 
 def recover(situation: Situation, _history: History, desired: int) -> Limited:
@@ -279,15 +283,15 @@ def recover(situation: Situation, _history: History, desired: int) -> Limited:
     if crash is None or desired <= replicas:
         return desired, None
     if crash.retry_at is None:
-        return replicas, Reason(ReasonCode.CRASHED, f"held at {figure(replicas)} after a crash")
+        return replicas, Reason(ReasonCode.CRASHED, "after a crash", kept(replicas, replicas))
     if crash.retry_at > situation.now:
         wait = format_duration(seconds_begun(crash.retry_at - situation.now))
-        text = f"held at {figure(replicas)} after a crash; more are started in {wait}"
-        return replicas, Reason(ReasonCode.CRASHED, text)
+        text = f"after a crash, more are started in {wait}"
+        return replicas, Reason(ReasonCode.CRASHED, text, kept(replicas, replicas))
     most = max(replicas + 1, situation.spec.min)
     if desired <= most:
         return desired, None
-    return most, Reason(ReasonCode.CRASHED, f"a trial after a crash: {figure(most)}")
+    return most, Reason(ReasonCode.CRASHED, "a trial after a crash", figure(most))
 
 
 def cap(situation: Situation, _history: History, desired: int) -> Limited:
@@ -295,9 +299,8 @@ def cap(situation: Situation, _history: History, desired: int) -> Limited:
     ceiling = situation.ceiling
     if ceiling is None or desired <= ceiling.replicas:
         return desired, None
-    return ceiling.replicas, Reason(
-        ReasonCode.CEILING, f"at most {figure(ceiling.replicas)}: {ceiling.because}"
-    )
+    text = f"{figure(desired)} needed, at most {figure(ceiling.replicas)}: {ceiling.because}"
+    return ceiling.replicas, Reason(ReasonCode.CEILING, text)
 
 
 def take_share(situation: Situation, _history: History, desired: int) -> Limited:

@@ -25,7 +25,7 @@ from autoscaler.core.in_flight import (
 from autoscaler.core.label_values import Busy
 from autoscaler.core.limits import Limited
 from autoscaler.core.model import Replica, ScalingAction
-from autoscaler.core.reason import Reason, ReasonCode
+from autoscaler.core.reason import Reason, ReasonCode, kept
 from autoscaler.core.situation import Situation
 from autoscaler.core.words import agreeing, counted, figure
 
@@ -74,8 +74,8 @@ def keep_all_where_one_ignores_its_signal(
         return desired, None
     names = ", ".join(situation.ignoring)
     verb = agreeing(len(situation.ignoring), "ignores its stop signal", "ignore their stop signal")
-    text = f"{names} {verb}, so none is stopped: {figure(replicas)}"
-    return replicas, Reason(ReasonCode.IGNORES_STOP, text)
+    text = f"{names} {verb}, so none is stopped"
+    return replicas, Reason(ReasonCode.IGNORES_STOP, text, kept(replicas, replicas))
 
 
 def keep_all_while_some_finish(situation: Situation, _history: History, desired: int) -> Limited:
@@ -90,10 +90,9 @@ def keep_all_while_some_finish(situation: Situation, _history: History, desired:
     text = (
         f"{counted(finishing, 'replica')} of an earlier scale-in still"
         f" {agreeing(finishing, 'finishes its work', 'finish their work')}, and another scale-in"
-        f" would repeat {agreeing(finishing, 'its', 'their')} stop signal: held at"
-        f" {figure(replicas)}"
+        f" would repeat {agreeing(finishing, 'its', 'their')} stop signal"
     )
-    return replicas, Reason(ReasonCode.BUSY, text)
+    return replicas, Reason(ReasonCode.BUSY, text, kept(replicas, replicas))
 
 
 def keep_used(situation: Situation, _history: History, desired: int) -> Limited:
@@ -104,9 +103,9 @@ def keep_used(situation: Situation, _history: History, desired: int) -> Limited:
     text = (
         f"{counted(least, 'replica')} may not be stopped, because other containers use"
         f" {agreeing(least, 'its', 'their')} network, processes, memory or volumes"
-        f" ({', '.join(situation.in_use)}): {figure(least)}"
+        f" ({', '.join(situation.in_use)})"
     )
-    return least, Reason(ReasonCode.BUSY, text)
+    return least, Reason(ReasonCode.BUSY, text, kept(least, situation.replicas))
 
 
 def protect(situation: Situation, history: History, desired: int) -> Limited:
@@ -118,8 +117,8 @@ def protect(situation: Situation, history: History, desired: int) -> Limited:
     if desired >= replicas or in_flight is None or situation.spec.busy is Busy.IGNORE:
         return desired, None
     if isinstance(in_flight, UnknownInFlight):
-        text = f"it is unknown what is in flight: held at {figure(replicas)}"
-        return replicas, Reason(ReasonCode.BUSY, text)
+        text = "it is unknown what is in flight"
+        return replicas, Reason(ReasonCode.BUSY, text, kept(replicas, replicas))
     if in_flight.unreported:
         return _protect_unreported(situation, in_flight, history, desired)
     known = standings(in_flight, situation.now, history.crews)
@@ -135,8 +134,8 @@ def protect(situation: Situation, history: History, desired: int) -> Limited:
         for each in (Standing.BUSY, Standing.SILENT)
     )
     if not busy and not silent:
-        text = f"the replicas have changed since they were counted: {figure(least)}"
-        return least, Reason(ReasonCode.BUSY, text)
+        text = "the replicas have changed since they were counted"
+        return least, Reason(ReasonCode.BUSY, text, kept(least, replicas))
     used = sum(each.in_use and known[each.id] is Standing.IDLE for each in in_flight.replicas)
     stay = [
         f"{figure(busy)} at work" if busy else "",
@@ -147,7 +146,7 @@ def protect(situation: Situation, history: History, desired: int) -> Limited:
     text = f"{counted(staying, 'replica')} may not be stopped ({', '.join(filter(None, stay))})"
     if least > staying:
         text += ", and the scheduler would choose from them"
-    return least, Reason(ReasonCode.BUSY, f"{text}: {figure(least)}")
+    return least, Reason(ReasonCode.BUSY, text, kept(least, replicas))
 
 
 def _protect_unreported(
@@ -156,23 +155,23 @@ def _protect_unreported(
     """Shrink without reports only once it is sure that none will come: the grace protects then."""
     replicas, since = situation.replicas, history.unreported_since
     if situation.spec.busy is Busy.STRICT:
-        text = f"no replica is known to be idle: held at {figure(replicas)}"
-        return replicas, Reason(ReasonCode.BUSY, text)
+        text = "no replica is known to be idle"
+        return replicas, Reason(ReasonCode.BUSY, text, kept(replicas, replicas))
     silent = situation.now - since if since is not None else timedelta()
     if silent < REPORT_WITHIN:
         text = (
             f"no worker has reported for {format_duration(seconds_passed(silent))} of"
-            f" {format_duration(REPORT_WITHIN)}: held at {figure(replicas)}"
+            f" {format_duration(REPORT_WITHIN)}"
         )
-        return replicas, Reason(ReasonCode.BUSY, text)
+        return replicas, Reason(ReasonCode.BUSY, text, kept(replicas, replicas))
     if all(replica.choosable for replica in in_flight.replicas):
         return desired, None
     # Nobody knows which replica the scheduler stops: one at a time, each with its whole grace.
     least = replicas if situation.draining else replicas - 1
     if desired >= least:
         return desired, None
-    text = f"no worker reports, so one replica at a time: {figure(least)}"
-    return least, Reason(ReasonCode.BUSY, text)
+    text = "no worker reports, so one replica at a time"
+    return least, Reason(ReasonCode.BUSY, text, kept(least, replicas))
 
 
 def choose_for(  # noqa: PLR0913 - all of it bears on the choice

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Self
+
+from autoscaler.core.words import figure
 
 
 class Bearing(Enum):
@@ -64,7 +67,34 @@ class Reason:
     """One step of a decision, in words."""
 
     code: ReasonCode
-    text: str
+    because: str
+    """What was seen, or which rule counts; empty where `so` names the rule."""
+    so: str = ""
+    """The number of replicas that follows, in words; empty where `because` says it."""
+
+    @property
+    def text(self) -> str:
+        """The step as one line: `142 waiting tasks at target 10 → 15`."""
+        return " → ".join(part for part in (self.because, self.so) if part)
 
     def __str__(self) -> str:
         return self.text
+
+
+def in_words(reasons: Iterable[Reason]) -> tuple[str, ...]:
+    """Return the steps of a decision as lines for people, in order.
+
+    A step that has no `because` stands in the place of the number that it changes:
+    `0 waiting tasks at target 10 → keeps 1 (min)`.
+    """
+    steps: list[Reason] = []
+    for reason in reasons:
+        if steps and not reason.because:
+            reason = Reason(reason.code, steps.pop().because, reason.so)  # noqa: PLW2901
+        steps.append(reason)
+    return tuple(step.text for step in steps)
+
+
+def kept(number: int, replicas: int) -> str:
+    """Write a number of replicas that follows: `keeps 3` where that is the present number."""
+    return f"keeps {figure(number)}" if number == replicas else figure(number)

@@ -12,7 +12,7 @@ from autoscaler.core.durations import format_duration, seconds_begun, seconds_pa
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight, SlotKind, reporting
 from autoscaler.core.label_values import KeepUp, QueueType, format_share
-from autoscaler.core.reason import Reason, ReasonCode
+from autoscaler.core.reason import Reason, ReasonCode, kept
 from autoscaler.core.situation import Situation
 from autoscaler.core.throughput import Need, needed
 from autoscaler.core.words import agreeing, counted, figure
@@ -100,22 +100,23 @@ def _recommend_by_arrivals(
     if keep_up.throughput is None and not backlog.waiting:
         # What was learnt may be older than this backlog, which shows that the replicas keep up.
         need = replace(need, replicas=min(need.replicas, replicas))
-    return need.replicas, Reason(ReasonCode.KEEP_UP, _in_words(need))
+    return need.replicas, _by_arrivals(need)
 
 
-def _in_words(need: Need) -> str:
-    """Write why the arrivals ask for these replicas."""
+def _by_arrivals(need: Need) -> Reason:
+    """Say why the arrivals ask for these replicas."""
     waits = f"{counted(need.waiting, 'task')} {agreeing(need.waiting, 'waits', 'wait')}"
     wait = f" and {waits}" if need.waiting else ""
     text = (
         f"{_rate(need.arriving)} tasks a second arrive{wait},"
-        f" a replica does {_rate(need.throughput)}: {figure(need.needed)}"
+        f" a replica does {_rate(need.throughput)}"
     )
+    so = figure(need.needed)
     if need.tried:
-        return f"{text}, tried with {figure(need.replicas)}"
-    if need.replicas < need.needed:
-        return f"{text}, not yet needed: {figure(need.replicas)}"
-    return text
+        so = f"{so}, tried with {figure(need.replicas)}"
+    elif need.replicas < need.needed:
+        so = f"{so} soon, {figure(need.replicas)} for now"
+    return Reason(ReasonCode.KEEP_UP, text, so)
 
 
 def _rate(tasks: float) -> str:
@@ -154,14 +155,14 @@ def _recommend_unknown(situation: Situation) -> tuple[int, Reason]:
     replicas, fallback = situation.replicas, situation.spec.fallback
     unknown_for = situation.now - situation.history.known_at
     if fallback.replicas is None or unknown_for < situation.spec.fallback_after:
-        return replicas, Reason(
-            ReasonCode.BACKLOG_UNKNOWN, f"backlog unknown: held at {figure(replicas)}"
-        )
+        held = kept(replicas, replicas)
+        return replicas, Reason(ReasonCode.BACKLOG_UNKNOWN, "backlog unknown", held)
     number = max(replicas, fallback.replicas) if fallback.at_least else fallback.replicas
     return number, Reason(
         ReasonCode.FALLBACK,
-        f"backlog unknown for {format_duration(seconds_passed(unknown_for))}:"
-        f" fallback of {fallback}: {figure(number)}",
+        f"backlog unknown for {format_duration(seconds_passed(unknown_for))},"
+        f" fallback of {fallback}",
+        kept(number, replicas),
     )
 
 
@@ -170,15 +171,17 @@ def _recommend_by_backlog(situation: Situation, backlog: Backlog) -> tuple[int, 
     number = -(-waiting // target)
     how = " (counted now)" if backlog.counted else ""
     tasks = f"{counted(waiting, 'waiting task')}{how}{_portion(backlog)}"
-    text = f"{tasks} at target {figure(target)}: {figure(number)}"
+    text = f"{tasks} at target {figure(target)}"
     tolerance = situation.spec.tolerance
     # The HPA's rule: the ratio of the value to its target, for the present replicas. Rounded,
     # since 29 % of 100 tasks is a little less than 29 in floating point.
     wanted = replicas * target
     if number != replicas > 0 and abs(waiting - wanted) <= round(tolerance * wanted, 6):
-        text = f"{text}, within the tolerance of {format_share(tolerance)}: {figure(replicas)}"
-        return replicas, Reason(ReasonCode.BACKLOG, text)
-    return number, Reason(ReasonCode.BACKLOG, text)
+        text = (
+            f"{text} call for {figure(number)}, within the tolerance of {format_share(tolerance)}"
+        )
+        return replicas, Reason(ReasonCode.BACKLOG, text, kept(replicas, replicas))
+    return number, Reason(ReasonCode.BACKLOG, text, figure(number))
 
 
 def _portion(backlog: Backlog) -> str:
@@ -207,8 +210,8 @@ def _recommend_by_wait(situation: Situation, backlog: Backlog) -> tuple[int, Rea
         return None
     age = backlog.age
     if age is None:
-        text = f"how long the oldest task has waited is unknown: held at {figure(replicas)}"
-        return replicas, Reason(ReasonCode.MAX_WAIT, text)
+        text = "how long the oldest task has waited is unknown"
+        return replicas, Reason(ReasonCode.MAX_WAIT, text, kept(replicas, replicas))
     lateness = age / max_wait
     text = (
         f"the oldest task has waited {format_duration(seconds_begun(age))}"
@@ -216,8 +219,8 @@ def _recommend_by_wait(situation: Situation, backlog: Backlog) -> tuple[int, Rea
     )
     late = _oldest(backlog)
     if lateness > 1 and late is not None and not late.grows:
-        text = f"{text}, and another service of the task queue grows for it: {figure(replicas)}"
-        return replicas, Reason(ReasonCode.MAX_WAIT, text)
+        text = f"{text}, and another service of the task queue grows for it"
+        return replicas, Reason(ReasonCode.MAX_WAIT, text, kept(replicas, replicas))
     if lateness > 1:
         beside = 0 if late is None else late.beside
         # Rounded first: 66 s of 60 s are a little more than 1.1 in floating point.
@@ -227,10 +230,10 @@ def _recommend_by_wait(situation: Situation, backlog: Backlog) -> tuple[int, Rea
         if number <= replicas and added:
             text = f"{text}, and {counted(added, 'new replica')} may still start"
         number = max(number, replicas)
-        return number, Reason(ReasonCode.MAX_WAIT, f"{text}: {figure(number)}")
+        return number, Reason(ReasonCode.MAX_WAIT, text, kept(number, replicas))
     if lateness > 1 / 2:
-        text = f"{text}, too close to shrink: {figure(replicas)}"
-        return replicas, Reason(ReasonCode.MAX_WAIT, text)
+        text = f"{text}, too close to shrink"
+        return replicas, Reason(ReasonCode.MAX_WAIT, text, kept(replicas, replicas))
     return None
 
 
@@ -259,8 +262,8 @@ def _recommend_by_slots(situation: Situation) -> tuple[int, Reason] | None:
         each for each in reports if each.fresh(situation.now) and each.tells and not each.leaving
     ]
     if not isinstance(in_flight, InFlight) or not workers:
-        text = f"slots in use unknown: held at {figure(replicas)}"
-        return replicas, Reason(ReasonCode.SLOTS, text)
+        text = "slots in use unknown"
+        return replicas, Reason(ReasonCode.SLOTS, text, kept(replicas, replicas))
     needs: list[tuple[int, Reason]] = []
     for kind in SLOTS_FOR:
         slots = [worker.slots[kind] for worker in workers if kind in worker.slots]
@@ -272,8 +275,8 @@ def _recommend_by_slots(situation: Situation) -> tuple[int, Reason] | None:
             number = math.ceil(round(used * present / (total * share), 6))
             text = (
                 f"{figure(used)} of {counted(total, f'{kind} slot')} in use,"
-                f" {format_share(share)} aimed at: {figure(number)}"
+                f" {format_share(share)} aimed at"
             )
-            needs.append((number, Reason(ReasonCode.SLOTS, text)))
+            needs.append((number, Reason(ReasonCode.SLOTS, text, figure(number))))
     # Workers that only run workflows have no such slots.
     return max(needs, key=lambda need: need[0], default=None)

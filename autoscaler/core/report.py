@@ -12,7 +12,7 @@ from autoscaler.core.host_memory import HostMemory
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.override import Override
-from autoscaler.core.reason import Reason
+from autoscaler.core.reason import Reason, ReasonCode
 from autoscaler.core.schedule import NextBounds
 
 
@@ -76,6 +76,12 @@ class ServiceReport:
     chooses_any: bool | None = None
     """Whether every idle task can be stopped by name; None where no fresh look says so, and unless
     swarm-choice is any."""
+
+    @property
+    def at_max(self) -> bool:
+        """Whether max alone keeps the service from having more replicas."""
+        limited = any(reason.code is ReasonCode.MAX for reason in self.reasons)
+        return limited and self.desired == self.max
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.protect import choose_for, stops_nobody
+from autoscaler.core.reason import in_words
 from autoscaler.core.sighting import Sighting, look
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.spec import ScalingSpec
@@ -109,7 +110,7 @@ class Autoscaler:
         self, observation: Observation, situation: Situation, decision: Decision
     ) -> Verdict:
         """Return what comes of a decision, and remember it."""
-        reasons = tuple(map(str, decision.reasons))
+        reasons = in_words(decision.reasons)
         verdict = Verdict(decision.desired, reasons)
         if decision.desired < situation.replicas and observation.in_flight is not None:
             stopping = self._choose(situation, decision, observation.in_flight)

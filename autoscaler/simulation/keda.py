@@ -80,15 +80,15 @@ class Keda:
         reasons = [why]
         stable = self._stabilise(recommended, observation)
         if stable != recommended:
-            reasons.append(f"largest recommendation of the past 300 s: {figure(stable)}")
+            reasons.append(f"some of the past 300 s called for more → {figure(stable)}")
         limited = min(stable, self._limit(observation))
         if limited != stable:
             reasons.append(
-                f"at most {SCALE_UP_PODS} more, or twice as many, in 15 s: {figure(limited)}"
+                f"at most {SCALE_UP_PODS} more, or twice as many, in 15 s → {figure(limited)}"
             )
         bounded = min(max(limited, self.least, 1), self.most)
         if bounded != limited:
-            reasons.append(f"bounds: {figure(bounded)}")
+            reasons.append(f"bounds → {figure(bounded)}")
         self._changes.append((observation.now, bounded - observation.replicas))
         return Verdict(bounded, tuple(reasons))
 
@@ -101,7 +101,7 @@ class Keda:
             return replicas, f"{counted(waiting, 'waiting task')} {are} within the tolerance"
         wanted = -(-waiting // self.target)
         text = f"{counted(waiting, 'waiting task')} at target {figure(self.target)}"
-        return wanted, f"{text}: {figure(wanted)}"
+        return wanted, f"{text} → {figure(wanted)}"
 
     def _stabilise(self, recommended: int, observation: Observation) -> int:
         """Grow at once; shrink only to the largest recommendation of the window."""

@@ -52,7 +52,7 @@ class Oracle:
         """Return what is needed until a replica of the next look can be ready."""
         now = (observation.now - self._begins).total_seconds()
         number = self._needed(now, now + self.interval + self._startup)
-        return Verdict(number, (f"what is known to come: {figure(number)}",))
+        return Verdict(number, (f"what is known to come → {figure(number)}",))
 
     def _needed(self, begin: float, end: float) -> int:
         """Return the replicas for the most tasks at work in a time, its last moment included."""

@@ -18,7 +18,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 from autoscaler.core.drain import Fate
 from autoscaler.core.findings import EXPIRY_WARNINGS
 from autoscaler.core.origin import LABEL
-from autoscaler.core.reason import Bearing, ReasonCode
+from autoscaler.core.reason import Bearing, ReasonCode, in_words
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 from autoscaler.telemetry.overrides import OverrideLog
@@ -243,7 +243,7 @@ class LogObserver:
             backlog=report.backlog,
             replicas=replicas,
             desired=desired,
-            reasons=[str(reason) for reason in report.reasons],
+            reasons=list(in_words(report.reasons)),
         )
 
     def _log_problems(self, problems: set[Problem], unseen: set[str]) -> None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from autoscaler import present
+from autoscaler.core.causes import causes
+from autoscaler.core.labels import label_docs
 from autoscaler.core.model import ServiceId
 from autoscaler.core.override import Override, by_service
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport, TickReport
-from autoscaler.present import Plain
+from autoscaler.present import Plain, Remembered
 from autoscaler.web.trail import Point, Trail
 
 LAST_CHANGES = 5
@@ -56,6 +58,8 @@ class _Entry:
     trail: Trail = field(default_factory=Trail)
     changes: deque[Plain] = field(default_factory=lambda: deque(maxlen=LAST_CHANGES))
     """The oldest first."""
+    at_max_since: datetime | None = None
+    """The first of the latest ticks in a row in which max kept the service from growing."""
 
 
 class Board:
@@ -70,6 +74,8 @@ class Board:
         self._clock = clock
         self._entries: dict[ServiceId, _Entry] = {}
         self._summary: Plain = present.BEFORE_THE_FIRST_TICK
+        self._causes: Mapping[str, datetime] = {}
+        """When what befalls several services was first seen, by the names of the causes."""
         self._overrides: Mapping[ServiceId, Sequence[Override]] = {}
         """What was set live, of the latest tick."""
         self._revision = 0
@@ -110,7 +116,10 @@ class Board:
         gone = sorted(self._entries.keys() - present_now)
         for id_ in gone:
             del self._entries[id_]
-        self._summary = present.summary(report, self._redactor)
+        self._causes = {
+            cause.name: self._causes.get(cause.name, report.at) for cause in causes(report)
+        }
+        self._summary = present.summary(report, self._redactor, self._causes)
         self._overrides = by_service(report.overrides)
         # Comparing is most of the work of a tick here: it is done only for those who stream.
         self._latest = self._changes(points, list(map(_key, gone))) if self._streams else None
@@ -156,6 +165,7 @@ class Board:
         """Remember a service; return its point of the plot where this tick made or moved it."""
         entry = self._entries.setdefault(service.service, _Entry(service))
         entry.report, entry.unseen = service, False
+        entry.at_max_since = (entry.at_max_since or at) if service.at_max else None
         if service.action is not None:
             entry.changes.append(present.change(service.action, at, self._redactor))
         return entry.trail.add(at, service.backlog, service.replicas)
@@ -166,8 +176,7 @@ class Board:
             _key(id_): present.service(
                 entry.report,
                 self._redactor,
-                unseen=entry.unseen,
-                changes=entry.changes,
+                Remembered(entry.unseen, entry.at_max_since, entry.changes),
                 overrides=self._overrides.get(id_, ()),
             )
             for id_, entry in self._entries.items()
@@ -181,6 +190,7 @@ class Board:
         about = {
             "version": self._about.version,
             "prefix": self._about.prefix,
+            "defaults": {doc.name: doc.default for doc in label_docs(self._about.prefix)},
             "changeable": self._about.changeable,
             "poll_interval": self._about.poll_interval.total_seconds(),
             "stalled_after": self._about.stalled_after.total_seconds(),

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """Paths that answer without a token. They answer only yes or no."""
+SERVICES = "/services/"
+"""What is below it only leads to the page, whether there is such a service or not."""
 
 LOCKED = "this daemon asks for its access token: Authorization: Bearer <AUTOSCALER_ACCESS_TOKEN>"
 
@@ -47,7 +49,9 @@ class Gate:
                 MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
-        answer = self._app if scope["path"] in OPEN else self._refusal(scope) or self._app
+        path = scope["path"]
+        opened = path in OPEN or path.startswith(SERVICES)
+        answer = self._app if opened else self._refusal(scope) or self._app
         await answer(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
 from importlib import resources
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -24,6 +25,7 @@ from starlette.responses import (
     HTMLResponse,
     JSONResponse,
     PlainTextResponse,
+    RedirectResponse,
     Response,
     StreamingResponse,
 )
@@ -40,6 +42,9 @@ SILENCE = timedelta(seconds=10)
 """The stream sends at least one line in this time, so that the page notices a lost daemon."""
 FIRST_LABELS = 9
 """How many labels the page explains while there is no service; `autoscaler labels` has all."""
+
+SCRIPTS = ("words.js", "plot.js", "panels.js", "change.js", "card.js", "page.js")
+"""The rooms of the page's script, each after those that it needs."""
 
 Answer = Callable[[Request], Awaitable[Response]]
 Exposition = Callable[[str], tuple[bytes, str]]
@@ -74,6 +79,7 @@ def make_site(
             Route(overrides, put, methods=["PUT"]),
             Route(overrides, delete, methods=["DELETE"]),
             Route("/", site.page, methods=["GET"]),
+            Route("/services/{orchestrator}/{name:path}", _to_service, methods=["GET"]),
             Route("/api/services", site.services, methods=["GET"]),
             Route("/api/stream", site.stream, methods=["GET"]),
             Route("/metrics", site.metrics, methods=["GET"]),
@@ -96,7 +102,7 @@ class Page:
 
     def __init__(self) -> None:
         style = _read("page.css")
-        script = _read("change.js") + _read("page.js")
+        script = "".join(map(_read, SCRIPTS))
         environment = Environment(
             loader=PackageLoader("autoscaler.web", "page"),
             autoescape=True,
@@ -169,6 +175,16 @@ async def _messages(board: Board) -> AsyncIterator[str]:
     async with aclosing(board.stream(SILENCE)) as events:
         async for event in events:
             yield ":\n\n" if event is None else f"event: {event.name}\ndata: {event.data}\n\n"
+
+
+async def _to_service(request: Request) -> Response:
+    """Send a browser from the address of a service to its place within the page.
+
+    The way is relative, so it holds behind any prefix of a proxy.
+    """
+    orchestrator, name = request.path_params["orchestrator"], request.path_params["name"]
+    up = "../" * (name.count("/") + 2)
+    return RedirectResponse(f"{up}#/{quote(orchestrator)}/{quote(name)}")
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

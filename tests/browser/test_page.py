@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,8 +16,9 @@ from autoscaler.core.labels import read_labels
 from autoscaler.core.model import ServiceId
 from autoscaler.core.origin import Given
 from autoscaler.core.reason import Reason, ReasonCode
-from autoscaler.core.report import LimitReport, ServiceReport
+from autoscaler.core.report import LimitReport
 from autoscaler.core.schedule import Bounds, NextBounds
+from tests.browser.seen import card, show
 from tests.fakes.clock import START
 from tests.fakes.reports import (
     broken,
@@ -39,29 +38,6 @@ pytestmark = pytest.mark.browser
 
 TOKEN = "correct-horse-battery-staple"
 EVIL = "<img src=x onerror=hacked()><script>hacked()</script>&quot;{{7*7}}"
-LOST = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
-"""What Chromium itself logs when a server goes away."""
-
-
-@pytest.fixture
-def site(browser: Browser) -> Iterator[ServedSite]:
-    """A daemon whose page is open. At the end the page must have logged no error."""
-    with ServedSite() as served:
-        browser.open(served.url)
-        yield served
-        unexpected = [
-            error for error in browser.errors() if not any(code in error for code in LOST)
-        ]
-        assert unexpected == []
-
-
-def show(site: ServedSite, *services: ServiceReport, **rest: Any) -> None:
-    """Let the daemon see this now."""
-    site.observe(tick(*services, **({"at": datetime.now(UTC)} | rest)))
-
-
-def card(name: str) -> str:
-    return f".service[data-key='compose:{name}']"
 
 
 def unreloaded(browser: Browser) -> bool:
@@ -139,12 +115,13 @@ class TestService:
             "1,040 waiting",
             "oldest for 22 s",
             "2 → 20 wanted",
-            "20 · 2 busy · 3 draining",
-            "1,040 waiting tasks at target 10: 104",
+            "min 1, max 20 · 2 busy · 3 draining",
+            "1,040 waiting tasks at target 10 → 104",
             "waiting, peak 1,040",
         ):
             assert words in text
-        assert "shop/worker 2 → 20" in browser.text("#recent-list")
+        recent = browser.text("#recent-list").split("\n")
+        assert (recent[0], recent[2]) == ("shop/worker", "2 → 20")
 
     def test_it_shows_what_becomes_of_replicas_that_are_told_to_stop(
         self, site: ServedSite, browser: Browser
@@ -222,7 +199,7 @@ class TestService:
         browser.shows("4 → 9", card("shop/worker"))
         summary = browser.find(f"{card('shop/worker')} summary")
         summary.send_keys(Keys.ENTER)
-        browser.shows("90 waiting tasks at target 10: 9", card("shop/worker") + " .feed")
+        browser.shows("90 waiting tasks at target 10 → 9", card("shop/worker") + " .feed")
         rows = [row.text for row in browser.find_all(".service tbody tr")]
         assert rows == ["orders activity 68 22 s 8.6 4.3 2", "orders workflow 22 11 s 8.6 4.3 2"]
         assert browser.violations() == []
@@ -291,13 +268,14 @@ class TestTrouble:
             (ReasonCode.OFF, "Left alone"),
             (ReasonCode.REFUSED, "Left alone"),
             (ReasonCode.STOPPED_BY_HAND, "Left alone"),
-            (ReasonCode.CRASHED, "Steady"),
-            (ReasonCode.CEILING, "Steady"),
-            (ReasonCode.BUSY, "Steady"),
+            (ReasonCode.SHARED, "Held by a share"),
+            (ReasonCode.CRASHED, "Held"),
+            (ReasonCode.CEILING, "Held"),
+            (ReasonCode.BUSY, "Held"),
             (ReasonCode.MAX, "Steady"),
         ],
     )
-    def test_one_that_nobody_scales_is_left_alone(
+    def test_the_badge_says_what_keeps_it_from_following_its_backlog(
         self, site: ServedSite, browser: Browser, code: ReasonCode, state: str
     ) -> None:
         show(site, service(reasons=(Reason(code, "because"),)))
@@ -410,17 +388,20 @@ class TestLatestChanges:
             wakes = scaled(service("shop/zero", min=0, max=1), second % 2)
             show(site, *calm, wakes, at=start + timedelta(seconds=second))
         browser.shows("shop/zero", "#recent-list")
-        listed = [found.text for found in browser.find_all("#recent-list b")]
-        assert listed[:2] == ["shop/zero", "shop/zero"]
-        assert sorted(listed[2:]) == others
+        listed = [found.text for found in browser.find_all("#recent-list h3")]
+        assert listed[0] == "shop/zero"
+        assert len(listed) == 6
+        assert set(listed[1:]) < set(others)
+        assert len(browser.find_all("#recent-list > :first-child .feed li")) == 2
 
-    def test_of_one_alone_all_that_is_remembered_is_listed(
+    def test_of_one_service_only_the_last_two_are_listed(
         self, site: ServedSite, browser: Browser
     ) -> None:
         for number in range(1, 4):
             show(site, scaled(service(replicas=number), number + 1))
         browser.shows("3 → 4", "#recent-list")
-        assert len(browser.find_all("#recent-list li")) == 3
+        steps = [found.text for found in browser.find_all("#recent-list .step")]
+        assert steps == ["3 → 4", "2 → 3"]
 
 
 class TestMarkup:

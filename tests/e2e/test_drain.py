@@ -133,7 +133,7 @@ async def test_workers_that_ignore_their_signal_are_taken_back_and_no_other_is_s
     taken = first.wait_for("taken back")
     held = first.wait_for("held", after=first.lines.index(taken))
     assert held["desired"] == 2
-    assert held["reasons"][-1].endswith("ignores its stop signal, so none is stopped: 2")
+    assert held["reasons"][-1].endswith("ignores its stop signal, so none is stopped → keeps 2")
     # The warning is written just after.
     first.wait_for("tick", after=first.lines.index(held))
     warnings = [line["warning"] for line in first.lines if line["event"] == "warning"]

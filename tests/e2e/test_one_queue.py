@@ -73,8 +73,8 @@ async def test_34_tasks_become_four_replicas_of_two_services(
 
     first, second = stage.name("a"), stage.name("b")
     shared = "# waiting tasks of #, shared with"
-    assert said(daemon, first) == f"{shared} {second}, at target 10: 2"
-    assert said(daemon, second) == f"{shared} {first}, at target 10: 2"
+    assert said(daemon, first) == f"{shared} {second}, at target 10 → 2"
+    assert said(daemon, second) == f"{shared} {first}, at target 10 → 2"
     await settles(daemon, [2, 2], (stage, "a"), (stage, "b"))
     shown = backlogs(daemon)
     (whole,) = {whole for _, whole in shown.values()}

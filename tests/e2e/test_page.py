@@ -61,7 +61,7 @@ async def test_the_page_follows_a_service_that_scales_without_a_reload(  # noqa:
     browser.shows("4 replicas", card)
     # It takes two steps where a tick reads the backlog while the tasks are being added.
     browser.shows("→ 4", "#recent-list")
-    assert "max: 4" in browser.text(card)
+    assert "at most 4 (max)" in browser.text(card)
     assert browser.violations() == []
     assert "45 " in status(tmp_path, daemon.url)
     _, metrics = get(f"{daemon.url}metrics")

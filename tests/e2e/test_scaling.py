@@ -32,7 +32,7 @@ async def test_100_waiting_tasks_at_target_10_become_10_replicas_and_an_empty_qu
     assert 90 < line["backlog"] <= 100
     # What waits is counted on the partitions where that is newer than the server's own figures.
     said = [reason.replace(" (counted now)", "") for reason in line["reasons"]]
-    assert said == [f"{line['backlog']} waiting tasks at target 10: 10"]
+    assert said == [f"{line['backlog']} waiting tasks at target 10 → 10"]
     await until_async(lambda: len(stage.running("worker")) == 10, "10 replicas")
 
     await temporal.drain(queue, tasks)
@@ -64,7 +64,7 @@ async def test_more_than_max_times_target_becomes_max(
 
     assert daemon.reads(0, line) <= 2
     assert line["desired"] == 4
-    assert line["reasons"] == ["60 waiting tasks at target 10: 6", "max: 4"]
+    assert line["reasons"] == ["60 waiting tasks at target 10 → 6 needed, at most 4 (max)"]
     await until_async(lambda: len(stage.running("worker")) == 4, "4 replicas")
 
 
@@ -246,7 +246,7 @@ async def test_plan_says_what_would_be_done_and_changes_nothing(
     assert (planned["queues"], planned["backlog"]) == ([queue], 100)
     assert (planned["replicas"], planned["desired"]) == (1, 10)
     assert [reason["text"] for reason in planned["reasons"]] == [
-        "100 waiting tasks at target 10: 10"
+        "100 waiting tasks at target 10 → 10"
     ]
     assert (planned["warnings"], planned["errors"]) == ([], [])
     assert len(stage.running("worker")) == 1

@@ -23,7 +23,7 @@ from tests.real.waiting import until_async
 
 CRASHES = ("sh", "-c", "echo connecting; echo 'no such table: orders' >&2; exit 3")
 ENDS_A_SECOND_LATER = ("sh", "-c", "sleep 1; echo 'no such table: orders' >&2; exit 3")
-BY_HAND = "left at 0: its replicas were stopped by hand; start one to let it scale again"
+BY_HAND = "keeps 0: its replicas were stopped by hand; start one to let it scale again"
 
 
 class Commands:
@@ -72,7 +72,7 @@ async def test_a_crash_is_named_counted_and_started_again_after_growing_pauses(
     assert "ended by itself with exit code 3 (no such table: orders)" in first["error"]
     assert "started again after 10s" in first["error"]
     held = daemon.wait_for("held", service=name)
-    assert held["reasons"][-1].startswith("held at 0 after a crash; more are started in ")
+    assert held["reasons"][-1].startswith("after a crash, more are started in ")
 
     again = daemon.wait_for("scaling out", service=name)
     assert (again["replicas"], again["desired"]) == (0, 1)
@@ -108,7 +108,7 @@ async def test_what_crashed_before_the_daemon_began_is_started_again(
     assert "exit code 3 (no such table: orders)" in daemon.wait_for("cannot scale")["error"]
     trial = daemon.wait_for("scaling out")
     assert (trial["replicas"], trial["desired"]) == (0, 1)
-    assert trial["reasons"][-1] == "a trial after a crash: 1"
+    assert trial["reasons"][-1] == "a trial after a crash → 1"
 
 
 @pytest.mark.engine
@@ -127,7 +127,7 @@ async def test_what_is_stopped_while_the_daemon_watches_is_left_alone(
 
     compose_stage.compose("stop", "--timeout", "1")
 
-    daemon.wait_for("held", reasons=["20 waiting tasks at target 10: 2", BY_HAND])
+    daemon.wait_for("held", reasons=["20 waiting tasks at target 10 → 2", BY_HAND])
     after = len(daemon.lines)
     for _ in range(2):
         daemon.wait_for("tick", after=len(daemon.lines), failed=False)
@@ -179,7 +179,7 @@ async def test_a_swarm_service_that_somebody_scales_to_zero_is_left_alone(
     daemon.wait_for("tick", failed=False)
 
     update(swarm_stage, "--replicas", "0")
-    daemon.wait_for("held", reasons=["20 waiting tasks at target 10: 2", BY_HAND])
+    daemon.wait_for("held", reasons=["20 waiting tasks at target 10 → 2", BY_HAND])
     for _ in range(2):
         daemon.wait_for("tick", after=len(daemon.lines), failed=False)
     assert not [line for line in daemon.lines if line["event"] == "scaling out"]

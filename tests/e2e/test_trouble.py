@@ -136,25 +136,25 @@ async def test_a_service_that_cannot_have_copies_keeps_its_one_replica_and_plan_
         "named": (
             1,
             (
-                f"at most 1: container_name is set to {own_name}, and names are unique;"
-                " remove container_name to let the service scale"
+                f"3 needed, at most 1: container_name is set to {own_name}, and names are"
+                " unique; remove container_name to let the service scale"
             ),
         ),
         "published": (
             1,
             (
-                f"at most 1: host port {port} is published for 80/tcp, and only one container"
-                " can have it; publish a range of ports or none"
+                f"3 needed, at most 1: host port {port} is published for 80/tcp, and only one"
+                " container can have it; publish a range of ports or none"
             ),
         ),
         "numbered": (
             1,
             (
-                f"at most 1: it has the fixed address 10.231.{third}.7 in network"
+                f"3 needed, at most 1: it has the fixed address 10.231.{third}.7 in network"
                 f" {compose_stage.project}_numbers; remove it to let the service scale"
             ),
         ),
-        "free": (3, "30 waiting tasks at target 10: 3"),
+        "free": (3, "30 waiting tasks at target 10 → 3"),
     }
 
 
@@ -193,7 +193,7 @@ async def test_services_without_a_number_of_replicas_are_left_alone_and_plan_say
         service: (
             0,
             (
-                f"left at 0: its mode is {mode}, and only replicated services have a number of"
+                f"keeps 0: its mode is {mode}, and only replicated services have a number of"
                 " replicas to change; deploy it with mode replicated"
             ),
         )

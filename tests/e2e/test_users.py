@@ -223,7 +223,7 @@ async def test_replicas_that_end_by_themselves_stop_growth_with_the_reason(
 
     daemon.wait_for("scaling out", desired=5)
     line = daemon.wait_for("held", service=compose_stage.name("worker"))
-    assert line["reasons"][-1].startswith("held at 1 after a crash; more are started in ")
+    assert line["reasons"][-1].startswith("after a crash, more are started in ")
     error = daemon.wait_for("cannot scale")["error"]
     assert "ended by itself with exit code 3" in error
     await until_async(lambda: len(compose_stage.running("worker")) == 1, "only the first replica")
@@ -296,8 +296,8 @@ async def test_a_service_with_a_fixed_port_keeps_its_one_replica_and_says_why(
     line = run_daemon(compose_stage).wait_for("held")
 
     assert line["reasons"][-1] == (
-        f"at most 1: host port {port} is published for 80/tcp, and only one container can have"
-        " it; publish a range of ports or none"
+        f"3 needed, at most 1: host port {port} is published for 80/tcp, and only one container can"
+        " have it; publish a range of ports or none"
     )
     assert len(compose_stage.running("worker")) == 1
 

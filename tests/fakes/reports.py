@@ -14,7 +14,7 @@ from autoscaler.core.drain import Drain, Fate, Verdict
 from autoscaler.core.label_values import QueueType
 from autoscaler.core.model import ScalingAction, ServiceId
 from autoscaler.core.override import Override
-from autoscaler.core.reason import Reason, ReasonCode
+from autoscaler.core.reason import Reason, ReasonCode, kept
 from autoscaler.core.report import IntegrationReport, ServiceReport, TickReport
 from autoscaler.core.schedule import Bounds, NextBounds
 from autoscaler.core.words import counted
@@ -139,14 +139,17 @@ def busy_hour(end: datetime, services: int = 1) -> Iterator[TickReport]:
             phase = (number + 17 * index) / 240 * 2 * math.tau
             waiting = max(0, int((190 - 7 * (index % 9)) * math.sin(phase)))
             wanted = max(1, min(20, -(-waiting // TARGET)))
+            now = replicas[index]
+            waits = wanted < now and number % 8
             report = service(
                 f"shop/worker-{index}" if services > 1 else "shop/worker",
                 waiting,
-                replicas=replicas[index],
-                busy=min(replicas[index], waiting),
+                replicas=now,
+                desired=now,
+                busy=min(now, waiting),
+                reasons=_decision(waiting, wanted, now, waits=bool(waits)),
             )
-            falls = wanted < replicas[index] and number % 8
-            if wanted != replicas[index] and not falls:
+            if wanted != now and not waits:
                 report = scaled(report, wanted)
                 replicas[index] = wanted
             told.append(report)
@@ -155,8 +158,18 @@ def busy_hour(end: datetime, services: int = 1) -> Iterator[TickReport]:
 
 def _because(waiting: int | None) -> Reason:
     if waiting is None:
-        return Reason(ReasonCode.BACKLOG_UNKNOWN, "backlog unknown: 1 held")
+        return Reason(ReasonCode.BACKLOG_UNKNOWN, "backlog unknown", "keeps 1")
     wanted = -(-waiting // TARGET)
-    return Reason(
-        ReasonCode.BACKLOG, f"{counted(waiting, 'waiting task')} at target {TARGET}: {wanted}"
-    )
+    text = f"{counted(waiting, 'waiting task')} at target {TARGET}"
+    return Reason(ReasonCode.BACKLOG, text, f"{wanted}")
+
+
+def _decision(waiting: int, wanted: int, replicas: int, *, waits: bool) -> tuple[Reason, ...]:
+    """Say how a service of the busy hour came to its number; `waits`: a window holds it."""
+    steps = [_because(waiting)]
+    if waits:
+        text = f"some of the last 2m called for {replicas} (scale-in window)"
+        steps.append(Reason(ReasonCode.SCALE_IN_WINDOW, text, kept(replicas, replicas)))
+    elif not waiting:
+        steps.append(Reason(ReasonCode.MIN, "", f"{kept(wanted, replicas)} (min)"))
+    return tuple(steps)

@@ -243,6 +243,6 @@ async def test_the_reason_says_that_tasks_were_counted(temporal: TemporalServer)
                     break
                 await asyncio.sleep(0.1)
         if await temporal.waiting(name) < 40:
-            assert str(service.reasons[0]) == "40 waiting tasks (counted now) at target 10: 4"
+            assert str(service.reasons[0]) == "40 waiting tasks (counted now) at target 10 → 4"
             return
     pytest.fail("the server's own figures were never behind")

@@ -158,7 +158,7 @@ class TestIgnoring:
             report = await site.report(after=90)
         assert (report.desired, site.compose.actions) == (3, [])
         assert str(report.reasons[-1]) == (
-            "shop-worker-3 ignores its stop signal, so none is stopped: 3"
+            "shop-worker-3 ignores its stop signal, so none is stopped → keeps 3"
         )
         (warning,) = [each for each in report.warnings if "goes on taking tasks" in each]
         assert "set `init: true` in the Compose file" in warning

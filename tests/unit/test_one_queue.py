@@ -182,7 +182,7 @@ class TestWhatIsShown:
         assert first["shared_with"] == ["shop/b"]
         assert [part["whole"] for part in first["parts"]] == [0, 34]
         (reason,) = first["reasons"]
-        assert reason["text"] == "20 waiting tasks of 34, shared with shop/b, at target 10: 2"
+        assert reason["text"] == "20 waiting tasks of 34, shared with shop/b, at target 10 → 2"
 
     async def test_a_service_that_is_alone_shows_its_backlog_as_the_whole(
         self, world: World

@@ -111,6 +111,9 @@ class TestOneShape:
             "took": float,
             "errors": [str],
             "warnings": [str],
+            "causes": [
+                {"text": str, "warning": bool, "services": int, "texts": [], "since": float}
+            ],
             "left_alone": [str],
             "integrations": [
                 {
@@ -155,6 +158,8 @@ class TestOneShape:
                     "wished": int,
                     "min": int,
                     "max": int,
+                    "at_max": bool,
+                    "at_max_since": type(None),
                     "next_bounds": {"at": float, "min": int, "max": int, "text": str},
                     "busy": int,
                     "draining": int,
@@ -165,6 +170,7 @@ class TestOneShape:
                     "throughput": float,
                     "values": {"temporal.max": {"value": str, "origin": str}},
                     "reasons": [{"code": str, "text": str, "bearing": str}],
+                    "why": [str],
                     "warnings": [str],
                     "errors": [],
                     "dry_run": bool,
@@ -238,6 +244,8 @@ class TestService:
             "wished": 4,
             "min": 1,
             "max": 20,
+            "at_max": False,
+            "at_max_since": None,
             "next_bounds": None,
             "busy": 1,
             "draining": 0,
@@ -250,10 +258,11 @@ class TestService:
             "reasons": [
                 {
                     "code": "backlog",
-                    "text": "40 waiting tasks at target 10: 4",
+                    "text": "40 waiting tasks at target 10 → 4",
                     "bearing": "normal",
                 }
             ],
+            "why": ["40 waiting tasks at target 10 → 4"],
             "warnings": [],
             "errors": [],
             "dry_run": False,
@@ -327,7 +336,7 @@ def test_no_text_shows_a_secret() -> None:
     found = (integration(error=error, up=False),)
     text = json.dumps(present.tick(tick(quoting, errors=(error,), integrations=found), redactor))
     assert "planted" not in text
-    assert text.count("the server said: [hidden] is no key") == 5
+    assert text.count("the server said: [hidden] is no key") == 7
 
 
 class TestOverrides:

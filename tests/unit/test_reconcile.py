@@ -531,7 +531,7 @@ class TestReading:
         world.source.fill("orders", 30)
         world.source.counted.add("orders")
         report = await world.report(worker)
-        assert str(report.reasons[0]) == "30 waiting tasks (counted now) at target 10: 3"
+        assert str(report.reasons[0]) == "30 waiting tasks (counted now) at target 10 → 3"
 
     async def test_what_has_not_had_its_first_turn_is_unknown_and_no_error(
         self, world: World

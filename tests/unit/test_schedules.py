@@ -140,5 +140,5 @@ class TestAnotherTime:
         assert (report.min, report.max, report.desired) == (5, 40, 5)
         assert report.next_bounds is not None
         assert report.next_bounds.at == FRIDAY + 3 * DAY + 19 * HOUR
-        assert str(report.reasons[-1]) == "min (schedule mon-fri 07:30-19:00): 5"
+        assert str(report.reasons[-1]) == "5 (min, schedule mon-fri 07:30-19:00)"
         assert world.compose.count(worker) == 1

@@ -1,8 +1,7 @@
 "use strict";
 // Overrides of a service: shown on its card, set in a dialog, and removed with one click.
 // `token()` returns the access token, and `changeable()` whether the daemon takes changes.
-const makeChanging = ({ token, changeable, text, make, duration }) => {
-  const $ = (id) => document.getElementById(id);
+const makeChanging = ({ token, changeable }) => {
   const dialog = $("change");
   const fields = ["change-min", "change-max", "change-reason"].map($);
   let service = null;           // whose dialog is open
@@ -100,12 +99,6 @@ const makeChanging = ({ token, changeable, text, make, duration }) => {
     const button = make("button", word, { type: "button", "aria-label": `${word} ${one.service}: ${set.what}` });
     button.addEventListener("click", () => undo(one, set.name, button));
     return button;
-  }
-
-  function hour(seconds) {
-    const at = new Date(seconds * 1000);
-    const time = at.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
-    return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString("en-GB")} ${time}`;
   }
 
   function showTimeLeft(within) {

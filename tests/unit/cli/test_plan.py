@@ -97,7 +97,7 @@ class TestTable:
             ["shop/worker", "orders", "100 of 1,000", "1 -> 10"],
         ]
         assert "900 waiting tasks of 1,000, shared with shop/worker" in result.stdout
-        assert "max: 10" in result.stdout
+        assert "at most 10 (max)" in result.stdout
 
     def test_a_share_is_shown_with_its_limit_and_the_wish(self, house: House) -> None:
         house.orchestrator.add("shop/worker", {**ORDERS, "temporal.group": "gpu"})
@@ -259,8 +259,8 @@ class TestJson:
         assert (told["service"], told["orchestrator"]) == ("shop/worker", "compose")
         assert (told["backlog"], told["replicas"], told["desired"]) == (999, 1, 10)
         assert [(reason["code"], reason["text"]) for reason in told["reasons"]] == [
-            ("backlog", "999 waiting tasks at target 10: 100"),
-            ("max", "max: 10"),
+            ("backlog", "999 waiting tasks at target 10 → 100"),
+            ("max", "100 needed, at most 10 (max)"),
         ]
 
     def test_what_went_wrong_is_in_the_object(self, house: House) -> None:

@@ -305,6 +305,8 @@ class TestOutput:
             "backlog": 1998,
             "replicas": 1,
             "desired": 10,
-            "reasons": ["1,998 waiting tasks (counted now) at target 10: 200", "max: 10"],
+            "reasons": [
+                "1,998 waiting tasks (counted now) at target 10 → 200 needed, at most 10 (max)"
+            ],
         }
         assert document["runs"][0]["figures"]["tasks_done"] == 2000

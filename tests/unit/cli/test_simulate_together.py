@@ -90,7 +90,7 @@ class TestJson:
             "replicas": 1,
             "desired": 1,
             "reasons": [
-                "59 waiting tasks at target 10: 6",
+                "59 waiting tasks at target 10 → 6",
                 "wants 6, gets 1: group gpu; orders has priority 10",
             ],
             "wished": 6,

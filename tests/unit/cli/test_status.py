@@ -63,7 +63,7 @@ class TestTable:
             "orders",
             "1,040",
             "2 -> 20",
-            "1,040 waiting tasks at target 10: 104",
+            "1,040 waiting tasks at target 10 → 104",
         ]
         assert "oldest 22s" in result.stdout
         assert "1-20, 2 busy, 3 draining" in result.stdout

@@ -16,6 +16,7 @@ from autoscaler.core.origin import Given
 from autoscaler.core.override import Override
 from autoscaler.core.redaction import Redactor
 from autoscaler.core.report import ServiceReport
+from autoscaler.present import Remembered
 from tests.fakes.clock import START
 from tests.fakes.reports import EVENING, LATE, PAUSE, service, shared
 
@@ -38,9 +39,9 @@ class TestTable:
         )
         lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines()]
         assert [line for line in lines if line] == [
-            ["shop/worker", "orders", "1,040", "2 -> 20", "1,040 waiting tasks at target 10: 104"],
+            ["shop/worker", "orders", "1,040", "2 -> 20", "1,040 waiting tasks at target 10 → 104"],
             ["", "", "oldest 22s", "1-20, 2 busy, 3 draining", ""],
-            ["shop/scans", "orders", "0", "1", "0 waiting tasks at target 10: 0"],
+            ["shop/scans", "orders", "0", "1", "0 waiting tasks at target 10 → 0"],
             ["", "", "", "1-20", ""],
         ]
 
@@ -61,12 +62,14 @@ class TestTable:
     def test_trouble_is_said_in_the_column_of_reasons(self) -> None:
         text = self.draw(
             service(waiting=None, errors=("no answer",), warnings=("take care",), dry_run=True),
-            unseen=True,
-            changes=[{"at": START.timestamp(), "current": 1, "desired": 2, "reasons": []}],
+            remembered=Remembered(
+                unseen=True,
+                changes=[{"at": START.timestamp(), "current": 1, "desired": 2, "reasons": []}],
+            ),
         )
         said = [line.split("│")[-2].strip() for line in text.splitlines() if "│" in line]
         assert said == [
-            "backlog unknown: 1 held",
+            "backlog unknown → keeps 1",
             "dry run: nothing is changed",
             "not seen at the latest look",
             "warning: take care",
@@ -78,7 +81,7 @@ class TestTable:
         text = self.draw(service(min=5, max=40, next_bounds=EVENING))
         said = [line.split("│")[-2].strip() for line in text.splitlines() if "│" in line]
         assert said == [
-            "0 waiting tasks at target 10: 0",
+            "0 waiting tasks at target 10 → 0",
             "min 5, max 40 until Fri 19:00 CET; then min 1, max 1,000",
         ]
 

@@ -55,7 +55,7 @@ class TestLeftAlone:
         decision = decide(situation(waiting=0, replicas=30, refusal="a rollout is under way"))
         assert decision.desired == 30
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.REFUSED]
-        assert str(decision.reasons[-1]) == "left at 30: a rollout is under way"
+        assert str(decision.reasons[-1]) == "keeps 30: a rollout is under way"
 
     @pytest.mark.parametrize(
         "given",

@@ -464,15 +464,15 @@ class TestReasons:
     def test_they_say_what_a_portion_is_a_portion_of(self) -> None:
         divided = divide({A: polling(34), B: polling(34)}, OWN)
         assert [str(decide(divided[each]).recommendation) for each in (A, B)] == [
-            "20 waiting tasks of 34, shared with shop/b, at target 10: 2",
-            "14 waiting tasks of 34, shared with shop/a, at target 10: 2",
+            "20 waiting tasks of 34, shared with shop/b, at target 10 → 2",
+            "14 waiting tasks of 34, shared with shop/a, at target 10 → 2",
         ]
 
     def test_they_name_three_services_at_most(self) -> None:
         many = [ServiceId("compose", f"shop/{letter}") for letter in "abcdef"]
         divided = divide({service: polling(7) for service in many}, OWN)
         assert str(decide(divided[many[0]]).recommendation) == (
-            "7 waiting tasks of 7, shared with shop/b, shop/c, shop/d and 2 more, at target 10: 1"
+            "7 waiting tasks of 7, shared with shop/b, shop/c, shop/d and 2 more, at target 10 → 1"
         )
 
 

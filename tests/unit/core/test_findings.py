@@ -80,9 +80,9 @@ class TestServices:
         )
 
     def test_a_number_that_is_in_trouble_is_not_called_right(self) -> None:
-        refused = Reason(ReasonCode.REFUSED, "left at 0: a rollout is under way")
+        refused = Reason(ReasonCode.REFUSED, "keeps 0: a rollout is under way")
         assert told(replicas=0, desired=0, reasons=(refused,)) == [
-            (Outcome.WARNING, "left at 0: a rollout is under way"),
+            (Outcome.WARNING, "keeps 0: a rollout is under way"),
             (Outcome.OK, "follows orders: 3 waiting, 0 replicas"),
         ]
 

@@ -55,8 +55,8 @@ class TestBuilds:
     @pytest.mark.parametrize(
         ("status", "why"),
         [
-            (BuildStatus.NEVER_POLLED, "build v1 has never polled: 1"),
-            (BuildStatus.DRAINING, "build v1 is draining: 1"),
+            (BuildStatus.NEVER_POLLED, "build v1 has never polled → keeps 1"),
+            (BuildStatus.DRAINING, "build v1 is draining → keeps 1"),
         ],
     )
     def test_the_reason_names_the_build_and_its_status(self, status: BuildStatus, why: str) -> None:
@@ -99,7 +99,10 @@ class TestModes:
     def test_the_reason_names_the_mode(self, mode: str, waiting: int) -> None:
         decision = decide(situation(waiting=waiting, replicas=5, mode=mode))
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.PAUSED]
-        assert str(decision.reasons[-1]) == f"mode is {mode}: 5"
+        assert (
+            str(decision.reasons[-1])
+            == f"scale-{mode.removeprefix('pause-')} is paused (mode) → keeps 5"
+        )
 
 
 class TestBounds:
@@ -120,8 +123,8 @@ class TestBounds:
         assert codes(decision) == moved_by
 
     def test_the_reason_names_min_or_max(self) -> None:
-        assert str(decide(situation(waiting=999)).reasons[-1]) == "max: 10"
-        assert str(decide(situation(waiting=0)).reasons[-1]) == "min: 1"
+        assert str(decide(situation(waiting=999)).reasons[-1]) == "100 needed, at most 10 (max)"
+        assert str(decide(situation(waiting=0)).reasons[-1]) == "keeps 1 (min)"
 
     @pytest.mark.parametrize(
         ("waiting", "desired"),
@@ -137,7 +140,7 @@ class TestBounds:
         decision = decide(situation(waiting=100, min=2, ceiling=FIXED_NAME))
         assert decision.desired == 1
         assert codes(decision)[-1] is ReasonCode.CEILING
-        assert str(decision.reasons[-1]) == "at most 1: container_name is set"
+        assert str(decision.reasons[-1]) == "10 needed, at most 1: container_name is set"
 
     def test_a_ceiling_that_is_not_reached_is_not_mentioned(self) -> None:
         decision = decide(situation(waiting=5, ceiling=FIXED_NAME))

@@ -33,12 +33,12 @@ class TestPause:
 
     def test_the_reason_says_for_how_long(self) -> None:
         decision = decided(crash(NOW + 9.5 * SECOND), 0)
-        assert str(decision.reasons[-1]) == "held at 0 after a crash; more are started in 10s"
+        assert str(decision.reasons[-1]) == "after a crash, more are started in 10s → keeps 0"
 
     def test_replicas_that_the_engine_restarts_are_waited_for(self) -> None:
         decision = decided(crash(None), 2)
         assert decision.desired == 2
-        assert str(decision.reasons[-1]) == "held at 2 after a crash"
+        assert str(decision.reasons[-1]) == "after a crash → keeps 2"
 
     def test_scale_in_goes_on(self) -> None:
         ending = crash(NOW + SECOND)
@@ -62,7 +62,7 @@ class TestTrial:
     ) -> None:
         decision = decided(crash(NOW), replicas, min=least)
         assert decision.desired == desired
-        assert str(decision.reasons[-1]) == f"a trial after a crash: {desired}"
+        assert str(decision.reasons[-1]) == f"a trial after a crash → {desired}"
 
     def test_what_the_backlog_asks_for_anyway_needs_no_reason(self) -> None:
         decision = decided(crash(NOW), 2, waiting=30)

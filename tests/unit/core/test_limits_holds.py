@@ -60,7 +60,7 @@ class TestRateLimited:
         watch.look(backlog(90, rate_limited=True), 2)
         decision = watch.look(backlog(90, rate_limited=True), 2, after=MINUTE)
         assert str(decision.reasons[-1]) == (
-            "the server limits the rate of the task queue: held at 2"
+            "the server limits the rate of the task queue → keeps 2"
         )
 
     def test_a_scale_in_is_not_held(self) -> None:
@@ -108,9 +108,9 @@ class TestRateLimited:
         )
         assert decision.desired == desired
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.RATE_LIMITED]
-        held = "" if desired > replicas else "held at "
+        keeps = "" if desired > replicas else "keeps "
         assert str(decision.reasons[-1]) == (
-            f"the server limits the rate of 'orders' (activity): {held}{desired}"
+            f"the server limits the rate of 'orders' (activity) → {keeps}{desired}"
         )
 
     def test_the_others_wake_a_service_only_above_the_activation(self) -> None:
@@ -204,7 +204,7 @@ class TestPhantom:
             ReasonCode.PHANTOM,
         ]
         assert str(decision.reasons[-1]) == (
-            "nothing was dispatched since replicas were added: held at 3"
+            "nothing was dispatched since replicas were added → keeps 3"
         )
 
     def test_growth_is_free_where_no_replica_was_added(self) -> None:

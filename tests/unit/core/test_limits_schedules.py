@@ -78,15 +78,18 @@ class TestAWindowThatBegins:
 
     def test_the_reason_names_the_window(self) -> None:
         assert said(Service(1, OPENS).look(0)) == [
-            "0 waiting tasks at target 10: 0",
-            "min (schedule mon-fri 07:30-19:00): 5",
+            "0 waiting tasks at target 10 → 0",
+            "5 (min, schedule mon-fri 07:30-19:00)",
         ]
-        assert said(Service(40, OPENS).look(999))[-1] == "max (schedule mon-fri 07:30-19:00): 40"
+        assert (
+            said(Service(40, OPENS).look(999))[-1]
+            == "100 needed, at most 40 (max, schedule mon-fri 07:30-19:00)"
+        )
 
     def test_it_stays_so_while_the_window_holds(self) -> None:
         service = Service(5, OPENS)
         service.until(OPENS + MINUTE, 0)
-        assert said(service.look(0))[1:] == ["min (schedule mon-fri 07:30-19:00): 5"]
+        assert said(service.look(0))[1:] == ["keeps 5 (min, schedule mon-fri 07:30-19:00)"]
 
     def test_a_service_at_zero_needs_no_task_for_it(self) -> None:
         assert Service(0, OPENS, min=0, activation=50).look(0).desired == 5
@@ -117,7 +120,7 @@ class TestAWindowThatCloses:
         assert service.until(CLOSES, 0) == 5
         held = service.look(0)
         assert codes(held)[1:] == [ReasonCode.MIN, ReasonCode.SCALE_IN_WINDOW]
-        assert said(held)[1] == "min: 1"
+        assert said(held)[1] == "1 (min)"
         assert service.until(CLOSES + MINUTE - LOOK, 0) == 5
         assert service.until(CLOSES + MINUTE + LOOK, 0) == 1
 
@@ -126,7 +129,7 @@ class TestAWindowThatCloses:
         assert service.until(CLOSES, 900) == 40
         held = service.look(900)
         assert codes(held) == [ReasonCode.BACKLOG, ReasonCode.MAX, ReasonCode.SCALE_IN_WINDOW]
-        assert said(held)[1] == "max: 10"
+        assert said(held)[1] == "90 needed, at most 10 (max)"
         assert service.until(CLOSES + MINUTE - LOOK, 900) == 40
         assert service.until(CLOSES + MINUTE + LOOK, 900) == 10
 

@@ -48,7 +48,7 @@ class TestScaleOutLimit:
         )
         assert decision.desired == desired
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.SCALE_OUT_LIMIT]
-        assert str(decision.reasons[-1]) == f"scale-out limit {limit}: {desired}"
+        assert str(decision.reasons[-1]) == f"scale-out limit {limit} → {desired}"
 
     @pytest.mark.parametrize(
         ("waiting", "moved_by"),
@@ -134,7 +134,7 @@ class TestScaleInLimit:
         )
         assert decision.desired == desired
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.SCALE_IN_LIMIT]
-        assert str(decision.reasons[-1]) == f"scale-in limit {limit}: {desired}"
+        assert str(decision.reasons[-1]) == f"scale-in limit {limit} → {desired}"
 
     @pytest.mark.parametrize(
         ("waiting", "moved_by"),

@@ -27,7 +27,7 @@ class TestScaleInWindow:
         assert decision.desired == 8
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.SCALE_IN_WINDOW]
         assert str(decision.reasons[-1]) == (
-            "largest recommendation in the scale-in window of 1m is 8: 8"
+            "some of the last 1m called for 8 (scale-in window) → 8"
         )
 
     def test_a_recommendation_exactly_as_old_as_the_window_still_counts(self) -> None:
@@ -62,7 +62,7 @@ class TestScaleOutWindow:
         assert decision.desired == 4
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.SCALE_OUT_WINDOW]
         assert str(decision.reasons[-1]) == (
-            "smallest recommendation in the scale-out window of 1m: 4"
+            "some of the last 1m called for 4 (scale-out window) → 4"
         )
 
     def test_a_recommendation_exactly_as_old_as_the_window_still_counts(self) -> None:
@@ -78,7 +78,7 @@ class TestScaleOutWindow:
         decision = decide(situation(waiting=100, replicas=5, past=past, **self.SPEC))
         assert decision.desired == 5
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.SCALE_OUT_WINDOW]
-        assert "not every recommendation" in str(decision.reasons[-1])
+        assert "did not call for growth" in str(decision.reasons[-1])
 
     def test_without_a_window_growth_is_immediate(self) -> None:
         assert decide(situation(waiting=100, past=[(INSTANT, 1)])).desired == 10

@@ -55,7 +55,9 @@ class TestActivation:
 
     def test_the_reason_names_the_activation(self) -> None:
         decision = decide(situation(waiting=1, replicas=0, min=0, activation=2))
-        assert str(decision.reasons[-1]) == "1 waiting task not above the activation of 2: 0"
+        assert (
+            str(decision.reasons[-1]) == "1 waiting task, not above the activation of 2 → keeps 0"
+        )
 
     def test_it_holds_only_at_zero(self) -> None:
         decision = decide(situation(waiting=20, replicas=1, min=0, activation=20))
@@ -99,12 +101,12 @@ class TestCooldown:
     def test_the_reason_says_how_long_the_service_has_been_quiet(self) -> None:
         past = remembered(active_at=NOW - 90 * SECOND)
         decision = decide(situation(waiting=0, past=past, **self.SPEC))
-        assert str(decision.reasons[-1]) == "quiet for 1m30s of the cooldown of 5m: 1"
+        assert str(decision.reasons[-1]) == "quiet for 1m30s of the cooldown of 5m → keeps 1"
 
     def test_the_reason_never_says_that_the_cooldown_is_over(self) -> None:
         past = remembered(active_at=NOW - 5 * MINUTE + INSTANT)
         decision = decide(situation(waiting=0, past=past, **self.SPEC))
-        assert str(decision.reasons[-1]) == "quiet for 4m59s of the cooldown of 5m: 1"
+        assert str(decision.reasons[-1]) == "quiet for 4m59s of the cooldown of 5m → keeps 1"
 
     def test_only_the_last_replica_waits_for_the_cooldown(self) -> None:
         past = remembered(active_at=NOW)

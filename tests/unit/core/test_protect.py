@@ -51,14 +51,14 @@ class TestProtect:
     @pytest.mark.parametrize(
         ("known", "why"),
         [
-            pytest.param("iib", "1 replica may not be stopped (1 at work): 1", id="one-at-work"),
-            pytest.param("iibb", "2 replicas may not be stopped (2 at work): 2", id="two-at-work"),
+            pytest.param("iib", "1 replica may not be stopped (1 at work) → 1", id="one-at-work"),
+            pytest.param("iibb", "2 replicas may not be stopped (2 at work) → 2", id="two-at-work"),
             pytest.param(
-                "iis", "1 replica may not be stopped (1 not reporting): 1", id="one-silent"
+                "iis", "1 replica may not be stopped (1 not reporting) → 1", id="one-silent"
             ),
             pytest.param(
                 "bbsi",
-                "3 replicas may not be stopped (2 at work, 1 not reporting): 3",
+                "3 replicas may not be stopped (2 at work, 1 not reporting) → 3",
                 id="some-of-both",
             ),
         ],
@@ -95,7 +95,7 @@ class TestProtect:
     def test_all_replicas_stay_where_it_is_unknown_what_is_in_flight(self, busy: str) -> None:
         decision = decide(shrinking(UnknownInFlight("no answer"), 1, busy=busy))
         assert decision.desired == 5
-        assert str(decision.reasons[-1]) == "it is unknown what is in flight: held at 5"
+        assert str(decision.reasons[-1]) == "it is unknown what is in flight → keeps 5"
 
     def test_replicas_above_max_stay_while_they_are_at_work(self) -> None:
         decision = decide(shrinking(fleet("ibbbb"), 20, max=2))
@@ -144,7 +144,7 @@ class TestProtectWhereTheSchedulerChooses:
     def test_the_reason_says_that_the_scheduler_chooses(self) -> None:
         decision = decide(shrinking(fleet("ibii", choosable=False), 0))
         assert str(decision.reasons[-1]) == (
-            "1 replica may not be stopped (1 at work), and the scheduler would choose from them: 3"
+            "1 replica may not be stopped (1 at work), and the scheduler would choose from them → 3"
         )
 
     def test_no_replica_of_a_turn_goes_while_one_in_it_is_busy(self) -> None:
@@ -172,7 +172,7 @@ class TestNobodyReports:
     def test_until_then_the_reason_says_how_long_nobody_has_reported(self) -> None:
         decision = decide(shrinking(fleet("sss"), 1, past=silent_for(64 * SECOND)))
         assert codes(decision) == [ReasonCode.BACKLOG, ReasonCode.BUSY]
-        assert str(decision.reasons[-1]) == ("no worker has reported for 1m4s of 1m5s: held at 3")
+        assert str(decision.reasons[-1]) == ("no worker has reported for 1m4s of 1m5s → keeps 3")
 
     def test_the_time_starts_with_the_first_look(self) -> None:
         first = decide(shrinking(fleet("sss"), 1))
@@ -188,24 +188,22 @@ class TestNobodyReports:
     def test_with_busy_strict_no_replica_ever_goes_without_a_report(self) -> None:
         decision = decide(shrinking(fleet("sss"), 1, past=silent_for(HOUR), busy="strict"))
         assert decision.desired == 3
-        assert str(decision.reasons[-1]) == "no replica is known to be idle: held at 3"
+        assert str(decision.reasons[-1]) == "no replica is known to be idle → keeps 3"
 
     @pytest.mark.parametrize(
-        ("draining", "desired"),
+        ("draining", "desired", "so"),
         [
-            pytest.param(0, 4, id="one-goes"),
-            pytest.param(1, 5, id="none-while-one-drains"),
+            pytest.param(0, 4, "4", id="one-goes"),
+            pytest.param(1, 5, "keeps 5", id="none-while-one-drains"),
         ],
     )
     def test_where_the_scheduler_chooses_one_replica_goes_at_a_time(
-        self, draining: int, desired: int
+        self, draining: int, desired: int, so: str
     ) -> None:
         given = shrinking(fleet("sssss", choosable=False), 1, past=silent_for(HOUR))
         decision = decide(replace(given, draining=draining))
         assert decision.desired == desired
-        assert str(decision.reasons[-1]) == (
-            f"no worker reports, so one replica at a time: {desired}"
-        )
+        assert str(decision.reasons[-1]) == (f"no worker reports, so one replica at a time → {so}")
 
     def test_there_is_no_reason_where_only_one_replica_is_to_go(self) -> None:
         given = shrinking(fleet("ss", choosable=False), 1, past=silent_for(HOUR))
@@ -250,12 +248,12 @@ class TestInUse:
     def test_the_others_go_and_the_reason_names_both(self, busy: str) -> None:
         decision = self.used("iii", busy=busy)
         assert (decision.desired, codes(decision)[-1]) == (1, ReasonCode.BUSY)
-        assert "(r3 by proxy): 1" in str(decision.reasons[-1])
+        assert "(r3 by proxy) → 1" in str(decision.reasons[-1])
 
     def test_so_it_is_where_another_one_is_at_work(self) -> None:
         decision = self.used("iib"[::-1])
         assert decision.desired == 2
-        assert "(1 at work, 1 in use by other containers): 2" in str(decision.reasons[-1])
+        assert "(1 at work, 1 in use by other containers) → 2" in str(decision.reasons[-1])
 
     def test_it_is_no_reason_where_enough_others_may_go(self) -> None:
         assert codes(self.used("iii", 1)) == [ReasonCode.BACKLOG]
@@ -278,7 +276,7 @@ class TestFinishing:
         assert codes(decision)[-1] is ReasonCode.BUSY
         assert decision.limits[-1].text == (
             "1 replica of an earlier scale-in still finishes its work, and another scale-in would"
-            " repeat its stop signal: held at 5"
+            " repeat its stop signal → keeps 5"
         )
 
     def test_replicas_that_drain_without_a_second_signal_hold_up_nothing(self) -> None:

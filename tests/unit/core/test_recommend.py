@@ -54,19 +54,19 @@ class TestRecommendation:
 
     def test_the_reason_shows_the_calculation(self) -> None:
         _, reason = recommend(situation(waiting=1234, target=100))
-        assert str(reason) == "1,234 waiting tasks at target 100: 13"
+        assert str(reason) == "1,234 waiting tasks at target 100 → 13"
         assert reason.code is ReasonCode.BACKLOG
 
     def test_the_reason_counts_one_task_in_the_singular(self) -> None:
-        assert str(recommend(situation(waiting=1))[1]) == "1 waiting task at target 10: 1"
+        assert str(recommend(situation(waiting=1))[1]) == "1 waiting task at target 10 → 1"
 
     def test_it_says_where_tasks_were_counted_because_the_servers_figure_is_older(self) -> None:
         counted = backlog(30, counted=True)
         others = Backlog({**counted.parts, task_queue("mails"): stats(3)})
         texts = [str(recommend(situation(waiting=each))[1]) for each in (counted, others)]
         assert texts == [
-            "30 waiting tasks (counted now) at target 10: 3",
-            "33 waiting tasks (counted now) at target 10: 4",
+            "30 waiting tasks (counted now) at target 10 → 3",
+            "33 waiting tasks (counted now) at target 10 → 4",
         ]
 
     def test_the_bounds_do_not_count_here(self) -> None:
@@ -104,12 +104,13 @@ class TestTolerance:
     ) -> None:
         given = situation(waiting=105, replicas=10, tolerance=tolerance)
         assert str(recommend(given)[1]) == (
-            f"105 waiting tasks at target 10: 11, within the tolerance of {written}: 10"
+            "105 waiting tasks at target 10 call for 11,"
+            f" within the tolerance of {written} → keeps 10"
         )
 
     def test_the_reason_does_not_name_a_tolerance_that_changed_nothing(self) -> None:
         given = situation(waiting=95, replicas=10, tolerance=0.1)
-        assert str(recommend(given)[1]) == "95 waiting tasks at target 10: 10"
+        assert str(recommend(given)[1]) == "95 waiting tasks at target 10 → 10"
 
     def test_at_zero_replicas_there_is_no_tolerance(self) -> None:
         assert decide(situation(waiting=1, replicas=0, min=0, tolerance=1.0)).desired == 1
@@ -155,18 +156,18 @@ class TestMaxWait:
         given = situation(waiting=backlog(1, age=90 * SECOND), replicas=2, max_wait=MINUTE)
         _, reason = recommend(given)
         assert reason.code is ReasonCode.MAX_WAIT
-        assert str(reason) == "the oldest task has waited 1m30s of at most 1m: 3"
+        assert str(reason) == "the oldest task has waited 1m30s of at most 1m → 3"
 
     def test_the_reason_never_says_that_the_wait_is_not_over(self) -> None:
         given = situation(waiting=backlog(1, age=MINUTE + INSTANT), replicas=2, max_wait=MINUTE)
-        assert str(recommend(given)[1]) == "the oldest task has waited 1m1s of at most 1m: 3"
+        assert str(recommend(given)[1]) == "the oldest task has waited 1m1s of at most 1m → 3"
 
     def test_the_reason_for_a_held_scale_in_names_the_wait(self) -> None:
         given = situation(waiting=backlog(1, age=40 * SECOND), replicas=2, max_wait=MINUTE)
         _, reason = recommend(given)
         assert reason.code is ReasonCode.MAX_WAIT
         assert str(reason) == (
-            "the oldest task has waited 40s of at most 1m, too close to shrink: 2"
+            "the oldest task has waited 40s of at most 1m, too close to shrink → keeps 2"
         )
 
     @pytest.mark.parametrize(
@@ -213,7 +214,8 @@ class TestMaxWait:
         begun = decide(first).history.begin_change(4)
         later = replace(first, replicas=4, history=begun, changing=True, now=NOW + 5 * SECOND)
         assert str(recommend(later)[1]) == (
-            "the oldest task has waited 2m of at most 1m, and 2 new replicas may still start: 4"
+            "the oldest task has waited 2m of at most 1m,"
+            " and 2 new replicas may still start → keeps 4"
         )
 
     def test_the_oldest_task_of_all_queues_counts(self) -> None:
@@ -239,7 +241,7 @@ class TestMaxWait:
         )
         assert number == 4
         assert reason == Reason(
-            ReasonCode.MAX_WAIT, "how long the oldest task has waited is unknown: held at 4"
+            ReasonCode.MAX_WAIT, "how long the oldest task has waited is unknown", "keeps 4"
         )
 
     def test_an_unknown_age_does_not_keep_the_backlog_from_growing_the_service(self) -> None:
@@ -272,7 +274,7 @@ class TestSlotsTarget:
         recommended, reason = recommend(fanned_out(*with_slots("r1", "r2")))
         assert recommended == 3
         assert reason.code is ReasonCode.SLOTS
-        assert str(reason) == "4 of 4 activity slots in use, 80% aimed at: 3"
+        assert str(reason) == "4 of 4 activity slots in use, 80% aimed at → 3"
 
     def test_without_slots_target_slots_do_not_count(self) -> None:
         assert recommend(fanned_out(*with_slots("r1", "r2"), share=None))[0] == 0
@@ -325,7 +327,7 @@ class TestSlotsTarget:
         reports = [worker(host, slots=mixed) for host in ("r1", "r2")]
         recommended, reason = recommend(fanned_out(*reports))
         assert recommended == 3
-        assert str(reason) == f"4 of 4 {kind} slots in use, 80% aimed at: 3"
+        assert str(reason) == f"4 of 4 {kind} slots in use, 80% aimed at → 3"
 
     def test_workers_of_one_replica_add_up(self) -> None:
         both = [*with_slots("r1"), *with_slots("r1", used=0, free=2)]
@@ -343,7 +345,7 @@ class TestSlotsTarget:
     ) -> None:
         reports = [*with_slots("r1"), *with_slots("r2", used=200, **apart)]
         assert str(recommend(fanned_out(*reports))[1]) == (
-            "2 of 2 activity slots in use, 80% aimed at: 2"
+            "2 of 2 activity slots in use, 80% aimed at → 2"
         )
 
     @pytest.mark.parametrize(
@@ -356,7 +358,7 @@ class TestSlotsTarget:
     def test_without_a_fresh_report_the_replicas_stay(self, reports: list[Worker]) -> None:
         recommended, reason = recommend(fanned_out(*reports, replicas=4))
         assert recommended == 4
-        assert str(reason) == "slots in use unknown: held at 4"
+        assert str(reason) == "slots in use unknown → keeps 4"
 
     def test_workers_without_any_slots_leave_it_to_the_backlog(self) -> None:
         assert (

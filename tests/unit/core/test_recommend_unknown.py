@@ -31,7 +31,7 @@ from tests.unit.builders import (
 class TestUnknownBacklog:
     def test_it_holds_the_replicas(self) -> None:
         decision = decide(situation(waiting=None, replicas=7))
-        assert str(decision.recommendation) == "backlog unknown: held at 7"
+        assert str(decision.recommendation) == "backlog unknown → keeps 7"
         assert decision.desired == 7
         assert codes(decision) == [ReasonCode.BACKLOG_UNKNOWN]
 
@@ -101,7 +101,7 @@ class TestFallback:
 
     def test_the_reason_says_how_long_the_backlog_has_been_unknown(self) -> None:
         decision = decide(self.unknown(200 * SECOND, fallback=Fallback(8, at_least=True)))
-        assert str(decision.reasons[0]) == ("backlog unknown for 3m20s: fallback of at-least 8: 8")
+        assert str(decision.reasons[0]) == ("backlog unknown for 3m20s, fallback of at-least 8 → 8")
 
     @pytest.mark.parametrize(
         ("number", "desired", "bound"),

@@ -213,7 +213,7 @@ class TestRecommendation:
         watched.looks(7, 40, 4.0)
         decision = watched.look(0, 4.0)
         assert decision.desired == 4
-        assert str(decision.recommendation) == "4 tasks a second arrive, a replica does 1: 4"
+        assert str(decision.recommendation) == "4 tasks a second arrive, a replica does 1 → 4"
 
     def test_more_are_asked_for_while_tasks_wait_and_more_arrive(self) -> None:
         watched = Watched(8, labels={"target": 100})
@@ -248,10 +248,10 @@ class TestRecommendation:
     @pytest.mark.parametrize(
         ("arriving", "each", "replicas", "text"),
         [
-            (8.4, 1.1, 8, "8.4 tasks a second arrive, a replica does 1.1: 8"),
-            (8.4, 1.05, 8, "8.4 tasks a second arrive, a replica does 1.1: 8"),
-            (1200.0, 100, 12, "1,200 tasks a second arrive, a replica does 100: 12"),
-            (0.05, 0.02, 3, "0.05 tasks a second arrive, a replica does 0.02: 3"),
+            (8.4, 1.1, 8, "8.4 tasks a second arrive, a replica does 1.1 → 8"),
+            (8.4, 1.05, 8, "8.4 tasks a second arrive, a replica does 1.1 → 8"),
+            (1200.0, 100, 12, "1,200 tasks a second arrive, a replica does 100 → 12"),
+            (0.05, 0.02, 3, "0.05 tasks a second arrive, a replica does 0.02 → 3"),
         ],
     )
     def test_a_given_throughput_counts_at_once(
@@ -268,11 +268,11 @@ class TestRecommendation:
         watched = Watched(8, labels={"target": 100})
         watched.looks(7, 60, 8.0)
         assert str(watched.look(60, 8.0).recommendation) == (
-            "8 tasks a second arrive and 60 tasks wait, a replica does 1: 10"
+            "8 tasks a second arrive and 60 tasks wait, a replica does 1 → 10"
         )
         texts = [str(watched.look(0, 8.0).recommendation) for _ in range(14)]
-        assert texts[0] == "8 tasks a second arrive, a replica does 1: 8"
-        assert "8 tasks a second arrive, a replica does 1: 8, tried with 7" in texts
+        assert texts[0] == "8 tasks a second arrive, a replica does 1 → 8"
+        assert "8 tasks a second arrive, a replica does 1 → 8, tried with 7" in texts
 
     def test_of_all_recommendations_the_largest_counts(self) -> None:
         keep_up = KeepUp(throughput=1.0)

@@ -26,7 +26,9 @@ def test_it_begins_with_min_and_follows_decide() -> None:
         (1, 5),
         (5, 5),
     ]
-    assert result.steps[2].reasons == ("95 waiting tasks at target 10: 10", "max: 5")
+    assert result.steps[2].reasons == (
+        "95 waiting tasks at target 10 → 10 needed, at most 5 (max)",
+    )
 
 
 def test_the_history_goes_from_one_decision_to_the_next() -> None:

@@ -56,8 +56,8 @@ class TestRecommendation:
         keda = Keda(10, 1)
         keda.start(START)
         assert keda.decide(seen(0, 2000, 1)).reasons == (
-            "2,000 waiting tasks at target 10: 200",
-            "at most 4 more, or twice as many, in 15 s: 5",
+            "2,000 waiting tasks at target 10 → 200",
+            "at most 4 more, or twice as many, in 15 s → 5",
         )
 
 

@@ -21,7 +21,7 @@ from autoscaler.telemetry.logging import LogObserver, RedactedStream, make_logge
 from tests.fakes.clock import START
 from tests.fakes.reports import compose
 
-TEN = Reason(ReasonCode.BACKLOG, "100 waiting tasks at target 10: 10")
+TEN = Reason(ReasonCode.BACKLOG, "100 waiting tasks at target 10 → 10")
 MAX = Reason(ReasonCode.MAX, "max: 5")
 NO_ENGINE = "no Docker Engine at the default socket"
 NO_TEMPORAL = "Temporal does not answer"
@@ -100,7 +100,7 @@ class TestChanges:
                 "backlog": 100,
                 "replicas": 1,
                 "desired": 5,
-                "reasons": ["100 waiting tasks at target 10: 10", "max: 5"],
+                "reasons": ["100 waiting tasks at target 10 → 10", "max: 5"],
             }
         ]
 
@@ -142,11 +142,11 @@ class TestHeld:
     def test_it_is_logged_once_when_it_begins_and_again_when_it_comes_back(
         self, log: Log, code: ReasonCode
     ) -> None:
-        held = service(backlog=100, reasons=(TEN, Reason(code, "held at 1")))
+        held = service(backlog=100, reasons=(TEN, Reason(code, "→ keeps 1")))
         (line,) = log.lines(*others(), held)
         assert (line["event"], line["service"]) == ("held", "shop/worker")
         assert (line["replicas"], line["desired"]) == (1, 1)
-        assert line["reasons"] == ["100 waiting tasks at target 10: 10", "held at 1"]
+        assert line["reasons"] == ["100 waiting tasks at target 10 → 10", "→ keeps 1"]
         assert log.events(*others(), held) == []
         assert log.events(*others(), service()) == []
         assert log.events(*others(), held) == ["held"]
@@ -158,7 +158,7 @@ class TestHeld:
         assert line["reasons"][1:] == ["at most 1", "at work: 1"]
 
     def test_it_is_not_logged_again_when_the_engine_is_back(self, log: Log) -> None:
-        held = service(backlog=100, reasons=(TEN, Reason(ReasonCode.REFUSED, "held at 1")))
+        held = service(backlog=100, reasons=(TEN, Reason(ReasonCode.REFUSED, "→ keeps 1")))
         log.lines(*others(), held)
         log.lines(errors=(NO_ENGINE,), unseen=ALL)
         assert log.events(*others(), held) == ["recovered"]
@@ -362,7 +362,7 @@ class TestConsole:
         assert "scaling out" in line
         assert "service=shop/worker" in line
         assert "replicas=1 desired=5" in line
-        assert "reasons='100 waiting tasks at target 10: 10; max: 5'" in line
+        assert "reasons='100 waiting tasks at target 10 → 10; max: 5'" in line
 
     def test_services_with_one_problem_stand_side_by_side(self) -> None:
         log = Log(as_json=False)

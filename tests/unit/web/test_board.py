@@ -60,6 +60,17 @@ def later(seconds: float, *services: ServiceReport, **rest: Any) -> TickReport:
     return tick(*services, at=START + timedelta(seconds=seconds), **rest)
 
 
+AT_MAX = (Reason(ReasonCode.MAX, "", "40 needed, at most 20 (max)"),)
+
+
+def since_at_max(board: Board, report: TickReport) -> float | None:
+    """Let the board see a tick; return since when the only service has been at max."""
+    board.observe(report)
+    (seen,) = board.services()["services"]
+    since: float | None = seen["at_max_since"]
+    return since
+
+
 async def told(events: AsyncGenerator[Event | None]) -> dict[str, Any]:
     """Return what the next event says."""
     event = await anext(events)
@@ -105,6 +116,7 @@ class TestServices:
             "took": 0.0,
             "errors": [],
             "warnings": [],
+            "causes": [],
             "left_alone": [],
             "integrations": [],
             "limits": [],
@@ -125,7 +137,7 @@ class TestServices:
         assert event is not None
         for text in (event.data, json.dumps(board.services())):
             assert "planted" not in text
-            assert text.count("the server said: [hidden] is no key") == 6
+            assert text.count("the server said: [hidden] is no key") == 8
 
     def test_a_service_that_is_gone_is_forgotten(self, board: Board) -> None:
         board.observe(tick(service("a/one"), service("b/two")))
@@ -158,11 +170,44 @@ class TestServices:
         assert len(board.services()["services"]) == 2
 
 
+class TestSince:
+    def test_at_max_begins_with_the_first_tick_in_a_row(self, board: Board) -> None:
+        full = service(waiting=400, replicas=20, desired=20, reasons=AT_MAX)
+        assert since_at_max(board, later(0, full)) == later(0).at.timestamp()
+        assert since_at_max(board, later(5, full)) == later(0).at.timestamp()
+        assert since_at_max(board, later(10, service())) is None
+        assert since_at_max(board, later(15, full)) == later(15).at.timestamp()
+
+    def test_while_a_service_is_not_seen_it_goes_on(self, board: Board) -> None:
+        full = service(waiting=400, replicas=20, desired=20, reasons=AT_MAX)
+        board.observe(later(0, full))
+        unseen = later(5, errors=("no engine",), unseen=compose("shop/worker"))
+        assert since_at_max(board, unseen) == later(0).at.timestamp()
+
+    def test_a_cause_begins_when_it_is_first_seen_even_if_its_words_change(
+        self, board: Board
+    ) -> None:
+        for second, answer in ((0, "connection refused"), (5, "no answer in time")):
+            error = f"integration default: {answer}"
+            down = integration(up=False, error=error)
+            services = [service(name, None, errors=(error,)) for name in ("a/one", "a/two")]
+            board.observe(later(second, *services, integrations=(down,)))
+        (cause,) = board.services()["causes"]
+        assert cause == {
+            "text": "integration default: no answer in time",
+            "warning": False,
+            "services": 2,
+            "texts": ["integration default: no answer in time"],
+            "since": later(0).at.timestamp(),
+        }
+
+
 class TestStream:
     async def test_it_begins_with_everything_there_is(self, board: Board) -> None:
         board.observe(later(0, scaled(service(waiting=40), 4)))
         first = await told(board.stream(QUIET))
         assert first["name"] == "state"
+        assert first["about"].pop("defaults")["temporal.target"] == "10"
         assert first["about"] == {
             "version": "1.2.3",
             "prefix": "temporal",
@@ -178,7 +223,7 @@ class TestStream:
                 "at": START.timestamp(),
                 "current": 1,
                 "desired": 4,
-                "reasons": ["40 waiting tasks at target 10: 4"],
+                "reasons": ["40 waiting tasks at target 10 → 4"],
             }
         ]
 
@@ -214,7 +259,7 @@ class TestStream:
         board.observe(later(5, scaled(service(waiting=40), 4)))
         (change,) = (await told(events))["services"]["compose:shop/worker"]["changes"]
         assert change["desired"] == 4
-        assert change["reasons"] == ["40 waiting tasks at target 10: 4"]
+        assert change["reasons"] == ["40 waiting tasks at target 10 → 4"]
 
     async def test_a_service_that_was_not_seen_is_told_once(self, board: Board) -> None:
         board.observe(later(0, service()))
@@ -263,10 +308,10 @@ class TestStream:
         assert words.read == 0
         await anext(events)
         board.observe(later(5, service(waiting=10)))
-        assert words.read == 2
+        assert words.read == 4
         await events.aclose()
         board.observe(later(10, service(waiting=20)))
-        assert words.read == 2
+        assert words.read == 4
 
     async def test_whoever_comes_again_is_given_what_happened_meanwhile(self, board: Board) -> None:
         board.observe(later(0, service()))

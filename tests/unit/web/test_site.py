@@ -69,6 +69,33 @@ def locked() -> Iterator[ServedSite]:
         yield served
 
 
+class TestServicePage:
+    @pytest.mark.parametrize(
+        ("path", "place"),
+        [
+            ("/services/compose/shop/worker", "../../../#/compose/shop/worker"),
+            ("/services/swarm/shop_worker", "../../#/swarm/shop_worker"),
+            ("/services/compose/a%20b/%3Cc%3E", "../../../#/compose/a%20b/%3Cc%3E"),
+        ],
+    )
+    def test_its_address_leads_to_its_place_in_the_page_whatever_stands_before_it(
+        self, site: ServedSite, path: str, place: str
+    ) -> None:
+        answer = ask(site, path)
+        assert (answer.status, answer.headers["Location"]) == (307, place)
+
+    def test_it_needs_no_token_because_it_tells_nothing(self, locked: ServedSite) -> None:
+        for name in (PLANTED[0], "nowhere"):
+            answer = ask(locked, f"/services/compose/shop/{name}", accept="text/html")
+            assert (answer.status, answer.body) == (307, "")
+
+    @pytest.mark.parametrize("path", ["/services/../api/services", "/services//evil.example/x"])
+    def test_it_leads_nowhere_else(self, locked: ServedSite, path: str) -> None:
+        answer = ask(locked, path)
+        assert (answer.status, answer.body) in {(307, ""), (404, '{"error":"Not Found"}')}
+        assert answer.headers.get("Location", "../").startswith("../")
+
+
 class TestPaths:
     def test_services_are_json(self, site: ServedSite) -> None:
         answer = ask(site, "/api/services")
