@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import signal
 import sys
@@ -110,4 +111,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # Not sys.exit: an interpreter that shuts down beside a worker of Temporal that was cancelled
+    # may wait for the worker's threads for ever (seen after SIGTERM on a machine under load).
+    os._exit(code)
