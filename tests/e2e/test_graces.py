@@ -69,7 +69,7 @@ async def test_long_tasks_without_a_grace_and_ignored_signals_are_named(
     await until_async(lambda: age(deaf) > SETTLED.total_seconds(), "a process that has settled")
 
     busy, waited = doctor(crew, compose_stage, tmp_path)
-    assert waited.startswith("waiting ")
+    assert waited.startswith("autoscaler: waiting ")
     assert outlasted(DEFAULT_GRACE) in busy["unchosen"]
     assert outlasted(DEFAULT_GRACE) not in [*busy["chosen"], *busy["deaf"]]
     crew.release()

@@ -19,6 +19,8 @@ from tests.real.site import ServedSite
 from tests.real.waiting import LIMIT
 
 PROMPT = "ready> "
+NEW_LINE = "\x15\n"
+"""Ctrl-U, which empties the line, and Enter. Ctrl-C would not do in a shell of a background job."""
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x07\r]")
 
 
@@ -76,9 +78,9 @@ def test_verbs_options_and_names_are_completed_in_bash(terminal: Terminal) -> No
     terminal.type("autoscaler stat\t", "autoscaler status ")
     assert '"at"' in terminal.type("--js\t\n", PROMPT)
     terminal.type("autoscaler integ\tli\t", "autoscaler integrations list ")
-    terminal.type("\x03", PROMPT)
+    terminal.type(NEW_LINE, PROMPT)
     terminal.type("autoscaler pause shop/w\t", "pause shop/worker ")
-    terminal.type("\x03", PROMPT)
+    terminal.type(NEW_LINE, PROMPT)
     terminal.type("autoscaler simulate fan\t", "simulate fan-out ")
 
 

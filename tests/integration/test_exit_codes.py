@@ -42,7 +42,8 @@ def test_ctrl_c_ends_a_command_without_a_traceback(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(LIMIT)
         settings = {"AUTOSCALER_LISTEN": f"127.0.0.1:{silent.getsockname()[1]}"}
-        command = [sys.executable, "-m", "autoscaler", "status"]
+        # A shell starts what is in its background with SIGINT ignored, and that is inherited.
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "autoscaler", "status"]
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment(settings), stderr=subprocess.PIPE, text=True
         ) as process:
