@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -229,7 +230,9 @@ class SwarmOrchestrator:
             f"inspecting task {replica.id}", lambda client: client.inspect_task(replica.id)
         )
         self._failures.told_to_stop(service.name, replica.id)
-        await self._engine.stop(container_of(task), int(grace_of_task(task).total_seconds()))
+        # The engine takes whole seconds: a part of one is no reason to kill at once.
+        grace = math.ceil(grace_of_task(task).total_seconds())
+        await self._engine.stop(container_of(task), grace)
         # Its replacement gets a node within 0.1 s, and starts after the restart delay of 5 s.
 
         def replaced(found: Sequence[Replica]) -> bool:

@@ -696,7 +696,12 @@ class TestStoppingByName:
 
     @pytest.mark.parametrize(
         ("written", "seconds"),
-        [({"StopGracePeriod": 90_000_000_000}, 90), ({"StopGracePeriod": 0}, 0), ({}, 10)],
+        [
+            ({"StopGracePeriod": 90_000_000_000}, 90),
+            ({"StopGracePeriod": 500_000_000}, 1),
+            ({"StopGracePeriod": 0}, 0),
+            ({}, 10),
+        ],
     )
     async def test_a_task_gets_its_own_grace(self, written: dict[str, int], seconds: int) -> None:
         cluster = Cluster(2, **written)
