@@ -31,8 +31,8 @@ FEW_LOSSES := 100 20261129 --minutes 3 --longest 20 \
 # Put before a command, it prints how long the command took.
 timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 
-.PHONY: help setup check static test test-matrix test-row test-temporal test-older matrix-parts server-parts \
-	test-faults fuzz soak losses losses-swarm demo bench pictures constraints release clean
+.PHONY: help setup check static test test-matrix test-row test-temporal test-older matrix-parts \
+	faults-parts server-parts test-faults fuzz soak losses losses-swarm demo bench pictures constraints release clean
 
 # A line that begins with `##@` starts a group; what stands behind `##` of a target is its line.
 help: ## list the targets
@@ -120,7 +120,7 @@ matrix-parts:
 	@$(SETUP) compose-2.26
 	@$(SETUP) engines
 
-test-faults: ## what goes wrong with Temporal, engine, daemon, users and Swarm
+faults-parts:
 	@$(SETUP) venv
 	@$(SETUP) engine
 	@$(SETUP) compose
@@ -129,6 +129,9 @@ test-faults: ## what goes wrong with Temporal, engine, daemon, users and Swarm
 	@$(SETUP) images
 	@$(SETUP) engines
 	@$(SETUP) typescript
+
+test-faults: ## what goes wrong with Temporal, engine, daemon, users and Swarm
+	@$(MAKE) --no-print-directory faults-parts
 	@echo 'random inputs ...'; $(BIN)/python -m tests.faults.fuzz $(FUZZ_SHARE)
 	@echo 'random shares ...'; $(BIN)/python -m tests.faults.fuzz_shares $(SHARES)
 	@echo 'the faults ...'; TEST_FAULTS=1 $(BIN)/pytest -n 3 --durations=5 tests/faults
@@ -158,14 +161,7 @@ losses: ## tasks that 1,000 scale-ins lose; LOSSES=... for another number, SEED=
 
 losses-swarm: LOSSES = 100
 losses-swarm: ## the same on a Swarm of three nodes, for 100 scale-ins
-	@$(SETUP) venv
-	@$(SETUP) engine
-	@$(SETUP) compose
-	@$(SETUP) base-image
-	@$(SETUP) tiny-image
-	@$(SETUP) images
-	@$(SETUP) engines
-	@$(SETUP) typescript
+	@$(MAKE) --no-print-directory faults-parts
 	@$(BIN)/python -m tests.losses $(LOSSES) $(SEED) --swarm
 
 ##@ Measure and renew
