@@ -12,8 +12,9 @@ from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
 from autoscaler.orchestrators.engine import Engine, EngineError, api_url
 from autoscaler.orchestrators.neighbours import daemons
 from autoscaler.orchestrators.projects import Projects
+from autoscaler.orchestrators.swarm.absence import without_swarm
 from autoscaler.orchestrators.swarm.agents import Agents
-from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator, without_swarm
+from autoscaler.orchestrators.swarm.orchestrator import SwarmOrchestrator
 
 SUBJECT = "engine"
 _NOT_FOUND = 404

@@ -16,6 +16,7 @@ from autoscaler.core.protect import Choice, Stopped
 from autoscaler.core.territory import Surroundings, Territory
 from autoscaler.orchestrators.engine import Engine, EngineError, Json
 from autoscaler.orchestrators.projects import OWN_SERVICE, SWARM_SERVICE, Projects
+from autoscaler.orchestrators.swarm.absence import NO_SWARM, without_swarm
 from autoscaler.orchestrators.swarm.agents import Agents
 from autoscaler.orchestrators.swarm.choosing import Choosing
 from autoscaler.orchestrators.swarm.failures import Failures, Zero, replicas_of, stuck
@@ -48,15 +49,6 @@ from autoscaler.wishes.labels import Labels
 
 PICK_LOOKS, PICK_PAUSE = 20, 0.1
 """How often, and with what pause in seconds, the tasks are listed until a change shows in them."""
-_NO_SUCH_CALL = ("(Not Found)", "(page not found)")
-"""What Podman, and an engine that does not know a call at all, answer with the status 404."""
-_NOT_FOUND = 404
-_NOT_A_MANAGER = ("not a swarm manager", "not part of a swarm")
-"""The engine's words where it is in no Swarm, or a worker node. A locked Swarm says other words."""
-NO_SWARM = "it has no Swarm"
-"""Of an engine such as Podman."""
-_FORBIDDEN = 403
-"""HTTP status of a socket proxy that does not let services through: no Swarm to look after."""
 NO_MANAGER_PAUSE = timedelta(minutes=1)
 """Before an engine that manages no Swarm is asked again: it logs an error each time."""
 
@@ -344,14 +336,3 @@ class SwarmOrchestrator:
             order_only=self._reach.shortfall(row),
             frozen=needs_thaw(row),
         )
-
-
-def without_swarm(error: EngineError) -> str | None:
-    """Return why an engine has no services to look after; None where the error says otherwise."""
-    if error.status == _FORBIDDEN:
-        return "a proxy before the socket lets no Swarm calls through"
-    if any(words in str(error) for words in _NOT_A_MANAGER):
-        return "it is no Swarm manager"
-    if error.status == _NOT_FOUND and any(words in str(error) for words in _NO_SUCH_CALL):
-        return NO_SWARM
-    return None

@@ -15,8 +15,8 @@ from autoscaler.core.labels import DEFAULT_PREFIX, scaling_labels
 from autoscaler.orchestrators.engine import Engine, EngineError, Json
 from autoscaler.orchestrators.neighbours import IMAGE
 from autoscaler.orchestrators.projects import STACK, SWARM_SERVICE, Projects
+from autoscaler.orchestrators.swarm.absence import without_swarm
 from autoscaler.orchestrators.swarm.frost import is_frozen
-from autoscaler.orchestrators.swarm.orchestrator import without_swarm
 from autoscaler.orchestrators.swarm.rows import labels_of
 
 REFUSED_WITHIN = 0.5
