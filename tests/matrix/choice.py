@@ -7,6 +7,7 @@ busy task was lost or another promise was broken. FAULT, with `any`, is one of
 
     killed         the daemon dies at a random call from the freezing on
     agent-killed   the agent on one node is killed at a random moment from the first stop on
+    agent-gone     the agent on one node is killed before the daemon looks
     cut-off        one node loses its network at a random moment from the first stop on
     false-secret   the agent on one node has another secret than the daemon
     each           all of them, in turn
@@ -31,6 +32,7 @@ from autoscaler.orchestrators.engine import Engine
 from autoscaler.orchestrators.swarm.frost import is_frozen
 from tests.matrix.cluster import LABELS, Cluster, Stack, closed, three_nodes
 from tests.matrix.faults import (
+    AGENT_GONE,
     AGENT_KILLED,
     CUT_OFF,
     FALSE_SECRET,
@@ -107,7 +109,7 @@ async def trial(  # noqa: PLR0913 - what one layout is about
         outcome.seconds = round(went - began, 1)
         if node is not None:
             await node.end()
-        if fault in (AGENT_KILLED, FALSE_SECRET):
+        if fault in (AGENT_KILLED, AGENT_GONE, FALSE_SECRET):
             outcome.problems += unnamed(node, warnings, stack)
         cluster.heal()
         after = stack.running()

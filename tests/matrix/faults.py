@@ -16,8 +16,11 @@ from tests.matrix.ours import Ours
 from tests.real.agent import AgentsAt
 
 T = TypeVar("T")
-KILLED, AGENT_KILLED, CUT_OFF, FALSE_SECRET = "killed", "agent-killed", "cut-off", "false-secret"
-FAULTS = (KILLED, AGENT_KILLED, CUT_OFF, FALSE_SECRET)
+KILLED, CUT_OFF, FALSE_SECRET = "killed", "cut-off", "false-secret"
+AGENT_KILLED, AGENT_GONE = "agent-killed", "agent-gone"
+FAULTS = (KILLED, AGENT_KILLED, AGENT_GONE, CUT_OFF, FALSE_SECRET)
+AT_FIRST = (AGENT_GONE, FALSE_SECRET)
+"""What is wrong before the daemon looks; the others strike while tasks stop."""
 MOST_CALLS = 12
 """Calls to the engine, from the freezing on, after which a daemon is killed at the latest."""
 LATEST = 2.0
@@ -86,13 +89,16 @@ class NodeFault:
     @property
     def over(self) -> bool:
         """Whether it has happened."""
-        return self._fault == FALSE_SECRET or (self._striking is not None and self._striking.done())
+        return self._fault in AT_FIRST or (self._striking is not None and self._striking.done())
 
     async def begin(self, agents: AgentsAt, stack: Stack) -> Sequence[str]:
         """Let it happen: now, or at a random moment from the first stop on; return problems."""
         if self._fault == FALSE_SECRET:
             await asyncio.to_thread(self._cluster.agents.start, self.node, OTHER_SECRET)
             return await self._ask(agents, stack)
+        if self._fault == AGENT_GONE:
+            await asyncio.to_thread(self._cluster.agents.kill, self.node)
+            return ()
         agents.before_drain = self._first_stop
         return ()
 

@@ -14,6 +14,9 @@ from autoscaler.orchestrators.swarm.tasks import container_of, is_running
 
 ANSWERS_WITHIN = 5.0
 """Seconds that a look waits for an agent. Without an answer, no task of its node is chosen."""
+STILL_SILENT_AFTER = 1.0
+"""Seconds that a look waits for an agent that was silent at the latest one. All services of a tick
+wait for the look, so a node that is cut off must not cost `ANSWERS_WITHIN` in every tick."""
 NO_AGENTS = (
     "no agents are set up; start `autoscaler agent` on every node, and give it and the daemon"
     " AUTOSCALER_AGENT_SECRET"
@@ -32,6 +35,8 @@ class Reach:
         self._agents = agents
         self._shortfalls: dict[str, str] = {}
         """By the id of a service, what the latest look at it has missed."""
+        self._silent: set[str] = set()
+        """The ids of the nodes whose agents did not answer when they were asked last."""
 
     def shortfall(self, row: Json) -> str | None:
         """Return why not every task of a service can be chosen; None where nothing is missing."""
@@ -79,23 +84,26 @@ class Reach:
                 " changed while tasks were chosen; it takes exactly one manager"
             )
         names = {row["ID"]: row["Description"]["Hostname"] for row in rows}
-        asked = (_ask(agents, names.get(node, node), node, running[node]) for node in running)
+        asked = (self._ask(agents, names.get(node, node), node, running[node]) for node in running)
         problems = dict(zip(running, await asyncio.gather(*asked), strict=True))
         within = {node for node, problem in problems.items() if problem is None}
         return within, "; ".join(sorted(filter(None, problems.values())))
 
-
-async def _ask(agents: Agents, name: str, node: str, tasks: Sequence[Json]) -> str | None:
-    """Return why the agent of a node cannot be asked to stop these tasks; None where it can."""
-    containers = [container_of(task) for task in tasks]
-    try:
-        async with asyncio.timeout(ANSWERS_WITHIN):
-            await agents.state(node, tasks[0]["ServiceID"], containers)
-    except OrchestratorError as error:
-        return describe(error)
-    except TimeoutError:
-        return (
-            f"the agent on node {name} did not answer within {ANSWERS_WITHIN:.0f} s: see"
-            " docs/agents.md, and the agent's log"
-        )
-    return None
+    async def _ask(self, agents: Agents, name: str, node: str, tasks: Sequence[Json]) -> str | None:
+        """Return why the agent of a node cannot be asked to stop these tasks; None where it can."""
+        containers = [container_of(task) for task in tasks]
+        problem: str | None = None
+        seconds = STILL_SILENT_AFTER if node in self._silent else ANSWERS_WITHIN
+        try:
+            async with asyncio.timeout(seconds):
+                await agents.state(node, tasks[0]["ServiceID"], containers)
+        except TimeoutError:
+            self._silent.add(node)
+            return (
+                f"the agent on node {name} did not answer within {ANSWERS_WITHIN:.0f} s: see"
+                " docs/agents.md, and the agent's log"
+            )
+        except OrchestratorError as error:
+            problem = describe(error)
+        self._silent.discard(node)
+        return problem

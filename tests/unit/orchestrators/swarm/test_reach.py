@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import pytest
 
 from autoscaler.orchestrators.engine import EngineError, Lane
+from autoscaler.orchestrators.swarm import reach as room
 from autoscaler.orchestrators.swarm.agents import AgentUnavailable
 from autoscaler.orchestrators.swarm.reach import NO_AGENTS, NO_PLACEMENT, Reach
 
@@ -33,6 +35,8 @@ class Nodes:
         self.managers = managers
         self.fails: dict[str, Exception] = {}
         """By node, what goes wrong with its agent."""
+        self.hangs: set[str] = set()
+        """Nodes whose agents never answer."""
         self.asked: list[tuple[str, str, list[str]]] = []
         self.unreachable: EngineError | None = None
 
@@ -57,6 +61,9 @@ class Nodes:
         self.asked.append((node, service, list(containers)))
         if node in self.fails:
             raise self.fails[node]
+        if node in self.hangs:
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)  # An answer never comes at once.
         return dict.fromkeys(containers, True)
 
 
@@ -96,6 +103,37 @@ async def test_a_node_whose_agent_cannot_be_asked_is_left_out_and_it_is_said_why
     nodes.fails = {}
     await seen.look(TASKS)
     assert seen.shortfall(ROW) is None
+
+
+async def test_an_agent_that_was_silent_is_asked_again_but_waited_for_shortly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = Nodes()
+    seen = reach(nodes)
+    nodes.fails = {"n2": TimeoutError()}
+    assert await seen.look(TASKS) == {"n1", "n3"}
+    # The first wait would last for ever now, so this ends only with the second one.
+    monkeypatch.setattr(room, "ANSWERS_WITHIN", 1e9)
+    monkeypatch.setattr(room, "STILL_SILENT_AFTER", 0)
+    nodes.fails, nodes.hangs = {}, {"n2"}
+    assert await seen.look(TASKS) == {"n1", "n3"}
+    monkeypatch.undo()
+    nodes.hangs = set()
+    assert await seen.look(TASKS) == {"n1", "n2", "n3"}
+    assert seen.shortfall(ROW) is None
+
+
+async def test_an_agent_that_answers_again_is_waited_for_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = Nodes()
+    seen = reach(nodes)
+    nodes.fails = {"n2": TimeoutError()}
+    await seen.look(TASKS)
+    nodes.fails = {}
+    await seen.look(TASKS)
+    monkeypatch.setattr(room, "STILL_SILENT_AFTER", 0)
+    assert await seen.look(TASKS) == {"n1", "n2", "n3"}
 
 
 @pytest.mark.parametrize("managers", [0, 2, 3])
