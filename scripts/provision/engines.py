@@ -13,11 +13,15 @@ from provision.tools import QUERY, run
 
 _BASE = ("mount", "dash", "coreutils", "base-files")
 _NETWORK = ("iptables", "nftables")
+_ROOTLESS = ("rootlesskit", "slirp4netns", "uidmap", "iproute2", "util-linux", "procps", "grep")
 SSH_IMAGE = "autoscaler-test/sshd:1"
 _USERS = """root:x:0:0:root:/root:/bin/sh
 sshd:x:100:65534::/run/sshd:/usr/sbin/nologin
+engine:x:1000:1000::/home/engine:/bin/sh
 """
-_GROUPS = "root:x:0:\nnogroup:x:65534:\n"
+_GROUPS = "root:x:0:\nengine:x:1000:\nnogroup:x:65534:\n"
+_SUBORDINATES = "engine:100000:65536\n"
+"""The ids that the user `engine` may give to users and groups in a rootless engine's containers."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ ENGINES = {
         DEBIAN_RELEASE,
         ("podman", "crun", "netavark", "aardvark-dns", "catatonit", "procps", *_NETWORK),
         "/var/lib/containers",
+    ),
+    "autoscaler-test/rootless:28.5": _Engine(
+        NEXT_DEBIAN_RELEASE, ("docker.io", *_ROOTLESS, *_NETWORK), "/home/engine"
     ),
 }
 """The engines of the test matrix, beside the one of this machine."""
@@ -81,3 +88,5 @@ def _finish(root: Path) -> None:
             (root / "usr/sbin" / name).symlink_to(f"{name}-nft")
     (root / "etc/passwd").write_text(_USERS)
     (root / "etc/group").write_text(_GROUPS)
+    for name in ("subuid", "subgid"):
+        (root / "etc" / name).write_text(_SUBORDINATES)

@@ -13,11 +13,12 @@ from xdist.scheduler import LoadScopeScheduling
 from autoscaler.orchestrators.engine import Json
 from tests.interop.differences import because
 from tests.interop.engines import Engine, Engines, plugin
+from tests.interop.kinds import OTHERS
 from tests.interop.projects import Compose, Project
 from tests.interop.switch import MARKER, skip_unless_wanted
 
 CACHE = Path(__file__).parents[2] / ".cache"
-ENGINES = ("host", "26.1", "28.5", "podman")
+ENGINES = ("host", "26.1", "28.5", *OTHERS)
 COMPOSES = {
     "2.26": CACHE / "compose-2.26/docker-compose",
     "2.40": CACHE / "compose/docker-compose",

@@ -59,6 +59,11 @@ class Engine:
         """Whether it is Podman that answers."""
         return "Podman Engine" in self.docker("version", "--format={{json .Server.Components}}")
 
+    @functools.cached_property
+    def is_rootless(self) -> bool:
+        """Whether it runs without root."""
+        return "name=rootless" in self.docker("info", "--format={{json .SecurityOptions}}")
+
     @property
     def api(self) -> str:
         """The newest version of its API."""
@@ -84,7 +89,8 @@ class NestedEngine(Engine):
 
     def _start(self, kind: Kind, *options: str) -> None:
         outer().docker(
-            "run", "--detach", "--name", self.name, "--hostname", self.name, *_rights(), *options,
+            "run", "--detach", "--name", self.name, "--hostname", self.name, *_rights(),
+            *kind.options, *options,
             f"--volume={kind.storage}",
             f"--volume={self.folder}:{self.folder}",
             f"--env=SOCKET={self.folder}/docker.sock",

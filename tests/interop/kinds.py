@@ -23,6 +23,18 @@ export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 podman start --all --filter restart-policy=always
 /usr/libexec/podman/catatonit -- podman system service --time=0 "unix://$SOCKET"
 """
+# The engine belongs to user 1000, who needs to write into the folder of its socket. Containers of a
+# user may mount /proc only where nothing of it is hidden, so `options` show all of it.
+_ROOTLESS = """
+mount -o remount,rw /proc/sys
+chmod 666 /dev/net/tun /dev/fuse
+rm -rf /run/user/1000 && mkdir -p /run/user/1000
+chown 1000:1000 /run/user/1000 /home/engine "${SOCKET%/*}"
+chmod 755 "${SOCKET%/*}"
+exec setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all env \\
+  HOME=/home/engine XDG_RUNTIME_DIR=/run/user/1000 PATH=/usr/sbin:/usr/bin \\
+  sh /usr/share/docker.io/contrib/dockerd-rootless.sh --host "unix://$SOCKET"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +46,27 @@ class Kind:
     """The folder of its images and containers. It needs a volume."""
     start: str = _DOCKER
     """A shell script that starts it at the socket $SOCKET."""
+    options: tuple[str, ...] = ()
+    """Further options of `docker run`."""
 
 
-PODMAN = Kind("autoscaler-test/podman:5.4", "/var/lib/containers", _PODMAN)
+PODMAN = Kind(
+    "autoscaler-test/podman:5.4",
+    "/var/lib/containers",
+    _PODMAN,
+    # Podman gives a build the most open files there are, and may not raise its own limit here.
+    ("--ulimit=nofile=1048576:1048576",),
+)
+ROOTLESS = Kind(
+    "autoscaler-test/rootless:28.5",
+    "/home/engine",
+    _ROOTLESS,
+    ("--security-opt=systempaths=unconfined", "--device=/dev/net/tun", "--device=/dev/fuse"),
+)
+OTHERS = {"podman": PODMAN, "rootless": ROOTLESS}
+"""Engines that have a name in the matrix, in the place of a version of Docker."""
 
 
 def kind_of(version: str) -> Kind:
-    """Return the kind of engine that has a name in the matrix: a version of Docker, or another."""
-    return PODMAN if version == "podman" else Kind(f"autoscaler-test/dind:{version}")
+    """Return the kind of engine that has this name or version in the matrix."""
+    return OTHERS.get(version) or Kind(f"autoscaler-test/dind:{version}")

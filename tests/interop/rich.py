@@ -29,14 +29,18 @@ SCALED = (
 def prepare(project: Project) -> None:
     """Write the files that the Compose file refers to, then the Compose file."""
     (project.folder / "bound").mkdir()
+    # In a rootless engine, root is another user.
+    (project.folder / "bound").chmod(0o777)
     (project.folder / "bound/shared").write_text("of the folder")
     (project.folder / "token").write_text("of the file")
     (project.folder / "app.env").write_text("FROM_FILE=yes\n")
     made = content(project.folder)
+    # What an engine refuses, Compose cannot make there either.
     if project.engine.is_podman:
-        # Podman refuses both, so Compose cannot make such containers there.
         del made["services"]["web"]["links"]
         made["services"]["ports"]["ports"] = ["9000"]
+    elif project.engine.is_rootless:
+        del made["services"]["named-host"]["domainname"]
     project.write(made)
 
 
