@@ -19,6 +19,20 @@ MISSING = (
 _ALIVE = 30
 """Seconds of silence after which a connection is used."""
 
+
+def _failures() -> tuple[type[Exception], ...]:
+    if find_spec("paramiko") is None:
+        return ()
+    from paramiko import SSHException  # noqa: PLC0415 - it is there only with the extra
+
+    return (SSHException,)
+
+
+FAILURES = _failures()
+"""What fails where a connection of SSH has ended, beside what other connections raise."""
+_UNABLE: tuple[type[Exception], ...] = (*FAILURES, OSError, EOFError)
+"""What fails while one is made."""
+
 _connecting = threading.Lock()
 """Held while a connection is made: sshd refuses some where more than ten log in at once."""
 
@@ -39,12 +53,10 @@ def logging_in(address: str) -> Iterator[None]:
         return
     if find_spec("paramiko") is None:
         raise NoPackageError(MISSING)
-    from paramiko import SSHException  # noqa: PLC0415 - it is there only with the extra
-
     with _connecting:
         try:
             yield
-        except (SSHException, OSError, EOFError) as error:
+        except _UNABLE as error:
             raise SshError(f"SSH: {error}" if str(error) else "SSH failed") from error
 
 
@@ -57,6 +69,15 @@ def keep_alive(client: APIClient) -> bool:
     if connection is not None:
         connection.get_transport().set_keepalive(_ALIVE)
     return connection is not None
+
+
+def is_broken(client: APIClient) -> bool:
+    """Whether a client has a connection of SSH that has ended: it never connects again."""
+    connection = _connection(client)
+    if connection is None:
+        return False
+    transport = connection.get_transport()
+    return transport is None or not transport.is_active()
 
 
 def cut_off(client: APIClient) -> bool:

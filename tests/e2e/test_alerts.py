@@ -7,7 +7,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,12 @@ from tests.e2e.conftest import RunDaemon, labels
 from tests.real.daemon import DaemonProcess, autoscaler
 from tests.real.gate import EngineGate
 from tests.real.prometheus import PrometheusServer
-from tests.real.stages import IDLE, ComposeStage, SwarmStage
+from tests.real.stages import IDLE, TINY_IMAGE, ComposeStage, SwarmStage, docker
 from tests.real.temporal import TemporalServer
 from tests.real.waiting import LIMIT, free_port, until, until_async
 
 FOLDER = Path(__file__).parents[2] / "compose/monitoring/prometheus"
-NOT_HERE = {"AutoscalerLoopStalled", "AutoscalerReplicasInterrupted", "AutoscalerServiceRefused"}
+NOT_HERE = {"AutoscalerLoopStalled", "AutoscalerReplicasInterrupted"}
 """What this test does not bring about: promtool checks these on made-up series."""
 CRASHES = ("sh", "-c", "sleep 1; exit 3")
 
@@ -56,6 +56,14 @@ def watch(folder: Path, daemon: DaemonProcess) -> PrometheusServer:
     return PrometheusServer(configuration, folder)
 
 
+def run_everywhere(stage: SwarmStage, service: str, asked: Mapping[str, str]) -> None:
+    """Add a global service to a stack. It has no number of replicas that could be changed."""
+    mine = {"com.docker.stack.namespace": stage.project, **asked}
+    options = [f"--label={key}={value}" for key, value in mine.items()]
+    name = f"--name={stage.name(service)}"
+    docker("service", "create", "--detach", "--mode=global", name, *options, TINY_IMAGE, *IDLE)
+
+
 @pytest.mark.swarm
 @pytest.mark.prometheus
 async def test_alerts_fire_in_the_states_that_they_are_for(  # noqa: PLR0913, PLR0917
@@ -81,6 +89,7 @@ async def test_alerts_fire_in_the_states_that_they_are_for(  # noqa: PLR0913, PL
         each={"broken": {"command": CRASHES}},
     )
     swarm_stage.up({"chosen": 1}, {"chosen": labels(f"{queue}-chosen", swarm_choice="any")})
+    run_everywhere(swarm_stage, "everywhere", labels(f"{queue}-everywhere"))
     await temporal.enqueue(f"{queue}-held", 3)
     daemon = run_daemon(
         compose_stage,
@@ -105,6 +114,7 @@ async def test_alerts_fire_in_the_states_that_they_are_for(  # noqa: PLR0913, PL
         ("AutoscalerServiceBroken", compose_stage.name("away")),
         ("AutoscalerOverrideEnding", calm),
         ("AutoscalerAgentMissing", swarm_stage.name("chosen")),
+        ("AutoscalerServiceRefused", swarm_stage.name("everywhere")),
         ("AutoscalerIntegrationDown", "away"),
         ("AutoscalerCredentialExpiring", "away"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,14 +14,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from autoscaler.core.model import ServiceId
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
-from autoscaler.orchestrators.engine import Engine, EngineError
+from autoscaler.orchestrators.engine import Engine, Json
 from autoscaler.orchestrators.projects import Projects
 from tests.interop.engines import outer
 from tests.interop.projects import Compose, Project, names, plain
 from tests.real.changes import change_replicas
 from tests.real.daemon import DaemonProcess, autoscaler
 from tests.real.sshd import SshServer, is_there, write_key
-from tests.real.waiting import until
+from tests.real.waiting import LIMIT, until
 
 HOME = os.environ["HOME"]
 """The home of the user who runs the tests: the docker command finds its plugins there."""
@@ -81,9 +82,27 @@ async def test_after_a_broken_connection_the_next_call_connects_again(
 ) -> None:
     assert await far.call("asking", lambda client: client.ping())
     server.cut()
-    with pytest.raises(EngineError):
-        await far.call("asking", lambda client: client.ping())
     assert await far.call("asking", lambda client: client.ping())
+
+
+async def test_events_arrive_and_a_stream_that_is_cancelled_frees_its_thread(
+    far: Engine, stage: Project
+) -> None:
+    stage.up()
+    mine = {"label": [f"com.docker.compose.project={stage.name}"], "event": ["pause", "unpause"]}
+    # There are two threads for streams, so the third one waits until the first has ended.
+    for action in ("pause", "unpause", "pause"):
+        began = asyncio.Event()
+        seen: asyncio.Queue[Json] = asyncio.Queue()
+        reading = asyncio.create_task(far.events(mine, None, began.set, seen.put_nowait))
+        async with asyncio.timeout(LIMIT):
+            await began.wait()
+            outer().docker(action, stage.container("worker-1"))
+            assert (await seen.get())["Action"] == action
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    outer().docker("unpause", stage.container("worker-1"))
 
 
 class TestDoctor:

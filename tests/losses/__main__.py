@@ -20,11 +20,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.losses import table
-from tests.losses.columns import COLUMNS, SWARM_COLUMNS
+from tests.losses.columns import COLUMNS, SWARM_COLUMNS, TYPESCRIPT, Column
 from tests.losses.compose import OnCompose
 from tests.losses.fleet import Fleet
 from tests.losses.ledger import Row
 from tests.losses.swarm import OnSwarm
+from tests.real.crew import TYPESCRIPT_TOOLS
 
 SHOW_EVERY = 15.0
 """Seconds between two lines about the progress."""
@@ -35,8 +36,7 @@ async def count(asked: argparse.Namespace, seed: int) -> int:
 
     Return the exit code. What was started is removed after the printing: that takes a while.
     """
-    stage, all_columns = (OnSwarm, SWARM_COLUMNS) if asked.swarm else (OnCompose, COLUMNS)
-    columns = [each for each in all_columns if not asked.only or each.name in asked.only.split(",")]
+    columns, stage = wanted(asked), OnSwarm if asked.swarm else OnCompose
     began = time.monotonic()
     with ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="tda-losses-")))
@@ -50,6 +50,24 @@ async def count(asked: argparse.Namespace, seed: int) -> int:
             if asked.log:
                 asked.log.write_text("".join(f"{json.dumps(line)}\n" for line in fleet.lines))
             say("removing the containers")
+
+
+def wanted(asked: argparse.Namespace) -> Sequence[Column]:
+    """Return the columns that are asked for."""
+    columns = SWARM_COLUMNS if asked.swarm else COLUMNS
+    return [each for each in columns if not asked.only or each.name in asked.only.split(",")]
+
+
+def missing(asked: argparse.Namespace) -> str | None:
+    """Return what is wrong with the command line, or not installed; None where nothing is."""
+    columns = wanted(asked)
+    unknown = {*(asked.only or "").split(",")} - {"", *(each.name for each in columns)}
+    if unknown:
+        return f"no column is named {', '.join(sorted(unknown))}"
+    in_typescript = any(each.language == TYPESCRIPT for each in columns)
+    if in_typescript and not Path(*TYPESCRIPT_TOOLS).exists():
+        return "Node is not there: run `python3 scripts/setup.py typescript`"
+    return None
 
 
 def tell(asked: argparse.Namespace, seed: int, rows: Sequence[Row], minutes: float) -> int:
@@ -100,6 +118,8 @@ def main() -> int:
     shape.add_argument("--json", action="store_true", help="print JSON, one line for each seed")
     shape.add_argument("--markdown", action="store_true", help="print the table alone")
     asked = parser.parse_args()
+    if problem := missing(asked):
+        parser.error(problem)
     code = 0
     for seed in asked.seeds or [random.randrange(10**6)]:
         say(f"seed {seed}")

@@ -19,6 +19,7 @@ from docker import APIClient
 from docker.constants import MINIMUM_DOCKER_API_VERSION
 from docker.context.config import get_context_id
 from docker.errors import APIError, DockerException, ImageNotFound
+from paramiko import SSHException
 
 from autoscaler.core.errors import OrchestratorError
 from autoscaler.orchestrators import engine as module
@@ -168,6 +169,9 @@ class TestErrors:
             pytest.param(
                 DockerException("Invalid  bind\naddress"), "Invalid bind address", id="bad-address"
             ),
+            pytest.param(
+                SSHException("SSH session not active"), "SSH session not active", id="ssh-ended"
+            ),
         ],
     )
     async def test_an_engine_that_cannot_be_reached_is_told_with_what_to_do(
@@ -281,6 +285,17 @@ def test_of_the_environment_only_the_proxies_count(
 
 
 class TestClients:
+    async def test_one_whose_connection_of_ssh_has_ended_is_closed_and_another_one_made(
+        self, engine: Engine, clients: Clients
+    ) -> None:
+        await engine.call("looking", lambda client: client)
+        (first,) = clients.made
+        ended = SimpleNamespace(get_transport=lambda: None)
+        first.get_adapter = lambda _url: SimpleNamespace(ssh_client=ended)
+        used = await engine.call("looking", lambda client: client)
+        assert clients.closed == [first]
+        assert used is not first
+
     async def test_one_client_is_enough_for_calls_in_a_row(
         self, engine: Engine, clients: Clients
     ) -> None:
