@@ -49,6 +49,8 @@ class Project:
         self._variables = variables
         self._scratch = tempfile.TemporaryDirectory(dir=compose.engine.folder, prefix="tda-")
         self.folder = Path(self._scratch.name)
+        # A rootless engine is another user, who mounts files of this folder.
+        self.folder.chmod(0o755)
         self._volumes: set[str] = set()
         """Every volume that was seen. Compose leaves anonymous volumes behind when it scales in."""
         self.write(content)

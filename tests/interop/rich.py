@@ -29,7 +29,7 @@ SCALED = (
 def prepare(project: Project) -> None:
     """Write the files that the Compose file refers to, then the Compose file."""
     (project.folder / "bound").mkdir()
-    # In a rootless engine, root is another user.
+    # In the containers of a rootless engine, root is another user.
     (project.folder / "bound").chmod(0o777)
     (project.folder / "bound/shared").write_text("of the folder")
     (project.folder / "token").write_text("of the file")
@@ -41,6 +41,9 @@ def prepare(project: Project) -> None:
         made["services"]["ports"]["ports"] = ["9000"]
     elif project.engine.is_rootless:
         del made["services"]["named-host"]["domainname"]
+        del made["services"]["web"]["devices"]
+        # Without cgroups, the engine cannot end what shares its processes: `docker rm` hangs.
+        del made["services"]["beside"]["pid"]
     project.write(made)
 
 

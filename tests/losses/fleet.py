@@ -125,7 +125,7 @@ class Fleet:
         hand. A process 1 without `init` cannot be killed from inside.
         """
         able = [column.name for column in self._columns if column.on_signal is not OnSignal.IGNORES]
-        while not await passed(self._over, self._dice.expovariate(1 / LIFE)):
+        while able and not await passed(self._over, self._dice.expovariate(1 / LIFE)):
             name = self._dice.choice(able)
             hosts = sorted(self._stage.log.running[name])
             if min(len(hosts), self._wished[name]) >= FIRST:
