@@ -83,6 +83,9 @@ class EngineHost:
         self._asked_at: datetime | None = None
         self._unverified: str | None = None
         """Why the engine did not say how much memory its host has."""
+        self._without_cgroups = False
+        """Whether the engine said that it has no cgroups. Its statistics are of no container then:
+        each answer is of all processes together (rootless Docker 28.5, measured 2026-11)."""
         self._shown: dict[ServiceId, _Shown] = {}
         self._costless: tuple[ServiceId, ...] = ()
         """Services that wanted to grow, and of which nobody knows what a replica takes."""
@@ -96,11 +99,11 @@ class EngineHost:
                 f"nobody can tell how much memory the engine's host has ({self._unverified}):"
                 " that of this machine counts; let the proxy before the socket pass GET /info"
             )
-        if self._consumption.refusal is not None:
+        if self._unread is not None:
+            because, remedy = self._unread
             found.append(
-                f"nobody can tell what replicas use ({self._consumption.refusal}): what is reserved"
-                " for them counts, or else their limit; let the proxy before the socket pass"
-                " GET /containers/<id>/stats"
+                f"nobody can tell what replicas use ({because}): what is reserved for them counts,"
+                f" or else their limit; {remedy}"
             )
         found += (
             f"nobody knows how much memory a replica of {service} takes, so it is not counted;"
@@ -108,6 +111,16 @@ class EngineHost:
             for service in self._costless
         )
         return tuple(found)
+
+    @property
+    def _unread(self) -> tuple[str, str] | None:
+        """Why nobody can tell what containers use, and what to do; None where it can be read."""
+        if self._without_cgroups:
+            return "the engine has no cgroups", "see docs/engines.md"
+        if self._consumption.refusal is not None:
+            remedy = "let the proxy before the socket pass GET /containers/<id>/stats"
+            return self._consumption.refusal, remedy
+        return None
 
     async def memory(
         self, services: Collection[ServiceId], growing: Collection[ServiceId]
@@ -196,6 +209,7 @@ class EngineHost:
             self._total, self._unverified = None, str(error)
         else:
             self._total, self._unverified = info.get("MemTotal") or None, None
+            self._without_cgroups = info.get("CgroupDriver") == "none"
         self._asked_at = now
 
     def _read_meminfo(self) -> _Host | None:
@@ -219,7 +233,7 @@ class EngineHost:
             raise OrchestratorError("it could be read a moment ago, and cannot now")
         if host.available is not None:
             return host.available
-        if self._consumption.refusal is None:
+        if self._unread is None:
             return host.total - sum(used.values())
         return host.total - sum(
             costs.get(id_, 0) * len(each.running) for id_, each in groups.items()
@@ -229,6 +243,8 @@ class EngineHost:
 
     async def _used(self, groups: Collection[Replicas], *, everywhere: bool) -> Mapping[str, int]:
         """Return what the replicas of services use, or all containers of the engine."""
+        if self._without_cgroups:
+            return {}
         replicas = [each.id for group in groups for each in group.running]
         wanted = self._inventory.all_running if everywhere else replicas
         return await self._consumption.read(wanted, self._clock(), all_of_them=everywhere)

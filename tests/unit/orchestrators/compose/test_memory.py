@@ -44,6 +44,7 @@ class FakeEngine:
 
     def __init__(self, clock: Clock) -> None:
         self.total: int | None = TOTAL
+        self.cgroup_driver = "cgroupfs"
         self.used: dict[str, int] = {}
         self.host_configs: dict[str, dict[str, int]] = {}
         self.images: dict[str, str] = {}
@@ -101,7 +102,8 @@ class FakeEngine:
 
     def info(self) -> dict[str, Any]:
         self._ask("info")
-        return {} if self.total is None else {"MemTotal": self.total}
+        driver = {"CgroupDriver": self.cgroup_driver}
+        return driver if self.total is None else {**driver, "MemTotal": self.total}
 
     def inspect_container(self, id_: str) -> dict[str, Any]:
         if id_ in self.gone:
@@ -392,6 +394,20 @@ class TestRefusals:
             "nobody can tell what replicas use (stats failed: the Docker Engine answered 403): what"
             " is reserved for them counts, or else their limit; let the proxy before the socket"
             " pass GET /containers/<id>/stats"
+        )
+
+    async def test_an_engine_without_cgroups_is_not_asked_for_statistics(self, site: Site) -> None:
+        site.engine.cgroup_driver = "none"
+        site.meminfo.unlink()
+        site.engine.host_configs[site.engine.add("web", used=9 * GIB)] = {"Memory": GIB}
+        memory = await site.known()
+        assert memory.costs == {WEB: GIB}
+        assert memory.free == 15 * GIB
+        assert "stats" not in site.engine.asked
+        (warning,) = site.host.warnings
+        assert warning == (
+            "nobody can tell what replicas use (the engine has no cgroups): what is reserved for"
+            " them counts, or else their limit; see docs/engines.md"
         )
 
     async def test_without_the_engines_word_this_machine_counts(self, site: Site) -> None:
