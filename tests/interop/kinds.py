@@ -50,13 +50,7 @@ class Kind:
     """Further options of `docker run`."""
 
 
-PODMAN = Kind(
-    "autoscaler-test/podman:5.4",
-    "/var/lib/containers",
-    _PODMAN,
-    # Podman gives a build the most open files there are, and may not raise its own limit here.
-    ("--ulimit=nofile=1048576:1048576",),
-)
+PODMAN = Kind("autoscaler-test/podman:5.4", "/var/lib/containers", _PODMAN)
 ROOTLESS = Kind(
     "autoscaler-test/rootless:28.5",
     "/home/engine",

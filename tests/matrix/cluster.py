@@ -106,7 +106,15 @@ class Cluster:
 
     def drain(self, node: str) -> None:
         """Move the tasks of a node to other nodes."""
-        self.manager.docker("node", "update", "--availability=drain", node)
+        self.make(node, "drain")
+
+    def make(self, node: str, availability: str) -> None:
+        """Change the availability of a node: `active`, `pause` or `drain`."""
+        command = ("node", "update", f"--availability={availability}", node)
+        # The manager refuses an update where the node has just reported: "out of sequence".
+        until(
+            lambda: self.manager.attempt(*command).returncode == 0, f"{node} to be {availability}"
+        )
 
     def heal(self) -> None:
         """Bring back every node that was killed, cut off or drained."""
@@ -120,7 +128,7 @@ class Cluster:
             self.nodes[node].await_answer()
         for node, state in self.states().items():
             if not state.endswith("Active"):
-                self.manager.docker("node", "update", "--availability=active", node)
+                self.make(node, "active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,9 +296,9 @@ def three_nodes(version: str, *options: str, beat: str = "1s") -> Iterator[Clust
 def closed(cluster: Cluster, nodes: Collection[str]) -> Iterator[None]:
     """Let these nodes take no new tasks. Those that they have stay."""
     for node in nodes:
-        cluster.manager.docker("node", "update", "--availability=pause", node)
+        cluster.make(node, "pause")
     try:
         yield
     finally:
         for node in nodes:
-            cluster.manager.docker("node", "update", "--availability=active", node)
+            cluster.make(node, "active")
