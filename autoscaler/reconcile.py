@@ -233,6 +233,7 @@ class Reconciler:
                     refusal=service.refusal,
                     draining=service.draining,
                     finishing=service.finishing,
+                    least_growth=service.least_growth,
                     grace=service.grace,
                     ignored_signal=service.ignored_signal,
                     changing=under_way is not None,

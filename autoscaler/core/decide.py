@@ -13,8 +13,8 @@ from autoscaler.core.limits import LIMITS, Limiter, follow_schedule, take_share,
 from autoscaler.core.model import ServiceId
 from autoscaler.core.protect import (
     keep_all_where_one_ignores_its_signal,
-    keep_all_while_some_finish,
     keep_used,
+    let_some_finish,
     protect,
 )
 from autoscaler.core.reason import Reason, ReasonCode, kept
@@ -25,7 +25,7 @@ from autoscaler.core.words import figure
 AFTER_THE_WISH: tuple[Limiter, ...] = (
     take_share,
     keep_all_where_one_ignores_its_signal,
-    keep_all_while_some_finish,
+    let_some_finish,
     keep_used,
     protect,
 )

@@ -32,6 +32,8 @@ class Situation:
     """Replicas that were told to stop and have not ended. `replicas` does not count them."""
     finishing: int = 0
     """Those of them that would get their stop signal once more with the next scale-in."""
+    least_growth: int = 0
+    """Replicas by which it has to grow, or not at all, so that none of them gets it once more."""
     grace: timedelta | None = None
     """Time between stop signal and kill; None where Docker's default of 10 s applies."""
     ignored_signal: IgnoredSignal | None = None

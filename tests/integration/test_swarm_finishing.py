@@ -65,3 +65,29 @@ async def test_a_task_that_finishes_its_work_is_told_once(
     assert swarm_stage.desired("worker") == 1
     for each in containers():
         docker("exec", each, "touch", "/done")
+
+
+async def test_growth_takes_its_place_again_or_waits(
+    orchestrator: SwarmOrchestrator, swarm_stage: SwarmStage
+) -> None:
+    swarm_stage.up({"worker": 4}, {"worker": LABELS}, command=FINISHES, stop_grace_period="60s")
+    service = ServiceId("swarm", swarm_stage.name("worker"))
+    mine = f"--filter=label=com.docker.swarm.service.name={service.name}"
+    first = docker("ps", "--quiet", mine).split()
+
+    def told() -> list[int]:
+        return sorted(docker("logs", each).count("told") for each in first)
+
+    await change_replicas(orchestrator, service, 4, 1)
+    until(lambda: told() == [0, 1, 1, 1], "three tasks that were told")
+    (seen,) = await orchestrator.discover()
+    assert (seen.finishing, seen.least_growth) == (3, 3)
+
+    await change_replicas(orchestrator, service, 1, 2)
+    assert (swarm_stage.desired("worker"), told()) == (1, [0, 1, 1, 1])
+
+    await change_replicas(orchestrator, service, 1, 4)
+    until(lambda: len(docker("ps", "--quiet", mine).split()) == 7, "three more tasks")
+    assert (swarm_stage.desired("worker"), told()) == (4, [0, 1, 1, 1])
+    for each in docker("ps", "--quiet", mine).split():
+        docker("exec", each, "touch", "/done")

@@ -43,6 +43,7 @@ from autoscaler.orchestrators.swarm.tasks import (
     finishing,
     grace_of_task,
     in_turn,
+    least_growth,
 )
 from autoscaler.ports import LooksAfter
 from autoscaler.wishes.labels import Labels
@@ -162,7 +163,13 @@ class SwarmOrchestrator:
         """Raise the number of replicas, unless somebody else has changed it since the decision.
 
         Returns when the manager has taken the number. Raises OrchestratorError.
+
+        Nothing is raised while that would tell tasks of an earlier scale-in once more to stop: a
+        new task that is missing may have hidden them from the decision.
         """
+        tasks = await tasks_of(self._engine, action.service)
+        if action.desired - action.current < least_growth(tasks, self._clock()):
+            return
         await self._set(action.service, action.current, action.desired)
 
     async def stop(self, action: ScalingAction, choice: Choice) -> Stopped:
@@ -329,6 +336,7 @@ class SwarmOrchestrator:
             warnings=(stray,) if follows and stray else (),
             draining=max(0, -lag_of(row)),
             finishing=finishing(tasks, now),
+            least_growth=least_growth(tasks, now),
             grace=grace_of(row),
             ending=by_hand or crash,
             crashed=crashed,

@@ -12,6 +12,7 @@ from autoscaler.core.in_flight import InFlight, UnknownInFlight, standings
 from autoscaler.core.model import Ceiling, Replica
 from autoscaler.core.protect import REPORT_WITHIN, choose_idle, choose_in_order
 from autoscaler.core.reason import ReasonCode
+from autoscaler.core.share import Allowance
 from autoscaler.core.situation import Decision
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
@@ -285,3 +286,28 @@ class TestFinishing:
     def test_growth_goes_on(self) -> None:
         growing = replace(situation(waiting=80, replicas=5), draining=2, finishing=2)
         assert decide(growing).desired == 8
+
+    def test_so_does_growth_by_enough(self) -> None:
+        growing = replace(situation(waiting=80, replicas=5), finishing=2, least_growth=3)
+        assert decide(growing).desired == 8
+
+    def test_growth_by_too_few_becomes_enough(self) -> None:
+        growing = replace(situation(waiting=60, replicas=5), finishing=2, least_growth=3)
+        decision = decide(growing)
+        assert (decision.wished, decision.desired) == (6, 8)
+        assert decision.limits[-1].text == (
+            "2 replicas of an earlier scale-in still finish their work, and growth by fewer than 3"
+            " would repeat their stop signal → 8"
+        )
+
+    @pytest.mark.parametrize("scarce", ["max", "ceiling", "allowance"])
+    def test_where_there_may_not_be_as_many_it_waits(self, scarce: str) -> None:
+        growing = replace(situation(waiting=60, replicas=5), finishing=2, least_growth=3)
+        if scarce == "max":
+            growing = replace(growing, spec=growing.spec.model_copy(update={"max": 7}))
+        else:
+            limit = {"ceiling": Ceiling, "allowance": Allowance}[scarce](7, "for a reason")
+            growing = replace(growing, **{scarce: limit})
+        decision = decide(growing)
+        assert decision.desired == 5
+        assert decision.limits[-1].so == "keeps 5"

@@ -353,10 +353,11 @@ class TestDiscover:
 
     async def test_those_that_finish_their_work_are_counted(self) -> None:
         orchestrator, manager = swarm(row(ServiceStatus={"RunningTasks": 5, "DesiredTasks": 3}))
-        finishing = [task("running", id=id_, desired="remove") for id_ in ("t8", "t9")]
+        finishing = [task("running", id=f"t{slot}", slot=slot, desired="remove") for slot in (2, 3)]
         manager.all_tasks = [task("running"), *finishing]
         (found,) = await orchestrator.discover()
         assert (found.draining, found.finishing, found.ending) == (2, 2, None)
+        assert found.least_growth == 2
 
     async def test_a_service_whose_tasks_are_stuck_does_not_grow(self) -> None:
         lagging = row(ServiceStatus={"RunningTasks": 2, "DesiredTasks": 3})
@@ -403,6 +404,16 @@ class TestSettingTheNumber:
         expected = row()["Spec"]
         expected["Mode"]["Replicated"]["Replicas"] = 4
         assert spec == expected
+
+    async def test_growth_that_would_repeat_a_stop_signal_is_not_written(self) -> None:
+        orchestrator, manager = swarm(row())
+        manager.all_tasks = [task("running", id="t1", slot=1)] + [
+            task("running", id=f"t{slot}", slot=slot, desired="remove") for slot in (2, 3)
+        ]
+        await orchestrator.grow(ScalingAction(WORKER, 3, 4))
+        assert manager.written == []
+        await orchestrator.grow(ScalingAction(WORKER, 3, 5))
+        assert len(manager.written) == 1
 
     async def test_a_count_that_was_never_set_can_be_set(self) -> None:
         orchestrator, manager = swarm(row(spec={"Mode": {"Replicated": {}}}))

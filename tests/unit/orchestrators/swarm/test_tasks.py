@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 
 from autoscaler.core.model import Replica
-from autoscaler.orchestrators.swarm.tasks import container_of, finishing, in_turn, is_running
+from autoscaler.orchestrators.swarm.tasks import (
+    container_of,
+    finishing,
+    in_turn,
+    is_running,
+    least_growth,
+)
 from tests.fakes.clock import START
 
 HERE, THERE = "here", "there"
@@ -187,6 +193,32 @@ class TestFinishing:
 
     def test_by_a_clock_ahead_of_ours_it_was_just_now(self) -> None:
         assert finishing([told(1, -timedelta(seconds=5))], START) == 1
+
+
+class TestLeastGrowth:
+    """Growth takes the lowest free slots again; what runs in other free slots is forgotten."""
+
+    JUST_NOW = timedelta(seconds=2)
+
+    @pytest.mark.parametrize(
+        ("held", "given_up", "least"),
+        [
+            pytest.param([1, 2], [3, 4, 5], 3, id="the-highest"),
+            pytest.param([3, 4], [1, 2, 5], 3, id="some-below"),
+            pytest.param([1, 2], [5], 3, id="behind-free-ones"),
+            pytest.param([1, 3], [2], 1, id="between"),
+            pytest.param([1, 2], [2], 0, id="in-a-slot-that-is-taken-again"),
+            pytest.param([1, 2], [], 0, id="none"),
+        ],
+    )
+    def test_every_slot_below_the_last_one_is_taken_first(
+        self, held: list[int], given_up: list[int], least: int
+    ) -> None:
+        tasks = [*map(task, held), *(told(slot, self.JUST_NOW) for slot in given_up)]
+        assert least_growth(tasks, START) == least
+
+    def test_one_that_has_ended_does_not_count(self) -> None:
+        assert least_growth([task(1), told(2, self.JUST_NOW, "shutdown")], START) == 0
 
 
 class TestReplica:
