@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from autoscaler.core.backlog import Backlog
 from autoscaler.core.errors import alone
+from autoscaler.core.finishing import grow_enough, let_some_finish
 from autoscaler.core.history import History
 from autoscaler.core.in_flight import InFlight
 from autoscaler.core.label_values import LONGEST_WINDOW, Busy, Mode
@@ -14,7 +15,6 @@ from autoscaler.core.model import ServiceId
 from autoscaler.core.protect import (
     keep_all_where_one_ignores_its_signal,
     keep_used,
-    let_some_finish,
     protect,
 )
 from autoscaler.core.reason import Reason, ReasonCode, kept
@@ -22,6 +22,7 @@ from autoscaler.core.recommend import learn, recommend
 from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.words import figure
 
+THE_WISH: tuple[Limiter, ...] = (*LIMITS, grow_enough)
 AFTER_THE_WISH: tuple[Limiter, ...] = (
     take_share,
     keep_all_where_one_ignores_its_signal,
@@ -29,7 +30,7 @@ AFTER_THE_WISH: tuple[Limiter, ...] = (
     keep_used,
     protect,
 )
-STEPS: tuple[Limiter, ...] = (*LIMITS, *AFTER_THE_WISH)
+STEPS: tuple[Limiter, ...] = (*THE_WISH, *AFTER_THE_WISH)
 """Every step between the recommendation and the decision, in order."""
 
 
@@ -60,7 +61,7 @@ def decide(situation: Situation) -> Decision:
         )
         limits = () if explained else (hands_off,)
         return Decision(situation.replicas, because, limits, history, wished=situation.replicas)
-    wished, wishing = _through(LIMITS, situation, history, desired)
+    wished, wishing = _through(THE_WISH, situation, history, desired)
     desired, following = _through(AFTER_THE_WISH, situation, history, wished)
     reasons = (scheduled, *wishing, *following)
     changes = tuple(reason for reason in reasons if reason is not None)

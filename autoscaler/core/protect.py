@@ -78,35 +78,6 @@ def keep_all_where_one_ignores_its_signal(
     return replicas, Reason(ReasonCode.IGNORES_STOP, text, kept(replicas, replicas))
 
 
-def let_some_finish(situation: Situation, _history: History, desired: int) -> Limited:
-    """Make no change that would repeat the stop signal of replicas that finish their work.
-
-    A worker that no longer listens after its first signal, as in the TypeScript SDK, dies by the
-    second one (measured, docs/losses.md). Every scale-in repeats it, and growth by too few: then
-    the service grows by enough, as far as it may, or waits.
-    """
-    replicas, finishing, least = situation.replicas, situation.finishing, situation.least_growth
-    growing = desired > replicas
-    if not finishing or desired == replicas or (growing and desired - replicas >= least):
-        return desired, None
-    change = f"growth by fewer than {least}" if growing else "another scale-in"
-    text = (
-        f"{counted(finishing, 'replica')} of an earlier scale-in still"
-        f" {agreeing(finishing, 'finishes its work', 'finish their work')}, and {change}"
-        f" would repeat {agreeing(finishing, 'its', 'their')} stop signal"
-    )
-    following = replicas
-    if growing and replicas + least <= _most(situation):
-        following += least
-    return following, Reason(ReasonCode.BUSY, text, kept(following, replicas))
-
-
-def _most(situation: Situation) -> int:
-    """Return how many replicas the service may have now, whatever it wants."""
-    limits = (situation.ceiling, situation.allowance)
-    return min([situation.spec.max, *(each.replicas for each in limits if each is not None)])
-
-
 def keep_used(situation: Situation, _history: History, desired: int) -> Limited:
     """Keep the replicas that other containers use something of, such as their network."""
     least = min(len(situation.in_use), situation.replicas)

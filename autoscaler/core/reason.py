@@ -57,6 +57,7 @@ class ReasonCode(StrEnum):
     MAX = "max"
     CRASHED = "crashed", Bearing.TROUBLE
     CEILING = "ceiling", Bearing.TROUBLE
+    FINISHING = "finishing"
     SHARED = "shared", Bearing.HELD
     IGNORES_STOP = "ignores-stop", Bearing.TROUBLE
     BUSY = "busy", Bearing.HELD

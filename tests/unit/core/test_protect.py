@@ -12,7 +12,6 @@ from autoscaler.core.in_flight import InFlight, UnknownInFlight, standings
 from autoscaler.core.model import Ceiling, Replica
 from autoscaler.core.protect import REPORT_WITHIN, choose_idle, choose_in_order
 from autoscaler.core.reason import ReasonCode
-from autoscaler.core.share import Allowance
 from autoscaler.core.situation import Decision
 from tests.fakes.clock import START as NOW
 from tests.unit.builders import (
@@ -23,7 +22,6 @@ from tests.unit.builders import (
     fleet,
     shrinking,
     silent_for,
-    situation,
 )
 
 FIXED_NAME = Ceiling(1, "container_name is set")
@@ -265,49 +263,3 @@ class TestInUse:
         chosen = choose_idle(marked, standings(seen, NOW), 3)
         assert [each.id for each in chosen.replicas] == ["r2", "r3"]
         assert [each.id for each in choose_in_order(marked, 3).replicas] == ["r2", "r3"]
-
-
-class TestFinishing:
-    """A scale-in waits for replicas that it would tell to stop once more."""
-
-    def test_none_is_stopped_meanwhile_and_the_reason_says_why(self) -> None:
-        waiting = replace(shrinking(fleet("iiiii"), 1), draining=1, finishing=1)
-        decision = decide(waiting)
-        assert decision.desired == 5
-        assert codes(decision)[-1] is ReasonCode.BUSY
-        assert decision.limits[-1].text == (
-            "1 replica of an earlier scale-in still finishes its work, and another scale-in would"
-            " repeat its stop signal → keeps 5"
-        )
-
-    def test_replicas_that_drain_without_a_second_signal_hold_up_nothing(self) -> None:
-        assert decide(replace(shrinking(fleet("iiiii"), 1), draining=1)).desired == 1
-
-    def test_growth_goes_on(self) -> None:
-        growing = replace(situation(waiting=80, replicas=5), draining=2, finishing=2)
-        assert decide(growing).desired == 8
-
-    def test_so_does_growth_by_enough(self) -> None:
-        growing = replace(situation(waiting=80, replicas=5), finishing=2, least_growth=3)
-        assert decide(growing).desired == 8
-
-    def test_growth_by_too_few_becomes_enough(self) -> None:
-        growing = replace(situation(waiting=60, replicas=5), finishing=2, least_growth=3)
-        decision = decide(growing)
-        assert (decision.wished, decision.desired) == (6, 8)
-        assert decision.limits[-1].text == (
-            "2 replicas of an earlier scale-in still finish their work, and growth by fewer than 3"
-            " would repeat their stop signal → 8"
-        )
-
-    @pytest.mark.parametrize("scarce", ["max", "ceiling", "allowance"])
-    def test_where_there_may_not_be_as_many_it_waits(self, scarce: str) -> None:
-        growing = replace(situation(waiting=60, replicas=5), finishing=2, least_growth=3)
-        if scarce == "max":
-            growing = replace(growing, spec=growing.spec.model_copy(update={"max": 7}))
-        else:
-            limit = {"ceiling": Ceiling, "allowance": Allowance}[scarce](7, "for a reason")
-            growing = replace(growing, **{scarce: limit})
-        decision = decide(growing)
-        assert decision.desired == 5
-        assert decision.limits[-1].so == "keeps 5"
