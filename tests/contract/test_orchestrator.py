@@ -228,6 +228,10 @@ async def test_a_service_that_somebody_else_has_stopped_says_so_until_it_runs_ag
     assert stopped.ending is not None
     assert stopped.ending.by is EndedBy.HAND
 
+    # While two tasks still end, growth by one would tell them once more to stop: a Swarm waits.
+    async with asyncio.timeout(LIMIT):
+        while (await look(case, "worker")).draining:  # noqa: ASYNC110 - a Swarm announces no end
+            await asyncio.sleep(0.1)
     await grow(case, 0, 1)
     assert (await look(case, "worker")).ending is None
 
