@@ -66,6 +66,7 @@ test: static ## every test, on a real engine and a real Temporal server
 	@$(SETUP) browser || [ "$$CI" != true ]
 	@$(SETUP) prometheus || [ "$$CI" != true ]
 	@$(SETUP) typescript || [ "$$CI" != true ]
+	@$(SETUP) release-tools || [ "$$CI" != true ]
 	@set -e; \
 	code=0; $(SETUP) engine || code=$$?; \
 	if [ $$code = 3 ] && [ "$$CI" != true ]; then \
