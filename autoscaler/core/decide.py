@@ -23,6 +23,7 @@ from autoscaler.core.situation import Decision, Situation
 from autoscaler.core.words import figure
 
 THE_WISH: tuple[Limiter, ...] = (*LIMITS, grow_enough)
+"""The steps that make the service's wish. What is shared is dealt by the wishes."""
 AFTER_THE_WISH: tuple[Limiter, ...] = (
     take_share,
     keep_all_where_one_ignores_its_signal,

@@ -1,7 +1,8 @@
-"""No change tells replicas to stop once more that finish their work after a scale-in. Pure.
+"""Replicas that finish their work after a scale-in get no second stop signal. Pure.
 
 A worker that no longer listens after its first stop signal, as in the TypeScript SDK, dies by the
-second one. On a Swarm, every scale-in repeats it, and growth by too few (decision 032).
+second one. On a Swarm, every further scale-in repeats the signal, and so does growth by too few
+replicas (decision 032).
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from autoscaler.core.words import agreeing, counted, figure
 
 
 def grow_enough(situation: Situation, _history: History, desired: int) -> Limited:
-    """Wish for as many as it takes to repeat no signal, where there may be so many."""
+    """Where growth by too few would repeat a stop signal, wish for enough, within max and ceiling.
+
+    Otherwise the number stays, and `let_some_finish` holds it back.
+    """
     enough = situation.replicas + situation.least_growth
     ceiling = situation.ceiling
     most = situation.spec.max if ceiling is None else min(situation.spec.max, ceiling.replicas)
@@ -25,7 +29,7 @@ def grow_enough(situation: Situation, _history: History, desired: int) -> Limite
 
 
 def let_some_finish(situation: Situation, _history: History, desired: int) -> Limited:
-    """Change nothing while the change would repeat the signal."""
+    """Keep the present number while a change to the desired one would repeat a stop signal."""
     replicas = situation.replicas
     enough = desired > replicas and desired - replicas >= situation.least_growth
     if not situation.finishing or desired == replicas or enough:

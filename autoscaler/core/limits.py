@@ -327,7 +327,7 @@ LIMITS: tuple[Limiter, ...] = (
     recover,
     cap,
 )
-"""The limits in the order they apply, which make the service's wish. `take_share` follows them."""
+"""The limits in the order they apply. `core/decide.py` has the steps that follow them."""
 
 
 def within_bounds(situation: Situation, history: History) -> bool:

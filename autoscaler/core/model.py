@@ -75,7 +75,8 @@ class Service:
     finishing: int = 0
     """Those of them that would get their stop signal once more with the next scale-in."""
     least_growth: int = 0
-    """Replicas by which it has to grow, or not at all, so that none of them gets it once more."""
+    """The fewest replicas that growth may add without repeating the stop signal of finishing ones;
+    0 where any number may be added."""
     grace: timedelta | None = None
     """Time between stop signal and kill; None where Docker's default of 10 s applies."""
     ignored_signal: IgnoredSignal | None = None

@@ -58,7 +58,7 @@ def wanted(asked: argparse.Namespace) -> Sequence[Column]:
     return [each for each in columns if not asked.only or each.name in asked.only.split(",")]
 
 
-def missing(asked: argparse.Namespace) -> str | None:
+def find_problem(asked: argparse.Namespace) -> str | None:
     """Return what is wrong with the command line, or not installed; None where nothing is."""
     columns = wanted(asked)
     unknown = {*(asked.only or "").split(",")} - {"", *(each.name for each in columns)}
@@ -118,7 +118,7 @@ def main() -> int:
     shape.add_argument("--json", action="store_true", help="print JSON, one line for each seed")
     shape.add_argument("--markdown", action="store_true", help="print the table alone")
     asked = parser.parse_args()
-    if problem := missing(asked):
+    if problem := find_problem(asked):
         parser.error(problem)
     code = 0
     for seed in asked.seeds or [random.randrange(10**6)]:

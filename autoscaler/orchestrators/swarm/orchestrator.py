@@ -164,8 +164,8 @@ class SwarmOrchestrator:
 
         Returns when the manager has taken the number. Raises OrchestratorError.
 
-        Nothing is raised while that would tell tasks of an earlier scale-in once more to stop: a
-        new task that is missing may have hidden them from the decision.
+        The number stays while growth would repeat the stop signal of tasks of an earlier scale-in:
+        a new task that is missing may have hidden them from the decision.
         """
         tasks = await tasks_of(self._engine, action.service)
         if action.desired - action.current < least_growth(tasks, self._clock()):

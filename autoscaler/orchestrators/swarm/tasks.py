@@ -101,11 +101,11 @@ def finishing(tasks: Iterable[Json], now: datetime) -> int:
 
 
 def least_growth(tasks: Iterable[Json], now: datetime) -> int:
-    """Return by how many a service has to grow so that no task is told to stop once more.
+    """Return the fewest replicas that growth may add without repeating a task's stop signal.
 
     With each write of a service, the Swarm forgets the slots that it has given up, and their nodes
     send the stop signal of what still runs there once more. Growth takes the lowest free slots
-    again, and what runs in these is not forgotten (measured on 26.1). 0 where nothing would be.
+    again, and what runs in these is not forgotten (measured on 26.1). 0: any number may be added.
     """
     tasks = list(tasks)
     held = {task["Slot"] for task in tasks if task["DesiredState"] in _COUNT}
