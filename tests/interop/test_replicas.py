@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -233,6 +235,19 @@ async def test_what_compose_copies_is_copied_wherever_it_lies(copied: Project) -
     for path, (kind, _) in COPIED.items():
         expected = {"config": CONFIG, "secret": SECRET}[kind]
         assert stage.run_in("worker-2", "cat", path) == expected
+
+
+async def test_a_copy_of_a_copy_has_it_too_whenever_it_was_made_and_whatever_our_clock_says(
+    copied: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest replica is copied. A busy engine creates it long after the files were read."""
+    copied.up()
+    monkeypatch.setattr(time, "time", lambda: datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+
+    await scale(copied, "worker", to=2)
+    await scale(copied, "worker", to=3)
+
+    assert contents(copied, "worker-3") == contents(copied, "worker-1")
 
 
 async def test_what_the_service_writes_is_not_copied(copied: Project) -> None:

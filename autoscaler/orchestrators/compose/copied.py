@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import stat
 import tarfile
-import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -131,22 +131,43 @@ def copied_files(client: APIClient, template: Json) -> tuple[str, ...]:
     return tuple(copied)
 
 
-def archive_of(client: APIClient, container: str, paths: Iterable[str]) -> bytes:
-    """Return a tar of these files of a container, for the root of another one.
+@dataclass(frozen=True, slots=True)
+class CopiedFile:
+    """A file that Compose copied, with its path, owner and rights."""
 
-    Their times of change become now, so that the new replica shows them as copied before its start.
+    entry: tarfile.TarInfo
+    content: bytes
+
+
+def read_copied(client: APIClient, container: str, paths: Iterable[str]) -> tuple[CopiedFile, ...]:
+    """Return these files of a container, to be written into others."""
+    files = []
+    for path in paths:
+        chunks, _ = client.get_archive(container, path)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as source:
+            entry = source.getmembers()[0]
+            content = source.extractfile(entry)
+            entry.name = path.lstrip("/")
+            files.append(CopiedFile(entry, b"" if content is None else content.read()))
+    return tuple(files)
+
+
+def write_copied(client: APIClient, container: str, files: Iterable[CopiedFile]) -> None:
+    """Write files into a container that has been created and not started.
+
+    They are dated at the second nearest to its creation, by the engine's clock. So the container
+    shows them as copied when it becomes a template itself, however long after the reading it was
+    created, and whatever the clock of this machine says.
     """
+    created = datetime.fromisoformat(client.inspect_container(container)["Created"])
+    second = int((created + _HALF).timestamp())
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as target:
-        for path in paths:
-            chunks, _ = client.get_archive(container, path)
-            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as source:
-                member = source.getmembers()[0]
-                content = source.extractfile(member)
-                member.name = path.lstrip("/")
-                member.mtime = round(time.time())
-                target.addfile(member, content)
-    return out.getvalue()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for each in files:
+            entry = copy(each.entry)  # Several containers get the same files at once.
+            entry.mtime = second
+            archive.addfile(entry, io.BytesIO(each.content))
+    client.put_archive(container, "/", out.getvalue())
 
 
 def changed_files(

@@ -19,7 +19,13 @@ from autoscaler.core.words import counted, figure
 from autoscaler.orchestrators.compose import recipe
 from autoscaler.orchestrators.compose.configured import inspect_as_configured
 from autoscaler.orchestrators.compose.containers import Container, Replicas
-from autoscaler.orchestrators.compose.copied import CannotTellError, archive_of, copied_files
+from autoscaler.orchestrators.compose.copied import (
+    CannotTellError,
+    CopiedFile,
+    copied_files,
+    read_copied,
+    write_copied,
+)
 from autoscaler.orchestrators.compose.exits import Exits
 from autoscaler.orchestrators.compose.hands import OtherHands, OwnHands
 from autoscaler.orchestrators.engine import Engine, Json, Lane, api_url, api_version
@@ -35,8 +41,8 @@ class _Model:
     """Inspect of the container that is copied."""
     image_is_current: bool
     """Whether the image's name still leads to the image that the template runs."""
-    copied: bytes | None
-    """The files that Compose would copy in before the start, as a tar; None without any."""
+    copied: tuple[CopiedFile, ...]
+    """The files that Compose would copy in before the start."""
 
 
 class Maker:
@@ -122,12 +128,11 @@ class Maker:
 
         return await self._engine.call(f"looking up {template['Config']['Image']}", work)
 
-    async def _copied(self, template: Json) -> bytes | None:
-        """Return the files that Compose copied into the template, as a tar; None without any."""
+    async def _copied(self, template: Json) -> tuple[CopiedFile, ...]:
+        """Return the files that Compose copied into the template."""
 
-        def work(client: APIClient) -> bytes | None:
-            paths = copied_files(client, template)
-            return archive_of(client, template["Id"], paths) if paths else None
+        def work(client: APIClient) -> tuple[CopiedFile, ...]:
+            return read_copied(client, template["Id"], copied_files(client, template))
 
         return await self._engine.call("reading the secrets and configs of a replica", work)
 
@@ -149,8 +154,8 @@ class Maker:
             try:
                 for network, endpoint in made.connect.items():
                     _connect(client, network, container, endpoint)
-                if model.copied is not None:
-                    client.put_archive(container, "/", model.copied)
+                if model.copied:
+                    write_copied(client, container, model.copied)
                 client.start(container)
             except (DockerException, RequestException):
                 client.remove_container(container, v=True, force=True)
