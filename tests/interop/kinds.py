@@ -14,12 +14,15 @@ exec dockerd --host "unix://$SOCKET" --host unix:///var/run/docker.sock
 """
 # crun refuses a host with both versions of cgroups, so it gets to see the first alone. What Podman
 # keeps in /run holds only until the machine is shut down. Podman does not wait for the processes
-# that it leaves behind, so it is not the first process.
-_PODMAN = """
+# that it leaves behind, so it is not the first process. A build may not raise its limits here.
+_PODMAN = r"""
 mount -o remount,rw /proc/sys
 [ ! -d /sys/fs/cgroup/unified ] || umount /sys/fs/cgroup/unified
 rm -rf /run/* && mkdir -p /run/lock
-export PODMAN_IGNORE_CGROUPSV1_WARNING=1
+export PODMAN_IGNORE_CGROUPSV1_WARNING=1 BUILDAH_ISOLATION=chroot
+mkdir -p /etc/containers/containers.conf.d
+printf '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n' \
+  >/etc/containers/containers.conf.d/limits.conf
 podman start --all --filter restart-policy=always
 /usr/libexec/podman/catatonit -- podman system service --time=0 "unix://$SOCKET"
 """
