@@ -37,7 +37,7 @@ timed = @echo '$(1) ...'; TIMEFORMAT='$(1): %0R s'; time
 # A line that begins with `##@` starts a group; what stands behind `##` of a target is its line.
 help: ## list the targets
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Try it
 

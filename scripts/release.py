@@ -6,7 +6,7 @@ Without PART: all of them in this order, after a look whether all files are comm
 dist/ where none is given; `packages` empties it.
 
   packages  wheel and source distribution, built and checked
-  arm64     whether everything that the wheel needs has a wheel for arm64
+  arm64     whether everything that the image installs has a wheel for arm64
   bill      the bill of materials (CycloneDX) of what the image installs
   image     the image, labelled with version, commit and time, and saved to a file
   sums      the checksums of all files
@@ -50,7 +50,7 @@ def packages(dist: Path) -> None:
 
 
 def arm64(dist: Path) -> None:
-    """Resolve what the wheel needs for arm64, from wheels only. Nothing is installed."""
+    """Resolve what the image installs for arm64, from wheels only. Nothing is installed."""
     with temporary_folder() as folder, step("resolving the wheels for arm64"):
         report = folder / "report.json"
         run(
@@ -59,7 +59,7 @@ def arm64(dist: Path) -> None:
                 "--ignore-installed", "--target", str(folder / "none"),
                 "--python-version", PYTHON_OF_THE_IMAGE, "--only-binary=:all:",
                 *(f"--platform={kind}" for kind in ARM64),
-                "--constraint", str(CONSTRAINTS), "--report", str(report), str(_wheel(dist)),
+                "--constraint", str(CONSTRAINTS), "--report", str(report), _in_image(dist),
             ],
             INSTALL,
         )  # fmt: skip
@@ -70,7 +70,7 @@ def arm64(dist: Path) -> None:
 
 
 def bill(dist: Path) -> None:
-    """Write the bill of materials of the wheel and what is installed with it."""
+    """Write the bill of materials of what the image installs."""
     file = dist / f"{NAME}-{version()}.cdx.json"
     with temporary_folder() as folder, step("writing the bill of materials"):
         installed = folder / "installed"
@@ -78,7 +78,7 @@ def bill(dist: Path) -> None:
         python = str(installed / "bin/python")
         run(
             [str(VENV / "bin/python"), "-m", "pip", "--python", python, "install", "--no-input",
-             "--constraint", str(CONSTRAINTS), str(_wheel(dist))],
+             "--constraint", str(CONSTRAINTS), _in_image(dist)],
             INSTALL,
         )  # fmt: skip
         run(
@@ -121,6 +121,11 @@ def _wheel(dist: Path) -> Path:
     if not found:
         raise SetupError("There is no wheel in the folder.\nRun: scripts/release.py packages")
     return found[0]
+
+
+def _in_image(dist: Path) -> str:
+    """Return what the image installs: the wheel with its extra."""
+    return f"{_wheel(dist)}[ssh]"
 
 
 def everything(dist: Path) -> None:

@@ -58,6 +58,9 @@ def _anonymised(inspect: Json) -> Json:
     if DEPENDS_ON in labels:
         # Compose has it in a map, whose order is random.
         labels[DEPENDS_ON] = ",".join(sorted(labels[DEPENDS_ON].split(",")))
+    # Podman shows them here too, by the names that it has made up.
+    binds = named["HostConfig"]["Binds"] or ()
+    named["HostConfig"]["Binds"] = [_ANONYMOUS.sub("<anonymous>", each) for each in binds]
     for mount in named["Mounts"]:
         for key in ("Name", "Source"):
             if key in mount:

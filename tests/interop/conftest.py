@@ -11,7 +11,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from autoscaler.orchestrators.engine import Json
-from tests.interop.differences import because
+from tests.interop.differences import difference
 from tests.interop.engines import Engine, Engines, plugin
 from tests.interop.kinds import OTHERS
 from tests.interop.projects import Compose, Project
@@ -38,9 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engine)
             item.add_marker(pytest.mark.matrix)
             engine = re.search("engine-([a-z]+)", item.name)
-            reason = because(engine[1], item.name) if engine else None
-            if reason is not None:
-                item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
+            found = difference(engine[1], item.name) if engine else None
+            if found is not None:
+                item.add_marker(
+                    pytest.mark.xfail(reason=found.because, run=not found.hangs, strict=True)
+                )
 
 
 class CellScheduling(LoadScopeScheduling):

@@ -15,6 +15,7 @@ import yaml
 
 from autoscaler.core.model import Service, ServiceId
 from autoscaler.orchestrators.compose.orchestrator import ComposeOrchestrator
+from autoscaler.orchestrators.compose.podman import state_of
 from autoscaler.orchestrators.engine import Engine as OurEngine
 from autoscaler.orchestrators.engine import Json
 from autoscaler.orchestrators.projects import Projects
@@ -90,8 +91,9 @@ class Project:
         return found
 
     def states(self) -> dict[str, str]:
-        """Return each container and its state."""
-        return {name: each["State"]["Status"] for name, each in sorted(self.inspects().items())}
+        """Return each container and its state, by Docker's name of it."""
+        found = sorted(self.inspects().items())
+        return {name: state_of(each["State"]["Status"]) for name, each in found}
 
     def ids(self, service: str) -> dict[str, str]:
         """Return each container of a service and its id."""

@@ -25,6 +25,8 @@ _LIMIT = re.compile("RLIMIT_([A-Z]+)")
 _BRIDGE, _DEFAULT_NETWORK = "bridge", "podman"
 """How Podman calls every network of its own kind, and the one of containers that name none."""
 _CPU_QUOTA = ("CpuPeriod", "CpuQuota")
+_ALL_RIGHTS = "rwm"
+"""What Compose asks for where the file says no rights of a device."""
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _EXTRA_ENVIRONMENT = "HOSTNAME="
 
@@ -54,6 +56,11 @@ def as_asked_for(inspect: Json) -> Json:
         {**each, "Name": _LIMIT.sub(lambda found: found[1].lower(), each["Name"])}
         for each in host.get("Ulimits") or ()
     ]
+    # It does not show the rights of a device, and refuses one without any.
+    devices = [
+        {**each, "CgroupPermissions": each["CgroupPermissions"] or _ALL_RIGHTS}
+        for each in host.get("Devices") or ()
+    ]
     # It also shows an anonymous volume by the name that it has made up for it.
     anonymous: Json = {
         each["Destination"]: {}
@@ -61,7 +68,12 @@ def as_asked_for(inspect: Json) -> Json:
         if each["Type"] == "volume" and _ANONYMOUS.fullmatch(each.get("Name") or "")
     }
     config["Volumes"] = {**(config.get("Volumes") or {}), **anonymous}
-    host = {**host, "Ulimits": limits, "NetworkMode": _network_mode(inspect)}
+    host = {
+        **host,
+        "Ulimits": limits,
+        "Devices": devices,
+        "NetworkMode": _network_mode(inspect),
+    }
     if host.get("NanoCpus"):
         # It shows one limit in both forms, and takes only one.
         host = {key: value for key, value in host.items() if key not in _CPU_QUOTA}

@@ -21,6 +21,7 @@ BY_PODMAN: dict[str, Any] = {
     "HostConfig": {
         "Annotations": {"io.container.manager": "libpod"},
         "NetworkMode": "bridge",
+        "Devices": [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": ""}],
         "Ulimits": [
             {"Name": "RLIMIT_NOFILE", "Soft": 512, "Hard": 1024},
             {"Name": "RLIMIT_NPROC", "Soft": 96365, "Hard": 96365},
@@ -42,6 +43,15 @@ def test_limits_get_the_names_that_create_takes() -> None:
         {"Name": "nofile", "Soft": 512, "Hard": 1024},
         {"Name": "nproc", "Soft": 96365, "Hard": 96365},
     ]
+
+
+def test_a_device_gets_the_rights_that_compose_asks_for() -> None:
+    (device,) = as_asked_for(BY_PODMAN)["HostConfig"]["Devices"]
+    assert device == {
+        "PathOnHost": "/dev/a",
+        "PathInContainer": "/dev/b",
+        "CgroupPermissions": "rwm",
+    }
 
 
 def test_a_copy_does_not_bear_the_first_ones_name_in_its_environment() -> None:
