@@ -213,7 +213,7 @@ def update(stage: SwarmStage, *arguments: str) -> None:
 
 
 @pytest.mark.engine
-async def test_what_was_created_and_not_started_waits_for_compose_and_then_follows_its_labels(
+async def test_what_was_created_and_not_started_waits_for_compose(
     compose_stage: ComposeStage,
 ) -> None:
     compose_stage.write(["worker"], {"worker": labels("orders")})
@@ -231,4 +231,6 @@ async def test_what_was_created_and_not_started_waits_for_compose_and_then_follo
 
     assert young.refusal is not None
     assert "has not been started yet" in young.refusal
-    assert (old.refusal, old.ending, old.replicas) == (None, None, 0)
+    assert old.refusal is not None
+    assert "never started, so its secrets may be missing; run `docker compose up" in old.refusal
+    assert (old.ending, old.replicas) == (None, 0)

@@ -153,6 +153,28 @@ async def test_a_fixed_hardware_address_is_not_given_twice(project: Open) -> Non
     assert second not in (first, fixed)
 
 
+async def test_an_entrypoint_of_the_image_that_the_file_takes_away_stays_away(
+    project: Open,
+) -> None:
+    stage = project({})
+    image = f"{stage.name}:1"
+    (stage.folder / "Dockerfile").write_text(f'FROM {TINY_IMAGE}\nENTRYPOINT ["/bin/false"]\n')
+    stage.engine.docker("build", "--quiet", f"--tag={image}", str(stage.folder))
+    worker = {"image": image, "entrypoint": [""], "command": BUSY, "labels": rich.LABELS}
+    stage.write({"services": {"worker": worker}})
+    try:
+        stage.up()
+
+        await scale(stage, "worker", to=2)
+
+        assert stage.states() == {"worker-1": "running", "worker-2": "running"}
+        first, second = (each["Config"] for each in stage.inspects().values())
+        assert (first["Entrypoint"], first["Cmd"]) == (second["Entrypoint"], second["Cmd"])
+    finally:
+        stage.close()
+        stage.engine.docker("rmi", image)
+
+
 CONFIG, SECRET = "of the config\n", "of the environment"
 COPIED = {
     "/etc/app/settings": ("config", {}),

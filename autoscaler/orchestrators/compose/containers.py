@@ -122,6 +122,20 @@ class Replicas:
             else f"docker compose is recreating {recreated}; it is scaled again afterwards",
         )
 
+    @property
+    def never_started(self) -> str | None:
+        """Why nothing is made of the service: no container of the newest configuration has run.
+
+        Compose copies secrets and configs right before the first start (since 2.37.3), so neither
+        can such a container be started by others, nor is it a complete one to copy.
+        """
+        if self.template.has_run:
+            return None
+        return (
+            f"{self.template.name} was created and never started, so its secrets may be missing;"
+            f" run `docker compose up --detach {self.template.labels[recipe.SERVICE]}`"
+        )
+
     def without(self, draining: Collection[str]) -> Replicas:
         """Leave aside the containers whose ids are in `draining`: they do not count."""
         if not any(container.id in draining for container in self.containers):
@@ -135,15 +149,10 @@ class Replicas:
     def to_start(self, wanted: int) -> tuple[Container, ...]:
         """Choose stopped replicas to run again before new ones are made, lowest number first.
 
-        A replica that has never run is left out where there is a complete one to copy: whoever
-        made it may not have finished.
+        A replica that has never run is left out: whoever made it may not have finished.
         """
         fit = sorted(
-            (
-                c
-                for c in self.stopped
-                if c.can_start and not self.outdated(c) and (c.has_run or not self.template.has_run)
-            ),
+            (c for c in self.stopped if c.can_start and not self.outdated(c) and c.has_run),
             key=lambda c: c.number,
         )
         return tuple(fit[: max(0, wanted - len(self.running))])

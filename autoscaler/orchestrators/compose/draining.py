@@ -251,12 +251,25 @@ class Drainer:
         try:
             await self._signal(drain.container, drain.traits.stop_signal)
         except EngineError as error:
+            if error.status is None:
+                self._leave_open(drain, error)
+                return
             if error.status not in GONE:
                 self._give_up(drain, error)
                 return
             drain.ended.set()
         drain.told_at = self._clock()
         await self._finish(drain)
+
+    def _leave_open(self, drain: _Drain, error: EngineError) -> None:
+        """Let what the workers do tell whether a signal without an answer has arrived.
+
+        Until then it drains like one that was told before this process began.
+        """
+        self._note(drain, f"may not have got its stop signal: {error}")
+        drain.told_at, drain.own, drain.following = self._clock(), False, None
+        if drain.ended.is_set():
+            self._let_go(drain)
 
     async def _finish(self, drain: _Drain) -> None:
         """Wait for the end of one replica, and remove it."""
@@ -277,7 +290,7 @@ class Drainer:
         except EngineError as error:
             if error.status not in GONE:
                 drain.killed = False
-                self._note(drain, error)
+                self._note(drain, f"could not be removed: {error}")
 
     async def _signal(self, container: Container, name: str) -> None:
         """Send a signal to a container. Raises EngineError."""
@@ -289,12 +302,11 @@ class Drainer:
             )
 
     def _give_up(self, drain: _Drain, error: EngineError) -> None:
-        self._note(drain, error)
+        self._note(drain, f"could not be removed: {error}")
         self._let_go(drain)
 
-    def _note(self, drain: _Drain, error: EngineError) -> None:
-        container = drain.container
-        self._trouble[container.service] = f"{container.name} could not be removed: {error}"
+    def _note(self, drain: _Drain, what: str) -> None:
+        self._trouble[drain.container.service] = f"{drain.container.name} {what}"
 
     def _let_go(self, drain: _Drain) -> None:
         if self._drains.get(drain.container.id) is drain:

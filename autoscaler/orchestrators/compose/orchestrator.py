@@ -343,7 +343,7 @@ class ComposeOrchestrator:
                     f"{container.name} was created and has not been started yet, so docker compose"
                     " may still be at work; it is scaled again afterwards"
                 )
-        return None
+        return replicas.never_started
 
     async def _is_composes_to_start(self, replicas: Replicas, container: Container) -> bool:
         """Whether Compose may be about to start a container that was created.

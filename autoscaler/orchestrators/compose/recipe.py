@@ -105,6 +105,10 @@ def write_recipe(
     config["Labels"] = _labels(config["Labels"], number)
     if not image_is_current:
         config["Image"] = template["Image"]
+    if config.get("Entrypoint") is None:
+        # The file may have taken the image's entrypoint away: asked for none, the engine would
+        # take that one. With an empty one, the inspect has none again.
+        config["Entrypoint"] = [""]
     if _hostname_is_made_up(template):
         config.pop("Hostname", None)
     # On API 1.45 a verbatim copy gave two containers the same address.

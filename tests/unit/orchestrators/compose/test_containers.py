@@ -139,9 +139,18 @@ class TestStarting:
         assert replicas(container(1), container(2, "created")).to_start(2) == ()
         assert numbers(replicas(container(1, "exited"), container(2, "created")).to_start(2)) == [1]
 
-    def test_it_is_started_where_none_has_ever_run(self) -> None:
+    def test_where_none_has_ever_run_nothing_is_started_and_words_say_why(self) -> None:
         sorted_ = replicas(container(1, "created"), container(2, "created"))
-        assert numbers(sorted_.to_start(2)) == [1, 2]
+        assert sorted_.to_start(2) == ()
+        assert sorted_.never_started == (
+            "shop-worker-2 was created and never started, so its secrets may be missing;"
+            " run `docker compose up --detach worker`"
+        )
+
+    def test_so_it_is_where_older_ones_run(self) -> None:
+        sorted_ = replicas(container(1, hash_="old", Created=1), container(2, "created"))
+        assert sorted_.never_started is not None
+        assert replicas(container(1), container(2, "created")).never_started is None
 
     def test_outdated_ones_stay_stopped(self) -> None:
         sorted_ = replicas(container(2), container(1, "exited", hash_="old"))

@@ -171,6 +171,31 @@ class TestStopping:
         assert not world.drainer.draining
         assert world.drainer.trouble(WORKER) == "shop-worker-1 could not be removed: forbidden"
 
+    async def test_one_whose_signal_got_no_answer_drains_and_its_workers_will_tell(
+        self, world: World
+    ) -> None:
+        world.error = EngineError("timed out")
+        world.start(FIRST)
+        await world.settle()
+        (drain,) = await world.look()
+        assert (drain.id, drain.own) == ("id1", False)
+        assert not world.drainer.follows("id1")
+        trouble = world.drainer.trouble(WORKER)
+        assert trouble == "shop-worker-1 may not have got its stop signal: timed out"
+
+        assert world.drainer.take_up("id1", world.replicas)
+        world.error = None
+        world.drainer.ended("id1")
+        await world.settle()
+        assert world.calls[-1] == "remove id1"
+
+    async def test_so_it_is_gone_where_its_end_came_before_that(self, world: World) -> None:
+        world.error = EngineError("timed out")
+        world.start(FIRST)
+        world.drainer.ended("id1")
+        await world.settle()
+        assert not world.drainer.draining
+
     async def test_one_that_somebody_starts_again_is_to_stay(self, world: World) -> None:
         world.start(FIRST)
         await world.settle()

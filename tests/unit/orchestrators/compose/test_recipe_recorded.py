@@ -72,6 +72,8 @@ class TestEveryContainer:
         made, before = make(template, api).body, template["Config"]
         fields = before.keys() - {"Hostname", "Labels", "MacAddress", "Image"}
         assert {"Env", "Cmd", "Entrypoint", "StopTimeout", "Volumes"} <= fields
+        # Where there is none, a copy asks for an empty one: the next test.
+        before = {**before, "Entrypoint": before["Entrypoint"] or made["Entrypoint"]}
         assert {field: made[field] for field in fields} == {
             field: before[field] for field in fields
         }
@@ -94,6 +96,12 @@ class TestEveryContainer:
     ) -> None:
         for endpoint in endpoints(make(template, api)).values():
             assert endpoint.keys() <= {"Aliases", "Links", "DriverOpts", "GwPriority", "IPAMConfig"}
+
+
+def test_where_there_is_no_entrypoint_the_one_of_the_image_is_not_taken(api: Version) -> None:
+    template = recorded(api, "web-1")
+    assert template["Config"]["Entrypoint"] is None
+    assert make(template, api).body["Entrypoint"] == [""]
 
 
 def test_an_empty_entrypoint_stays_an_empty_list(api: Version) -> None:
