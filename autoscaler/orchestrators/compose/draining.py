@@ -39,6 +39,8 @@ class _Drain:
     keep: bool = False
     """Whether it stays, stopped, when it has ended."""
     killed: bool = False
+    signals: int = 0
+    """Signals of this process whose events have not come."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     following: asyncio.Task[None] | None = None
     """Waits for its end and removes it; None while nobody has said that this is our work."""
@@ -92,6 +94,14 @@ class Drainer:
         """Whether it is this process that brings a container to its end."""
         drain = self._drains.get(container)
         return drain is not None and drain.following is not None
+
+    def expects_signal(self, container: str) -> bool:
+        """Whether the event of a signal is of one that this process has sent. Each counts once."""
+        drain = self._drains.get(container)
+        if drain is None or drain.signals == 0:
+            return False
+        drain.signals -= 1
+        return True
 
     def seen(self) -> Sequence[Drain]:
         """Describe those that drain, for the decision."""
@@ -249,7 +259,7 @@ class Drainer:
     async def _stop(self, drain: _Drain) -> None:
         """Tell one replica to stop, and bring it to its end."""
         try:
-            await self._signal(drain.container, drain.traits.stop_signal)
+            await self._signal(drain, drain.traits.stop_signal)
         except EngineError as error:
             if error.status is None:
                 self._leave_open(drain, error)
@@ -286,14 +296,16 @@ class Drainer:
 
     async def _kill(self, drain: _Drain) -> None:
         try:
-            await self._signal(drain.container, "SIGKILL")
+            await self._signal(drain, "SIGKILL")
         except EngineError as error:
             if error.status not in GONE:
                 drain.killed = False
                 self._note(drain, f"could not be removed: {error}")
 
-    async def _signal(self, container: Container, name: str) -> None:
-        """Send a signal to a container. Raises EngineError."""
+    async def _signal(self, drain: _Drain, name: str) -> None:
+        """Send a signal to a container that drains. Raises EngineError."""
+        container = drain.container
+        drain.signals += 1  # The event may come before the answer.
         with self._own.on(container.name):
             await self._engine.call(
                 f"sending {name} to {container.name}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import io
 import json
@@ -119,6 +120,10 @@ class Host:
 
     def start(self, container: str) -> None:
         self._step("start", container)
+
+    def kill(self, container: str, *, signal: str) -> None:
+        assert signal
+        self._step("kill", container)
 
     def remove_container(self, container: str, *, v: bool, force: bool = False) -> None:
         """Remove one. Only a replica that could not be started is removed by force."""
@@ -280,6 +285,27 @@ class TestOtherHands:
         (service,) = await compose.discover()
         assert service.refusal is None
 
+    async def test_a_replica_that_drains_may_be_stopped_by_somebody_else_as_well(
+        self, host: Host, compose: ComposeOrchestrator
+    ) -> None:
+        """Nothing is made behind the back of `docker compose down` while the last ones drain."""
+        await compose.discover()
+        choice = choose_in_order(await compose.replicas(WEB), 1)
+        await compose.stop(ScalingAction(WEB, 1, 0), choice)
+        await asyncio.sleep(0)  # Now it begins.
+        last = RECORDED["Id"]
+        assert steps(host, last) == ["kill"]
+
+        assert compose.happened(event("kill", last)) is None, "the event of our signal"
+        (service,) = await compose.discover()
+        assert service.refusal is None
+
+        assert compose.happened(event("kill", last)) == timedelta(seconds=2)
+        (service,) = await compose.discover()
+        assert "somebody else is changing its containers" in str(service.refusal)
+        compose.happened(event("die", last))
+        await compose.close(timedelta(seconds=10))
+
     async def test_events_of_services_without_our_labels_ask_for_no_other_look(
         self, compose: ComposeOrchestrator
     ) -> None:
@@ -417,7 +443,6 @@ class TestToldToStopBefore:
         await compose.discover()
         (drain,) = compose.drains
         compose.take_up(drain)
-        assert compose.happened(event("kill", "second")) is None, "its events are our own"
         compose.happened(event("die", "second"))
         host.others = [self.SECOND | {"State": "exited"}]
         (service,) = await compose.discover()
