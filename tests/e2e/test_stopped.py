@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,10 @@ from tests.real.waiting import until_async
 
 CRASHES = ("sh", "-c", "echo connecting; echo 'no such table: orders' >&2; exit 3")
 ENDS_A_SECOND_LATER = ("sh", "-c", "sleep 1; echo 'no such table: orders' >&2; exit 3")
+ENDS_WHEN_IT_MAY = (
+    *("sh", "-c"),
+    "trap 'until [ -e /may-end ]; do sleep 0.1; done; exit' TERM; while :; do sleep 0.1; done",
+)
 BY_HAND = "keeps 0: its replicas were stopped by hand; start one to let it scale again"
 
 
@@ -206,6 +211,37 @@ async def test_a_swarm_task_that_is_not_started_again_is_trouble(
     assert code == 1
     assert "non-zero exit (3)" in service["errors"][0]
     assert codes(service)[-1] == "crashed"
+
+
+@pytest.mark.engine
+async def test_nothing_is_made_behind_a_down_while_the_last_replica_drains(
+    compose_stage: ComposeStage, temporal: TemporalServer, run_daemon: RunDaemon, queue: str
+) -> None:
+    compose_stage.up(
+        {"worker": 1},
+        {"worker": labels(queue, min="0", cooldown="0s", scale_in__window="0s")},
+        command=ENDS_WHEN_IT_MAY,
+        stop_grace_period="60s",
+    )
+    (worker,) = compose_stage.running("worker")
+    daemon = run_daemon(compose_stage)
+    await until_async(lambda: signals(worker) == 1, "the daemon's stop signal")
+
+    down = asyncio.create_task(asyncio.to_thread(compose_stage.compose, "down"))
+    await until_async(lambda: signals(worker) == 2, "the stop signal of Compose")
+    await temporal.enqueue(queue, 30)
+    held = daemon.wait_for("held", service=compose_stage.name("worker"))
+    docker("exec", worker, "touch", "/may-end")
+    await down
+
+    assert "somebody else is changing its containers" in str(held["reasons"])
+    assert compose_stage.states() == []
+
+
+def signals(container: str) -> int:
+    """Return how many signals a container has got."""
+    chosen = (f"--filter=container={container}", "--filter=event=kill", "--format=.")
+    return len(docker("events", "--since=10m", "--until=0s", *chosen).split())
 
 
 def update(stage: SwarmStage, *arguments: str) -> None:
