@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +25,9 @@ from autoscaler.web.site import make_site
 from autoscaler.wishes.overrides_file import OverridesFile
 from tests.real.waiting import LIMIT, free_port, until
 
-ABOUT = About("1.2.3", "temporal", timedelta(seconds=5), timedelta(seconds=60))
+ABOUT = About(
+    version("temporal-docker-autoscaler"), "temporal", timedelta(seconds=5), timedelta(seconds=60)
+)
 
 
 class ServedSite:
