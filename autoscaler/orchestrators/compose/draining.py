@@ -84,6 +84,8 @@ class Drainer:
         self._kills: set[asyncio.Task[None]] = set()
         self._trouble: dict[ServiceId, str] = {}
         self._past_is_known = False
+        self._unsure: set[str] = set()
+        """Ids of the containers whose stop signal got no answer: the engine may have sent it."""
 
     @property
     def draining(self) -> Collection[str]:
@@ -134,13 +136,16 @@ class Drainer:
     async def look(self, groups: Groups) -> None:
         """Take in what runs, and at the first look what was told to stop before.
 
-        Raises EngineError.
+        The engine is asked again about replicas whose stop signal got no answer. Raises
+        EngineError.
         """
         running = {
             each.id: each for group in groups.values() for each in group.containers if each.running
         }
         if not self._past_is_known:
             await self._read_past(running.values())
+        elif self._unsure:
+            await self._read_past([each for id_, each in running.items() if id_ in self._unsure])
         for id_ in self._drains.keys() - running.keys():
             self.ended(id_)
         self._ignoring = {id_: each for id_, each in self._ignoring.items() if id_ in running}
@@ -173,6 +178,7 @@ class Drainer:
             traits = await self._inventory.traits(others[id_])
             self._drains[id_] = _Drain(others[id_], traits, at, own=False)
         self._past_is_known = True
+        self._unsure.clear()
 
     # ------------------------------------------------------------------ what is done
 
@@ -261,25 +267,14 @@ class Drainer:
         try:
             await self._signal(drain, drain.traits.stop_signal)
         except EngineError as error:
-            if error.status is None:
-                self._leave_open(drain, error)
-                return
             if error.status not in GONE:
+                if error.status is None:
+                    self._unsure.add(drain.container.id)
                 self._give_up(drain, error)
                 return
             drain.ended.set()
         drain.told_at = self._clock()
         await self._finish(drain)
-
-    def _leave_open(self, drain: _Drain, error: EngineError) -> None:
-        """Let what the workers do tell whether a signal without an answer has arrived.
-
-        Until then it drains like one that was told before this process began.
-        """
-        self._note(drain, f"may not have got its stop signal: {error}")
-        drain.told_at, drain.own, drain.following = self._clock(), False, None
-        if drain.ended.is_set():
-            self._let_go(drain)
 
     async def _finish(self, drain: _Drain) -> None:
         """Wait for the end of one replica, and remove it."""
@@ -300,7 +295,7 @@ class Drainer:
         except EngineError as error:
             if error.status not in GONE:
                 drain.killed = False
-                self._note(drain, f"could not be removed: {error}")
+                self._note(drain, error)
 
     async def _signal(self, drain: _Drain, name: str) -> None:
         """Send a signal to a container that drains. Raises EngineError."""
@@ -314,11 +309,12 @@ class Drainer:
             )
 
     def _give_up(self, drain: _Drain, error: EngineError) -> None:
-        self._note(drain, f"could not be removed: {error}")
+        self._note(drain, error)
         self._let_go(drain)
 
-    def _note(self, drain: _Drain, what: str) -> None:
-        self._trouble[drain.container.service] = f"{drain.container.name} {what}"
+    def _note(self, drain: _Drain, error: EngineError) -> None:
+        container = drain.container
+        self._trouble[container.service] = f"{container.name} could not be removed: {error}"
 
     def _let_go(self, drain: _Drain) -> None:
         if self._drains.get(drain.container.id) is drain:

@@ -171,30 +171,22 @@ class TestStopping:
         assert not world.drainer.draining
         assert world.drainer.trouble(WORKER) == "shop-worker-1 could not be removed: forbidden"
 
-    async def test_one_whose_signal_got_no_answer_drains_and_its_workers_will_tell(
+    async def test_where_its_signal_got_no_answer_the_engine_tells_whether_it_was_sent(
         self, world: World
     ) -> None:
+        assert await world.look() == []
         world.error = EngineError("timed out")
-        world.start(FIRST)
+        world.start(FIRST, SECOND)
         await world.settle()
+        world.told = {"id1": START}
+
         (drain,) = await world.look()
+
         assert (drain.id, drain.own) == ("id1", False)
-        assert not world.drainer.follows("id1")
-        trouble = world.drainer.trouble(WORKER)
-        assert trouble == "shop-worker-1 may not have got its stop signal: timed out"
-
-        assert world.drainer.take_up("id1", world.replicas)
-        world.error = None
-        world.drainer.ended("id1")
-        await world.settle()
-        assert world.calls[-1] == "remove id1"
-
-    async def test_so_it_is_gone_where_its_end_came_before_that(self, world: World) -> None:
-        world.error = EngineError("timed out")
-        world.start(FIRST)
-        world.drainer.ended("id1")
-        await world.settle()
-        assert not world.drainer.draining
+        assert world.drainer.trouble(WORKER) == "shop-worker-2 could not be removed: timed out"
+        assert world.asked_for_the_past == 2
+        await world.look()
+        assert world.asked_for_the_past == 2
 
     async def test_one_that_somebody_starts_again_is_to_stay(self, world: World) -> None:
         world.start(FIRST)
