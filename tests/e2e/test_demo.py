@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.real.browser import Browser
+from tests.real.prometheus import severities, watch
 from tests.real.stages import docker
+from tests.real.waiting import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("demo")]
 
@@ -79,12 +81,25 @@ def worker_exits() -> Iterator[Callable[[], list[str]]]:
 
 
 @pytest.mark.browser
+@pytest.mark.prometheus
 def test_400_documents_take_the_replicas_from_1_to_20_and_back(
-    worker_exits: Callable[[], list[str]], demo: subprocess.Popen[str], browser: Browser
+    worker_exits: Callable[[], list[str]],
+    demo: subprocess.Popen[str],
+    browser: Browser,
+    tmp_path: Path,
 ) -> None:
-    browser.open(read_until(demo, "The status page is at").split()[-1])
+    page = read_until(demo, "The status page is at").split()[-1]
+    browser.open(page)
     browser.run("window.mark = 1")
-    browser.shows("20 replicas", ".service")
+    with watch(tmp_path, page) as prometheus:
+        browser.shows("20 replicas", ".service")
+        until(
+            lambda: [most for _, most in prometheus.query("autoscaler_replicas")] == [20],
+            "20 replicas in Prometheus",
+        )
+        until(lambda: set(prometheus.rules().values()) == {"ok"}, "an evaluation of every rule")
+        firing = {name for name, _ in prometheus.firing()}
+    assert {name for name in firing if severities()[name] == "critical"} == set()
     output, _ = demo.communicate(timeout=LIMIT)
     latest = browser.text("#recent-list")
     assert browser.run("return window.mark") == 1, "the page was reloaded"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 from urllib.request import urlopen
 
+import yaml
+
 from tests.real.waiting import free_port, until
 
 ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "compose/monitoring/prometheus"
+"""The configuration and the alert rules that we give to users."""
 FOLDER = ROOT / ".cache/prometheus"
 PROMETHEUS_TOOLS = (str(FOLDER / "prometheus"), str(FOLDER / "promtool"))
 
@@ -90,6 +95,27 @@ class PrometheusServer:
                 return True
         except OSError:
             return False
+
+
+def watch(folder: Path, url: str) -> PrometheusServer:
+    """Start a Prometheus that scrapes a daemon with the example's configuration and rules.
+
+    The rules have shorter times. What they ask for stays as it is.
+    """
+    target = url.removeprefix("http://").rstrip("/")
+    text = (EXAMPLE / "prometheus.yaml").read_text("utf-8").replace("autoscaler:8080", target)
+    configuration = folder / "prometheus.yaml"
+    configuration.write_text(text.replace("_interval: 10s", "_interval: 1s"))
+    rules = re.sub(r"for: \d+m", "for: 1s", (EXAMPLE / "alerts.yaml").read_text("utf-8"))
+    rules = rules.replace("[10m:30s]", "[10m:1s]").replace("_seconds > 600", "_seconds > 1")
+    (folder / "alerts.yaml").write_text(rules)
+    return PrometheusServer(configuration, folder)
+
+
+def severities() -> dict[str, str]:
+    """Return the severity of every alert rule."""
+    rules = yaml.safe_load((EXAMPLE / "alerts.yaml").read_text("utf-8"))["groups"][0]["rules"]
+    return {rule["alert"]: rule["labels"]["severity"] for rule in rules}
 
 
 def _about(labels: dict[str, str]) -> str:
