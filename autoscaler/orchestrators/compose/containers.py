@@ -126,8 +126,8 @@ class Replicas:
     def never_started(self) -> str | None:
         """Why nothing is made of the service: no container of the newest configuration has run.
 
-        Compose copies secrets and configs right before the first start (since 2.37.3), so neither
-        can such a container be started by others, nor is it a complete one to copy.
+        Compose (since 2.37.3) copies secrets and configs right before the first start. So such a
+        container lacks them: it can neither be started here nor copied (decision 012).
         """
         if self.template.has_run:
             return None

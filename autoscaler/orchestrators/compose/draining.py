@@ -40,7 +40,7 @@ class _Drain:
     """Whether it stays, stopped, when it has ended."""
     killed: bool = False
     signals: int = 0
-    """Signals of this process whose events have not come."""
+    """Signals that this process has sent and whose events have not come."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     following: asyncio.Task[None] | None = None
     """Waits for its end and removes it; None while nobody has said that this is our work."""
@@ -97,8 +97,11 @@ class Drainer:
         drain = self._drains.get(container)
         return drain is not None and drain.following is not None
 
-    def expects_signal(self, container: str) -> bool:
-        """Whether the event of a signal is of one that this process has sent. Each counts once."""
+    def take_own_signal(self, container: str) -> bool:
+        """Take in the event of a signal; return whether this process has sent the signal.
+
+        Each signal that was sent accounts for one event.
+        """
         drain = self._drains.get(container)
         if drain is None or drain.signals == 0:
             return False

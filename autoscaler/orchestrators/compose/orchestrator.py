@@ -119,8 +119,8 @@ class ComposeOrchestrator:
     def _is_own(self, container: str, name: str, action: str) -> bool:
         """Whether the daemon's own work has caused an event."""
         if self._drainer.follows(container):
-            # `docker compose down` stops a replica that drains once more.
-            return action != "kill" or self._drainer.expects_signal(container)
+            # Others, such as `docker compose down`, may send it a signal as well.
+            return action != "kill" or self._drainer.take_own_signal(container)
         # Events arrive a little after the step that caused them. But the daemon only stops what
         # drains, or what it is still making: others may stop a replica that was just started.
         return self._own.busy_with(name) if action == "kill" else self._own.at_work(name)

@@ -56,9 +56,9 @@ def as_asked_for(inspect: Json) -> Json:
         {**each, "Name": _LIMIT.sub(lambda found: found[1].lower(), each["Name"])}
         for each in host.get("Ulimits") or ()
     ]
-    # It does not show the rights of a device, and refuses one without any.
+    # Podman does not show the rights of a device, and refuses a device without any.
     devices = [
-        {**each, "CgroupPermissions": each["CgroupPermissions"] or _ALL_RIGHTS}
+        {**each, "CgroupPermissions": each.get("CgroupPermissions") or _ALL_RIGHTS}
         for each in host.get("Devices") or ()
     ]
     # It also shows an anonymous volume by the name that it has made up for it.

@@ -106,8 +106,8 @@ def write_recipe(
     if not image_is_current:
         config["Image"] = template["Image"]
     if config.get("Entrypoint") is None:
-        # The file may have taken the image's entrypoint away: asked for none, the engine would
-        # take that one. With an empty one, the inspect has none again.
+        # The file may have taken the image's entrypoint away. Where a create has no entrypoint,
+        # the engine takes the image's; with this one, the container has none.
         config["Entrypoint"] = [""]
     if _hostname_is_made_up(template):
         config.pop("Hostname", None)
